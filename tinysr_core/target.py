@@ -1,0 +1,137 @@
+"""What size the result shall have: a factor, exact sides, a longest side, or megapixels.
+
+Every target answers one question, `sides(height, width)`: the sides it asks for, before rounding to limits. `result_size`
+asks it, refuses nonsense, and says by which factor the network has to enlarge.
+
+Rounding: sides are rounded half up to whole pixels and are never below 1. A factor counts as the decimal number that was
+typed (1.005 is 1005/1000, not the nearest binary fraction below it). Rounding never pushes a result over a whole factor:
+whatever asks for at most twice the size needs a factor of at most 2.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from .errors import RequestError
+
+MAX_RESULT_PIXELS = 500_000_000
+"""Largest result that is not taken for a slip of the finger: 20000 x 25000, 6 GB of float32 RGB."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Both sides times `factor`, for example 1.5 or 3.7. Below 1 the picture shrinks."""
+
+    factor: float
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("The scale factor", self.factor)
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        factor = Fraction(repr(float(self.factor)))
+        return _half_up(height * factor), _half_up(width * factor)
+
+
+@dataclass(frozen=True)
+class ExactSize:
+    """Exactly `width` x `height` pixels, in the order people write it.
+
+    Exact means exact: where the aspect ratio differs from the picture's, the result is stretched. Nothing is cropped and
+    no border is added; who wants the ratio kept asks for a `LongestSide` or a `Factor`.
+    """
+
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        _refuse_unless_whole("The width", self.width)
+        _refuse_unless_whole("The height", self.height)
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        return self.height, self.width
+
+
+@dataclass(frozen=True)
+class LongestSide:
+    """The longer side has exactly `pixels` pixels, the other one follows the aspect ratio. Smaller than now shrinks."""
+
+    pixels: int
+
+    def __post_init__(self) -> None:
+        _refuse_unless_whole("The longest side", self.pixels)
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        factor = Fraction(self.pixels, max(height, width))
+        return _half_up(height * factor), _half_up(width * factor)
+
+
+@dataclass(frozen=True)
+class Megapixels:
+    """About `millions` x 1,000,000 pixels (not 1024 x 1024) with the aspect ratio kept. Fewer than now shrinks."""
+
+    millions: float
+
+    def __post_init__(self) -> None:
+        _refuse_unless_positive("The number of megapixels", self.millions)
+
+    def sides(self, height: int, width: int) -> tuple[int, int]:
+        factor = Fraction(math.sqrt(self.millions * 1e6 / (height * width)))
+        return _half_up(height * factor), _half_up(width * factor)
+
+
+Target = Factor | ExactSize | LongestSide | Megapixels
+
+
+@dataclass(frozen=True)
+class ResultSize:
+    """The sides of the result in pixels, and the enlargement the network has to reach at least."""
+
+    height: int
+    width: int
+    factor: float
+    """The larger enlargement of the two axes; 1 or less: nothing has to be enlarged."""
+
+
+def result_size(
+    target: Target, height: int, width: int, *, max_pixels: int = MAX_RESULT_PIXELS
+) -> ResultSize:
+    """The size that `target` means for a picture of `height` x `width` pixels.
+
+    Raises:
+        RequestError: the result would have more than `max_pixels` pixels.
+    """
+    tall, wide = target.sides(height, width)
+    tall, wide = max(tall, 1), max(wide, 1)
+    if tall * wide > max_pixels:
+        raise RequestError(
+            f"The result would be {wide} x {tall} = {tall * wide // 10**6:,} megapixels, over the limit of"
+            f" {max_pixels // 10**6:,}; ask for a smaller size."
+        )
+    return ResultSize(tall, wide, max(tall / height, wide / width))
+
+
+def parse_size(text: str) -> ExactSize:
+    """Read "1920x1080" (width first; x, X or ×).
+
+    Raises:
+        RequestError: the text is not of that form, or a side is 0.
+    """
+    match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", text, re.ASCII)
+    if match is None:
+        raise RequestError(f"{text!r} is not a size; write width and height as in 1920x1080.")
+    return ExactSize(width=int(match[1]), height=int(match[2]))
+
+
+def _half_up(value: Fraction) -> int:
+    return math.floor(value + Fraction(1, 2))
+
+
+def _refuse_unless_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise RequestError(f"{name} must be a positive number, not {value}.")
+
+
+def _refuse_unless_whole(name: str, value: int) -> None:
+    if not (value >= 1 and value % 1 == 0):
+        raise RequestError(f"{name} must be a whole number of at least 1 pixel, not {value}.")
