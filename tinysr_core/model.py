@@ -8,6 +8,8 @@ from .config import ModelConfig
 
 TAIL_GAIN = 0.1
 """Scale of the last conv's first weights: small, so that training starts at bicubic."""
+TRUNK_GAIN = 0.3
+"""Scale of the trunk's first random weights, which are added to the identity (benchmarks/results/training.md)."""
 
 
 class SqueezeExcitation(nn.Module):
@@ -37,43 +39,41 @@ class TinySR(nn.Module):
         self.config = config
         channels = config.channels
         self.head = nn.Conv2d(3, channels, 7, padding=3)
-        self.trunk = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.blocks))
+        self.trunk = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.blocks)))
         self.attention = SqueezeExcitation(channels, config.reduction) if config.attention else None
         self.tail = nn.Conv2d(channels, 3 * config.scale**2, 3, padding=1)
         self._initialise()
 
     def forward(self, image: Tensor, gate: Tensor | None = None) -> Tensor:
-        """`image` [B,3,h,w]; `gate` [B or 1, C] from `gate`, or None. Returns [B,3,s*h,s*w]."""
+        """`image` float32 [B,3,h,w]; `gate` [B,C] from `attention`, or None. Returns float32 [B,3,s*h,s*w].
+
+        The convs run in the type of their weights; what they add, the bicubic skip and the gate stay in float32.
+        """
         shallow, deep = self._features(image)
         if self.attention is not None:
             if gate is None:
-                gate = self.attention(deep.mean((2, 3)))
-            deep = deep * gate[:, :, None, None]
+                gate = self.attention(deep.mean((2, 3), dtype=torch.float32))
+            deep = deep * gate[:, :, None, None].to(deep.dtype)
         detail = F.pixel_shuffle(self.tail(shallow + deep), self.config.scale)
-        return F.interpolate(image, scale_factor=self.config.scale, mode="bicubic") + detail
+        return F.interpolate(image, scale_factor=self.config.scale, mode="bicubic") + detail.float()
 
-    def gate(self, pooled: Tensor) -> Tensor | None:
-        """Gate [B,C] for the mean trunk features [B,C] of a picture; None where the network has no attention."""
-        return None if self.attention is None else self.attention(pooled)
-
-    def pooled(self, window: Tensor, margin: int = 0) -> Tensor:
-        """Mean trunk features [B,C] of `window` [B,3,h,w], `margin` pixels at each edge left out."""
-        _, deep = self._features(window)
-        height, width = deep.shape[2:]
-        return deep[:, :, margin : height - margin, margin : width - margin].mean((2, 3))
+    def pooled(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Mean trunk features [B,C] over a part of `image` [B,3,h,w]: what `attention` makes the gate [B,C] from."""
+        _, deep = self._features(image)
+        return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        shallow = F.relu(self.head(image))
+        shallow = F.relu(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
             deep = F.relu(conv(deep))
         return shallow, deep
 
     def _initialise(self) -> None:
-        for conv in [self.head, *self.trunk]:
-            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
+        for conv in [self.head, *self.trunk, self.tail]:
+            nn.init.kaiming_normal_(conv.weight)
             nn.init.zeros_(conv.bias)
-        nn.init.kaiming_normal_(self.tail.weight, nonlinearity="linear")
         with torch.no_grad():
+            for conv in self.trunk:
+                conv.weight.mul_(TRUNK_GAIN).add_(nn.init.dirac_(torch.empty_like(conv.weight)))
             self.tail.weight.mul_(TAIL_GAIN)
-        nn.init.zeros_(self.tail.bias)

@@ -1,0 +1,47 @@
+"""What runs a network: one module per runtime."""
+
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..tiling import Window
+
+Array = TypeVar("Array")
+"""A numpy array or a torch tensor; what comes back is of the kind that went in, on the same device."""
+Gate = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """A network that can be run on tiles."""
+
+    @property
+    def scale(self) -> int:
+        """Upscaling factor."""
+        ...
+
+    @property
+    def halo(self) -> int:
+        """How many LR pixels around a tile it must see for the tile to come out as in the whole picture."""
+        ...
+
+    @property
+    def pool_halo(self) -> int | None:
+        """The same for `pool`; None where the network has no gate."""
+        ...
+
+    def run(self, image: Array, gate: Gate | None) -> Array:
+        """LR float32 [1,3,h,w] -> SR [1,3,s*h,s*w], not clamped. Without `gate`, the network derives its own.
+
+        Raises:
+            MemoryError: the tile is too large for the device.
+        """
+        ...
+
+    def pool(self, image: Array, core: Window) -> Gate:
+        """Mean trunk features [C] over `core`, a part of `image` [1,3,h,w]. Raises MemoryError as `run` does."""
+        ...
+
+    def gate(self, pooled: Gate) -> Gate:
+        """The gate [C] for the mean trunk features [C] of a whole picture."""
+        ...

@@ -1,0 +1,81 @@
+"""VGG19 up to conv3_2, the feature network of the perceptual loss."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .errors import DataError
+
+VGG19_FILE = "vgg19_features.safetensors"
+VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+LAYERS = (
+    *("conv1_1", "relu1_1", "conv1_2", "relu1_2", "pool1"),
+    *("conv2_1", "relu2_1", "conv2_2", "relu2_2", "pool2"),
+    *("conv3_1", "relu3_1", "conv3_2", "relu3_2"),
+)
+"""Layer names in the order of torchvision's `vgg19().features`."""
+
+
+class VggFeatures(nn.Module):
+    """The outputs of named layers of VGG19 (Simonyan and Zisserman 2014). Frozen: gradients reach the input only."""
+
+    def __init__(self, taps: tuple[str, ...], tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        unknown = sorted(set(taps) - set(LAYERS))
+        if unknown or not taps:
+            raise DataError(f"Unknown VGG layer {', '.join(unknown) or '(none)'}; choose among {', '.join(LAYERS)}.")
+        self.taps = frozenset(taps)
+        self.layers = LAYERS[: max(LAYERS.index(tap) for tap in taps) + 1]
+        for index, name in enumerate(self.layers):
+            if name.startswith("conv"):
+                self.register_buffer(f"{name}_weight", tensors[f"features.{index}.weight"])
+                self.register_buffer(f"{name}_bias", tensors[f"features.{index}.bias"])
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """RGB [B,3,H,W] in [0,1] -> the tapped feature maps, in the order of the layers."""
+        x = (image - self.get_buffer("mean")) / self.get_buffer("std")
+        features: list[Tensor] = []
+        for name in self.layers:
+            if name.startswith("conv"):
+                x = F.conv2d(x, self.get_buffer(f"{name}_weight"), self.get_buffer(f"{name}_bias"), padding=1)
+            else:
+                x = F.relu(x) if name.startswith("relu") else F.max_pool2d(x, 2)
+            if name in self.taps:
+                features.append(x)
+        return features
+
+    def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Sum over the taps of the L1 means."""
+        with torch.no_grad():
+            wanted = self(hr)
+        return torch.stack([F.l1_loss(a, b) for a, b in zip(self(sr), wanted, strict=True)]).sum()
+
+
+def load_vgg19(folder: Path | None) -> dict[str, Tensor]:
+    """The weights of VGG19: from `vgg19_features.safetensors` in `folder`, or where no folder is given, from the cache
+    of `torch.hub`, which fetches them once (548 MB) and says so.
+
+    Raises:
+        DataError: the file is not there, or cannot be fetched.
+    """
+    if folder is not None:
+        path = folder / VGG19_FILE
+        if not path.is_file():
+            raise DataError(f"There is no {VGG19_FILE} in {folder}; give the folder that holds it as the backbones.")
+        return load_file(path)
+    try:
+        return torch.hub.load_state_dict_from_url(VGG19_URL, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise DataError(
+            f"The perceptual loss needs VGG19, and fetching it failed ({error}): connect to the network once, "
+            f"or give a folder with {VGG19_FILE} as the backbones."
+        ) from error

@@ -1,0 +1,83 @@
+"""Which checkpoints there are, and which one a name and a scale mean. Needs no torch."""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from .checkpoint import CheckpointInfo, read_info
+from .errors import CheckpointError
+
+SUFFIX = ".safetensors"
+DEFAULT_NAME = "portrait"
+_FILE_NAME = re.compile(r"(?:tinysr-)?(?P<name>.+)-x(?P<scale>\d+)")
+
+
+def shipped_folder() -> Path:
+    """The folder of the weights that come with TinySR, in a clone or an installed package."""
+    here = Path(__file__).parent
+    installed = here / "weights"
+    return installed if installed.is_dir() else here.parent / "weights"
+
+
+def user_folder() -> Path:
+    """The folder of the user's own weights. It need not be there."""
+    return Path.home() / ".tinysr" / "models"
+
+
+def model_name(path: Path) -> str:
+    """The name that stands for a checkpoint and its siblings of other scales: `tinysr-portrait-x2` -> `portrait`."""
+    match = _FILE_NAME.fullmatch(path.stem)
+    return match["name"] if match else path.stem
+
+
+def list_files(folders: Iterable[Path] = ()) -> list[Path]:
+    """Checkpoint files: the user's, then those in `folders`, then the shipped ones; the first of a file name counts."""
+    found: dict[str, Path] = {}
+    for folder in [user_folder(), *folders, shipped_folder()]:
+        for path in sorted(folder.glob(f"*{SUFFIX}")):
+            if not path.name.startswith("."):
+                found.setdefault(path.name, path)
+    return list(found.values())
+
+
+def list_checkpoints(folders: Iterable[Path] = ()) -> tuple[list[CheckpointInfo], list[CheckpointError]]:
+    """The headers of all checkpoints, and the errors of the files that are none."""
+    infos: list[CheckpointInfo] = []
+    errors: list[CheckpointError] = []
+    for path in list_files(folders):
+        try:
+            infos.append(read_info(path))
+        except CheckpointError as error:
+            errors.append(error)
+    return infos, errors
+
+
+def find_checkpoint(name_or_path: str, factor: float = 2.0, folders: Sequence[Path] = ()) -> Path:
+    """The file that a name, a file name or a path means.
+
+    A name such as `portrait` has files of several scales: the smallest scale that is at least `factor` is taken, or
+    the largest there is.
+
+    Raises:
+        CheckpointError: nothing has this name.
+    """
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix == SUFFIX and len(path.parts) > 1:
+        raise CheckpointError(f"There is no file {path}; give the path of a checkpoint or a name from `tinysr models`.")
+    files = list_files(folders)
+    for file in files:
+        if name_or_path in (file.name, file.stem):
+            return file
+    family = sorted((_scale(file), file) for file in files if model_name(file) == name_or_path)
+    if not family:
+        names = sorted({model_name(file) for file in files})
+        raise CheckpointError(f"There is no model {name_or_path!r}; there are {', '.join(names) or 'none at all'}.")
+    sufficient = [file for scale, file in family if scale >= factor - 1e-6]
+    return sufficient[0] if sufficient else family[-1][1]
+
+
+def _scale(path: Path) -> int:
+    match = _FILE_NAME.fullmatch(path.stem)
+    return int(match["scale"]) if match else read_info(path).config.scale

@@ -1,0 +1,116 @@
+"""One network in one safetensors file: its tensors, and in the header its config and its model card. Needs no torch."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from .config import ModelConfig
+from .errors import CheckpointError
+from .files import atomic_write
+
+FORMAT = "tinysr"
+VERSION = "1"
+Card = Mapping[str, Any]
+Tensors = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What the header of a checkpoint says."""
+
+    path: Path
+    config: ModelConfig
+    card: Card
+    """The model card: title, description, licence, data, recipe, figures; empty where the file has no header."""
+
+
+@dataclass(frozen=True)
+class Checkpoint(CheckpointInfo):
+    """A whole checkpoint."""
+
+    tensors: Tensors
+    """Name to float32 array; names and shapes are those of `config.shapes`."""
+    sha256: str
+    """Hash of the file."""
+
+
+def read_info(path: Path) -> CheckpointInfo:
+    """Read the header alone.
+
+    Raises:
+        CheckpointError: the file is not a TinySR checkpoint of this version.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no file {path}; `tinysr models` lists the checkpoints.") from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a whole safetensors file ({error}); get it again. Pickled .pth files are not read, because "
+            "they can run code."
+        ) from error
+    version = header.get("version")
+    if header.get("format") == FORMAT and version != VERSION:
+        raise CheckpointError(f"{path} has format version {version}, this TinySR reads {VERSION}; update TinySR.")
+    try:
+        config = ModelConfig.from_shapes(shapes)
+        card = json.loads(header.get("card", "{}"))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"The model card in {path} is damaged ({error}); get the file again.") from error
+    return CheckpointInfo(path, config, card)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read header and tensors.
+
+    Raises:
+        CheckpointError: the file is not a TinySR checkpoint of this version, or has numbers that are not finite.
+    """
+    info = read_info(path)
+    with safe_open(path, framework="numpy") as file:
+        tensors = {name: file.get_tensor(name).astype(np.float32) for name in info.config.shapes}
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"{path} has NaN or infinite numbers in {name}; get the file again.")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Checkpoint(info.path, info.config, info.card, tensors, digest)
+
+
+def write_checkpoint(path: Path, config: ModelConfig, tensors: Tensors, card: Card) -> None:
+    """Write a checkpoint, whole or not at all. The same input gives the same bytes.
+
+    `tensors` are those of `config.shapes`. From `card`, `title`, `description`, `author`, `license` and `date` are also
+    written under the `modelspec.` names that model browsers show.
+
+    Raises:
+        ValueError: names or shapes are not those of `config`.
+        OSError: the file cannot be written.
+    """
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if shapes != config.shapes:
+        raise ValueError(f"tensors do not fit {config}")
+    shown = ("title", "description", "author", "license", "date")
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": json.dumps(dataclasses.asdict(config)),
+        "card": json.dumps(card, sort_keys=True),
+        "modelspec.sai_model_spec": "1.0.0",
+        "modelspec.architecture": "tinysr",
+        **{f"modelspec.{key}": str(card[key]) for key in shown if key in card},
+    }
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(save({name: np.ascontiguousarray(a, np.float32) for name, a in tensors.items()}, header))

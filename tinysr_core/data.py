@@ -1,0 +1,150 @@
+"""Photo folders -> pairs of low- and high-resolution patches.
+
+Which patches a step sees follows from the seed and the number of the sample alone, so a resumed run, or one on another
+number of processes, sees the same ones.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .errors import DataError
+
+KERNEL_REACH = 2
+"""The bicubic kernel sees this many LR pixels to each side."""
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How patches are cut out of the photographs."""
+
+    patch: int = 48
+    """Side of an LR patch, in pixels; the HR patch is `scale` times as large."""
+    batch: int = 16
+    """Patches per step, over all processes."""
+    crops: int | None = None
+    """Number of distinct crops that the run draws from, each augmented anew every time; None: always fresh crops."""
+    flips: bool = True
+    """Mirror each patch left-right and top-bottom with probability 1/2 each."""
+    max_rotation: float = 0.0
+    """Rotate by an angle drawn from [-max_rotation, max_rotation] degrees."""
+    shares: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Share of the patches drawn from the folders whose name begins so; folders of no share are not used. Empty: every
+    photograph is as likely as any other."""
+
+
+def list_photos(folder: Path) -> list[Path]:
+    """All photographs below `folder`, sorted.
+
+    Raises:
+        DataError: the folder is not there or holds no photograph.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; give one with photographs.")
+    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not photos:
+        raise DataError(f"There is no photograph in {folder}; PNG, JPEG, WebP, TIFF, AVIF and BMP files count.")
+    return photos
+
+
+def fingerprint(photos: Sequence[Path]) -> str:
+    """SHA-256 over the contents of the photographs, whatever their folder is called."""
+    digests = sorted(hashlib.sha256(path.read_bytes()).digest() for path in photos)
+    return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Sample `i` is (LR [3,p,p], HR [3,s*p,s*p]), uint8, a pure function of the photographs, the config, the seed, `i`.
+
+    LR pixels are those of the whole photograph shrunk by Pillow's antialiased bicubic (a = -0.5, the kernel of MATLAB's
+    imresize), rounded to 8 bits. Photographs are decoded once and kept (4 bytes a pixel).
+
+    Raises:
+        DataError: a photograph cannot be read or is smaller than one patch, or a share names no folder.
+    """
+
+    def __init__(self, photos: Sequence[Path], scale: int, config: DataConfig, seed: int) -> None:
+        self.scale, self.config, self.seed = scale, config, seed
+        self.groups = _groups(photos, config.shares)
+        self.photos = {path: _decode(path, scale * config.patch) for _, paths in self.groups for path in paths}
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        augment = np.random.default_rng((self.seed, 1, index))
+        crops = self.config.crops
+        choose = np.random.default_rng((self.seed, 0, index if crops is None else index % crops))
+        shares = np.array([share for share, _ in self.groups])
+        paths = self.groups[choose.choice(len(shares), p=shares / shares.sum())][1]
+        photo = self.photos[paths[choose.integers(len(paths))]]
+        lr, hr = self._crop(photo, choose, math.radians(augment.uniform(-1, 1) * self.config.max_rotation))
+        flips = augment.integers(2, size=2) if self.config.flips else (0, 0)
+        steps = tuple(-1 if flip else 1 for flip in flips)
+        return _to_tensor(lr, steps), _to_tensor(hr, steps)
+
+    def _crop(
+        self, photo: Image.Image, choose: np.random.Generator, angle: float
+    ) -> tuple[Image.Image, Image.Image]:
+        """LR and HR patch at a random place; where it is turned, the turned square lies inside the photograph."""
+        scale, patch = self.scale, self.config.patch
+        side = scale * patch
+        left, top = (scale * int(choose.integers((extent - side) // scale + 1)) for extent in photo.size)
+        if angle:
+            # The wanted square and what the kernel sees around it, turned by `angle`, fit into a window this large:
+            # turn the window, and no black corner comes in.
+            margin = KERNEL_REACH * scale
+            spread = math.cos(angle) + abs(math.sin(angle))
+            window = math.ceil((side + 2 * margin) * spread / 2) * 2 + 2
+            if window <= min(photo.size):
+                x, y = (int(choose.integers(extent - window + 1)) for extent in photo.size)
+                photo = photo.crop((x, y, x + window, y + window))
+                photo = photo.rotate(math.degrees(angle), Image.Resampling.BICUBIC)
+                inset = window // 2 - side // 2 - margin
+                photo = photo.crop((inset, inset, window - inset, window - inset))
+                left = top = margin
+        box = (left, top, left + side, top + side)
+        # Pillow's kernel reaches beyond the box into the photograph: the patch is cut from the whole shrunk photograph.
+        return photo.resize((patch, patch), Image.Resampling.BICUBIC, box=box), photo.crop(box)
+
+
+def batches(start: int, steps: int, batch: int, rank: int, world: int) -> Iterator[range]:
+    """Sample numbers of process `rank` of `world` for each step from `start` on: a fixed share of each global batch."""
+    share = batch // world
+    for step in range(start, steps):
+        first = step * batch + rank * share
+        yield range(first, first + share)
+
+
+def _groups(photos: Sequence[Path], shares: Mapping[str, float]) -> list[tuple[float, list[Path]]]:
+    if not shares:
+        return [(1.0, list(photos))]
+    groups = [(share, [p for p in photos if p.parent.name.startswith(name)]) for name, share in shares.items()]
+    for name, (_, paths) in zip(shares, groups, strict=True):
+        if not paths:
+            raise DataError(f"No folder whose name begins with {name!r} holds photographs; mend `shares` in the recipe.")
+    return groups
+
+
+def _decode(path: Path, side: int) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            photo = image.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} cannot be read as a photograph ({error}); take it out of the folder.") from error
+    if min(photo.size) < side:
+        width, height = photo.size
+        raise DataError(f"{path} has {width}x{height} pixels, and a patch needs {side}; take it out of the folder.")
+    return photo
+
+
+def _to_tensor(image: Image.Image, steps: tuple[int, ...]) -> Tensor:
+    vertical, horizontal = steps
+    pixels = np.asarray(image)[::vertical, ::horizontal].transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(pixels))

@@ -1,0 +1,116 @@
+"""The paper's perceptual loss (section 4) and the pixel terms that our recipes add, each by its name.
+
+Every term takes SR and HR pictures [B,3,H,W], values near [0,1] and not clamped, and returns one differentiable number.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .backbones import VggFeatures
+
+LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
+SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
+SOBEL_Y = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
+
+RGB_TO_XYZ = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
+"""Linear sRGB to CIE XYZ (ITU-R BT.709 primaries, D65)."""
+WHITE_D65 = (0.95047, 1.0, 1.08883)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weight of each term; a term of weight 0 is not computed. The defaults are the paper's (equation of section 4)."""
+
+    vgg: float = 1.0
+    """L1 between VGG19 features."""
+    edge: float = 0.2
+    """L1 between Sobel and Laplacian maps."""
+    lab: float = 0.1
+    """L1 in CIE Lab, in its own units (L from 0 to 100)."""
+    l1: float = 0.0
+    """L1 between pixels."""
+    fft: float = 0.0
+    """L1 between Fourier coefficients."""
+    vgg_taps: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1")
+    """VGG19 layers to compare, by name (conv1_1 to relu3_2)."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Name to weight, of the terms that are used."""
+        named = {"vgg": self.vgg, "edge": self.edge, "lab": self.lab, "l1": self.l1, "fft": self.fft}
+        return {name: weight for name, weight in named.items() if weight > 0}
+
+
+class Loss(nn.Module):
+    """The weighted sum of named terms.
+
+    `vgg_tensors` are the weights from `backbones.load_vgg19`; they are needed only where the VGG term is used.
+    """
+
+    def __init__(self, config: LossConfig, vgg_tensors: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__()
+        self.weights = config.weights
+        self.vgg = None
+        if "vgg" in self.weights:
+            if vgg_tensors is None:
+                raise ValueError("the VGG term needs the weights of VGG19")
+            self.vgg = VggFeatures(config.vgg_taps, vgg_tensors)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted total, and each term by name, before its weight."""
+        terms = {name: self._term(name)(sr, hr) for name in self.weights}
+        total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
+        return total, terms
+
+    def _term(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
+        if self.vgg is not None and name == "vgg":
+            return self.vgg.distance
+        return {"edge": edge_distance, "lab": lab_distance, "l1": F.l1_loss, "fft": fft_distance}[name]
+
+
+def edge_distance(sr: Tensor, hr: Tensor) -> Tensor:
+    """Sum of the L1 means of Sobel-x, Sobel-y and Laplacian differences. The maps are linear: one filtering serves."""
+    return edge_maps(sr - hr).abs().mean((0, 1, 3, 4)).sum()
+
+
+def edge_maps(image: Tensor) -> Tensor:
+    """Sobel-x, Sobel-y and 4-neighbour Laplacian of each channel, zero padded: [B,C,H,W] -> [B,C,3,H,W]."""
+    batch, channels, height, width = image.shape
+    kernels = torch.tensor([SOBEL_X, SOBEL_Y, LAPLACIAN], dtype=image.dtype, device=image.device)[:, None]
+    maps = F.conv2d(image.reshape(batch * channels, 1, height, width), kernels, padding=1)
+    return maps.reshape(batch, channels, 3, height, width)
+
+
+def lab_distance(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1 mean over the three channels of CIE Lab."""
+    return F.l1_loss(rgb_to_lab(sr), rgb_to_lab(hr))
+
+
+def rgb_to_lab(rgb: Tensor) -> Tensor:
+    """sRGB [B,3,H,W] in [0,1] -> CIE Lab (D65, 2 degrees): L in [0,100], a and b about [-128,127].
+
+    Values outside [0,1] follow the same curves, so that their gradient still points inwards. The powers are kept away
+    from zero, where their slope is infinite, by the linear pieces that both standards define there.
+    """
+    linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
+    matrix = torch.tensor(RGB_TO_XYZ, dtype=rgb.dtype, device=rgb.device)
+    white = torch.tensor(WHITE_D65, dtype=rgb.dtype, device=rgb.device)
+    xyz = torch.einsum("ij,bjhw->bihw", matrix / white[:, None], linear)
+    threshold = 0.008856
+    x, y, z = torch.where(
+        xyz > threshold, xyz.clamp(min=threshold) ** (1 / 3), 7.787 * xyz + 16 / 116
+    ).unbind(1)
+    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
+
+
+def fft_distance(sr: Tensor, hr: Tensor) -> Tensor:
+    """L1 mean over real and imaginary parts of the 2-D Fourier transform (as SAFMN and ShuffleMixer weigh it)."""
+    return torch.view_as_real(torch.fft.rfft2(sr - hr)).abs().mean()

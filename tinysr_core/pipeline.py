@@ -1,0 +1,78 @@
+"""From a picture to a better one: alpha, grey, the network, the wanted size, sharpening, anti-aliasing."""
+
+from .postprocess import anti_alias as supersample
+from .postprocess import sharpen as unsharp_mask
+from .resize import Image, resize
+from .upscaler import Progress, Upscaler
+
+
+def enhance(
+    upscaler: Upscaler,
+    pixels: Image,
+    alpha: Image | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    sharpen: bool = False,
+    anti_alias: bool = False,
+    progress: Progress | None = None,
+) -> tuple[Image, Image | None]:
+    """Upscale pictures with everything that belongs to them.
+
+    Args:
+        pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; a numpy array or a torch tensor. Not written to.
+        alpha: [B,1,H,W] in [0,1], or None for opaque pictures.
+        size: (height, width) of the result, reached by one antialiased resize; None: the network's scale.
+        sharpen: apply the paper's unsharp mask.
+        anti_alias: apply the paper's supersampling.
+        progress: called for each tile; what it raises cancels.
+
+    Returns:
+        The pixels, grey where they came grey, and the alpha, in [0,1] and of the kind that went in.
+
+    Raises:
+        RequestError: the arrays have other shapes.
+        MemoryLimitError: memory does not suffice.
+    """
+    height, width = size or (pixels.shape[2] * upscaler.scale, pixels.shape[3] * upscaler.scale)
+    if alpha is not None:
+        pixels = bleed(pixels, alpha)
+        alpha = resize(alpha, height, width).clip(0, 1)
+    grey = pixels.shape[1] == 1
+    result = upscaler.upscale(pixels[:, [0, 0, 0]] if grey else pixels, progress)
+    if grey:
+        result = (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
+    if result.shape[2:] != (height, width):
+        result = resize(result, height, width).clip(0, 1)
+    if sharpen:
+        result = unsharp_mask(result)
+    if anti_alias:
+        result = supersample(result)
+    return result, alpha
+
+
+def bleed(pixels: Image, alpha: Image) -> Image:
+    """Give transparent pixels the colour of the visible ones around them.
+
+    What lies under full transparency is arbitrary, often black, and would be drawn into the visible edge. A pyramid of
+    halved pictures holds the mean visible colour of ever larger blocks; the smallest block that has any is taken.
+    """
+    visible = alpha > 0
+    if bool(visible.all()) or max(alpha.shape[2:]) == 1:
+        return pixels
+    weight = _halved(alpha)
+    colour = _halved(pixels * alpha) / weight.clip(1e-12, None)
+    around = bleed(colour, weight)[:, :, _doubled(alpha.shape[2])][:, :, :, _doubled(alpha.shape[3])]
+    return pixels * visible + around * ~visible
+
+
+def _halved(image: Image) -> Image:
+    """Means of 2x2 blocks; at an odd edge the last row or column counts twice."""
+    height, width = image.shape[2:]
+    rows = [min(y, height - 1) for y in range(height + height % 2)]
+    columns = [min(x, width - 1) for x in range(width + width % 2)]
+    even = image[:, :, rows][:, :, :, columns]
+    return (even[:, :, 0::2, 0::2] + even[:, :, 1::2, 0::2] + even[:, :, 0::2, 1::2] + even[:, :, 1::2, 1::2]) / 4
+
+
+def _doubled(length: int) -> list[int]:
+    return [i // 2 for i in range(length)]

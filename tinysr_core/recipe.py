@@ -1,0 +1,93 @@
+"""What a training run is defined by: dataclasses are the schema, TOML is the file. Needs no torch to define, only to use."""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from .config import ModelConfig
+from .data import DataConfig
+from .errors import TrainingError
+from .loss import LossConfig
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam, its schedule, and the averaging of weights."""
+
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    final_learning_rate: float = 1e-6
+    """Learning rate at the last step, reached by a half cosine; the peak itself keeps it constant."""
+    warmup: int = 500
+    """Steps of linear rise to the peak."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Adam's decay rates."""
+    ema: float = 0.999
+    """Decay of the exponential moving average of the weights, which is what is saved; 0 saves the weights themselves."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that, with the photographs, decides the trained weights."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    steps: int = 10_000
+    """Optimiser steps."""
+    precision: str = "32-true"
+    """Fabric's name of the arithmetic: 32-true, or bf16-mixed."""
+    seed: int = 0
+    """Seed of the first weights and of the patches."""
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe from a TOML file; what it leaves out has the default.
+
+    Raises:
+        TrainingError: the file is not TOML, or has a key or value that the schema does not know.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise TrainingError(f"The recipe {path} cannot be read: {error}.") from error
+    return _build(Recipe, table, path.name)
+
+
+def _build(schema: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(schema)
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, hints, n=1, cutoff=0)[0]
+            raise TrainingError(f"{where} has the unknown key {key!r}; the nearest known one is {near!r}.")
+        values[key] = _convert(hints[key], value, f"{where}: {key}")
+    try:
+        return schema(**values)
+    except ValueError as error:
+        raise TrainingError(f"{where}: {error}.") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _build(hint, value, where)  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]
+    if get_origin(hint) is tuple and isinstance(value, list):
+        return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if hint is float and isinstance(value, int):
+        return float(value)
+    expected = dict if get_origin(hint) not in (None, tuple) and not get_args(hint)[-1:] == (type(None),) else hint
+    if get_args(hint)[-1:] == (type(None),):
+        expected = get_args(hint)[0]
+    if not isinstance(value, expected):
+        raise TrainingError(f"{where} = {value!r} should be of type {getattr(expected, '__name__', expected)}.")
+    return value

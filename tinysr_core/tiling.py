@@ -1,0 +1,97 @@
+"""Where tiles and probe windows lie. Pure geometry, in LR pixels."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PROBE_SIDE = 40
+"""Side of a probe window, its halo not counted."""
+PROBE_SHARE = 0.08
+"""Largest share of a picture that the probe windows together, halo included, may cover: the bound of their cost."""
+MAX_PROBES = 36
+"""Beyond this many windows the mean does not get better."""
+MIN_PROBES = 4
+"""A picture too small for this many windows is its own probe."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """`start` to `stop` along one axis."""
+
+    start: int
+    stop: int
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    @property
+    def slice(self) -> slice:
+        return slice(self.start, self.stop)
+
+    def grown(self, halo: int, length: int) -> "Span":
+        """This span with `halo` more on both sides, as far as an axis of `length` has it."""
+        return Span(max(0, self.start - halo), min(length, self.stop + halo))
+
+    def within(self, outer: "Span") -> "Span":
+        """This span counted from the start of `outer`."""
+        return Span(self.start - outer.start, self.stop - outer.start)
+
+    def scaled(self, factor: int) -> "Span":
+        return Span(self.start * factor, self.stop * factor)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a picture."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def area(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+    def grown(self, halo: int, height: int, width: int) -> "Window":
+        return Window(self.rows.grown(halo, height), self.columns.grown(halo, width))
+
+    def within(self, outer: "Window") -> "Window":
+        return Window(self.rows.within(outer.rows), self.columns.within(outer.columns))
+
+    def scaled(self, factor: int) -> "Window":
+        return Window(self.rows.scaled(factor), self.columns.scaled(factor))
+
+    @property
+    def index(self) -> tuple[slice, slice, slice, slice]:
+        """Index of this rectangle in an array [B,C,H,W]."""
+        return (slice(None), slice(None), self.rows.slice, self.columns.slice)
+
+
+def tiles(height: int, width: int, side: int) -> list[Window]:
+    """Tiles of at most `side` by `side` that cover the picture once, as even in size as can be, row by row."""
+    return [Window(rows, columns) for rows in _even(height, side) for columns in _even(width, side)]
+
+
+def probes(height: int, width: int, halo: int) -> list[Window]:
+    """Evenly spaced windows that stand for a picture where its mean features are wanted; empty: it is small, take all.
+
+    They depend on the size of the picture and the reach of its features alone, never on the tiles.
+    """
+    count = min(MAX_PROBES, int(PROBE_SHARE * height * width / (PROBE_SIDE + 2 * halo) ** 2))
+    if count < MIN_PROBES:
+        return []
+    rows = min(max(1, round(math.sqrt(count * height / width))), count)
+    columns = count // rows
+    return [Window(y, x) for y in _spread(height, rows) for x in _spread(width, columns)]
+
+
+def _even(length: int, side: int) -> Iterator[Span]:
+    count = math.ceil(length / side)
+    edges = [length * i // count for i in range(count + 1)]
+    return (Span(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True))
+
+
+def _spread(length: int, count: int) -> Iterator[Span]:
+    side = min(PROBE_SIDE, length // count)
+    for i in range(count):
+        start = (length * (2 * i + 1) - side * count) // (2 * count)
+        yield Span(start, start + side)

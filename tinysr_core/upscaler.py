@@ -1,0 +1,140 @@
+"""Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checkpoint import read_checkpoint
+from .engines import Engine, Gate
+from .errors import MemoryLimitError, RequestError
+from .tiling import Window, probes, tiles
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .engines.torch import Precision
+
+    Image = TypeVar("Image", NDArray[np.float32], Tensor)
+else:
+    Image = TypeVar("Image")
+
+Progress = Callable[[int, int], None]
+"""Called with the number of tiles done and the total. An exception that it raises cancels the work."""
+
+DEFAULT_TILE = 512
+"""Tile side in LR pixels: 11 % of the work is halo, and about 300 MB of features."""
+SMALLEST_TILE = 32
+"""Where memory runs out at this side, nothing smaller would help."""
+
+
+def load_upscaler(
+    path: Path, *, device: str = "auto", precision: "Precision" = "auto", tile: int | None = None
+) -> "Upscaler":
+    """An `Upscaler` for the checkpoint at `path`, run by torch. See `TorchEngine` and `Upscaler` for the arguments.
+
+    Raises:
+        CheckpointError: the file is not a TinySR checkpoint.
+        RequestError: the device or the tile cannot be used.
+    """
+    from .engines.torch import TorchEngine  # imports torch: only where a network is run
+
+    return Upscaler(TorchEngine(read_checkpoint(path), device, precision), tile)
+
+
+class Upscaler:
+    """Upscales pictures by the scale of its engine, in tiles of at most `tile` LR pixels a side (None: by itself).
+
+    Any tile size gives the same picture: a tile sees as far around itself as the network's reach, and the gate, the
+    only part that sees more, is computed once per picture. For a small picture it follows from all of it, for a large
+    one from evenly spaced probe windows.
+    """
+
+    def __init__(self, engine: Engine, tile: int | None = None) -> None:
+        if tile is not None and tile < SMALLEST_TILE:
+            raise RequestError(f"A tile of {tile} pixels is too small; give at least {SMALLEST_TILE}, or leave it out.")
+        self.engine = engine
+        self.tile = tile or DEFAULT_TILE
+
+    @property
+    def scale(self) -> int:
+        """Upscaling factor."""
+        return self.engine.scale
+
+    def upscale(self, image: Image, progress: Progress | None = None) -> Image:
+        """LR pictures [B,3,H,W], float32 in [0,1] -> SR pictures [B,3,s*H,s*W], clamped to [0,1].
+
+        Takes and returns a numpy array or a torch tensor (on any device; the result lies on the same one). The input is
+        not written to. Pictures are upscaled one after the other.
+
+        Raises:
+            RequestError: the array is not of that shape.
+            MemoryLimitError: memory runs out even at the smallest tile, or for the result itself.
+        """
+        if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+            raise RequestError(f"Pictures must be an array [batch, 3, height, width], not {list(image.shape)}.")
+        batch, channels, height, width = image.shape
+        result = _empty(image, (batch, channels, height * self.scale, width * self.scale))
+        side = self.tile
+        for i in range(batch):
+            while True:
+                try:
+                    self._upscale_one(image[i : i + 1], result[i : i + 1], side, _part(progress, i, batch))
+                    break
+                except MemoryError as error:
+                    # Even tiles are no larger than the picture: halve what was really used.
+                    side = min(side, max(height, width)) // 2
+                    if side < SMALLEST_TILE:
+                        raise MemoryLimitError(
+                            f"Memory ran out even with tiles of {2 * side} pixels; close other programs or use the CPU."
+                        ) from error
+        return result
+
+    def _upscale_one(self, image: Image, result: Image, side: int, progress: Progress | None) -> None:
+        height, width = image.shape[2:]
+        windows = tiles(height, width, side)
+        gate = self._gate(image, windows)
+        for done, window in enumerate(windows):
+            if progress is not None:
+                progress(done, len(windows))
+            seen = window.grown(self.engine.halo, height, width)
+            tile = self.engine.run(image[seen.index], gate)
+            inner = window.within(seen).scaled(self.scale)
+            result[window.scaled(self.scale).index] = tile[inner.index].clip(0, 1)
+        if progress is not None:
+            progress(len(windows), len(windows))
+
+    def _gate(self, image: Image, windows: list[Window]) -> Gate | None:
+        """The picture's gate, from the mean trunk features over its probe windows, or over all of its tiles."""
+        halo = self.engine.pool_halo
+        if halo is None:
+            return None
+        height, width = image.shape[2:]
+        cores = probes(height, width, halo)
+        if not cores and len(windows) == 1:
+            return None  # the network sees the whole picture and derives the same gate on its way
+        total, area = np.float32(0), 0
+        for core in cores or windows:
+            seen = core.grown(halo, height, width)
+            total = total + core.area * self.engine.pool(image[seen.index], core.within(seen))
+            area += core.area
+        return self.engine.gate((total / area).astype(np.float32))
+
+
+def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
+    """Progress of picture `index` of `count`, told as progress of all."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(index * total + done, count * total)
+
+
+def _empty(image: Image, shape: tuple[int, ...]) -> Image:
+    try:
+        if isinstance(image, np.ndarray):
+            return np.empty(shape, np.float32)
+        return image.new_empty(shape)
+    except (MemoryError, RuntimeError) as error:
+        needed = 4 * int(np.prod(shape))
+        raise MemoryLimitError(f"The result needs {needed:,} bytes of memory; ask for a smaller one.") from error
