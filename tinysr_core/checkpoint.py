@@ -113,4 +113,13 @@ def write_checkpoint(path: Path, config: ModelConfig, tensors: Tensors, card: Ca
         **{f"modelspec.{key}": str(card[key]) for key in shown if key in card},
     }
     with atomic_write(path) as temporary:
-        temporary.write_bytes(save({name: np.ascontiguousarray(a, np.float32) for name, a in tensors.items()}, header))
+        arrays = {name: np.ascontiguousarray(tensor, np.float32) for name, tensor in tensors.items()}
+        temporary.write_bytes(_with_sorted_header(save(arrays, header)))
+
+
+def _with_sorted_header(data: bytes) -> bytes:
+    """The same safetensors file with its header in alphabetical order: the library's own order differs every time."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors stay aligned
+    return len(header).to_bytes(8, "little") + header + data[start:]

@@ -31,8 +31,8 @@ class DataConfig:
     """Side of an LR patch, in pixels; the HR patch is `scale` times as large."""
     batch: int = 16
     """Patches per step, over all processes."""
-    crops: int | None = None
-    """Number of distinct crops that the run draws from, each augmented anew every time; None: always fresh crops."""
+    crops: int = 0
+    """Number of distinct crops that the run draws from, each augmented anew every time; 0: always fresh crops."""
     flips: bool = True
     """Mirror each patch left-right and top-bottom with probability 1/2 each."""
     max_rotation: float = 0.0
@@ -80,7 +80,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         augment = np.random.default_rng((self.seed, 1, index))
         crops = self.config.crops
-        choose = np.random.default_rng((self.seed, 0, index if crops is None else index % crops))
+        choose = np.random.default_rng((self.seed, 0, index % crops if crops else index))
         shares = np.array([share for share, _ in self.groups])
         paths = self.groups[choose.choice(len(shares), p=shares / shares.sum())][1]
         photo = self.photos[paths[choose.integers(len(paths))]]

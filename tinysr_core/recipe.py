@@ -1,4 +1,4 @@
-"""What a training run is defined by: dataclasses are the schema, TOML is the file. Needs no torch to define, only to use."""
+"""What defines a training run: dataclasses are the schema, TOML is the file."""
 
 import dataclasses
 import difflib
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, cast
 
 from .config import ModelConfig
 from .data import DataConfig
@@ -61,33 +61,29 @@ def load_recipe(path: Path) -> Recipe:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(f"The recipe {path} cannot be read: {error}.") from error
-    return _build(Recipe, table, path.name)
+    return _build(Recipe(), table, path.name)
 
 
-def _build(schema: type[Any], table: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(schema)
+def _build(default: Any, table: Mapping[str, Any], where: str) -> Any:
+    """A copy of the dataclass instance `default` with the values of `table`, each of the kind that the default has."""
     values: dict[str, Any] = {}
+    known = [item.name for item in dataclasses.fields(default)]
     for key, value in table.items():
-        if key not in hints:
-            near = difflib.get_close_matches(key, hints, n=1, cutoff=0)[0]
-            raise TrainingError(f"{where} has the unknown key {key!r}; the nearest known one is {near!r}.")
-        values[key] = _convert(hints[key], value, f"{where}: {key}")
+        if key not in known:
+            nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
+            raise TrainingError(f"{where} has the unknown key {key!r}; the nearest known one is {nearest!r}.")
+        values[key] = _convert(getattr(default, key), value, f"{where}: {key}")
     try:
-        return schema(**values)
+        return dataclasses.replace(default, **values)
     except ValueError as error:
         raise TrainingError(f"{where}: {error}.") from error
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return _build(hint, value, where)  # pyright: ignore[reportArgumentType, reportUnknownArgumentType]
-    if get_origin(hint) is tuple and isinstance(value, list):
-        return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    if hint is float and isinstance(value, int):
-        return float(value)
-    expected = dict if get_origin(hint) not in (None, tuple) and not get_args(hint)[-1:] == (type(None),) else hint
-    if get_args(hint)[-1:] == (type(None),):
-        expected = get_args(hint)[0]
-    if not isinstance(value, expected):
-        raise TrainingError(f"{where} = {value!r} should be of type {getattr(expected, '__name__', expected)}.")
-    return value
+def _convert(default: Any, value: Any, where: str) -> Any:
+    kind: type[Any] = type(default)
+    if dataclasses.is_dataclass(default) and isinstance(value, dict):
+        return _build(default, cast("dict[str, Any]", value), where)
+    written_as = {tuple: list, float: (int, float)}.get(kind, kind)
+    if not isinstance(value, written_as) or isinstance(value, bool) != (kind is bool):
+        raise TrainingError(f"{where} = {value!r} should be like {default!r}.")
+    return kind(value)

@@ -1,0 +1,101 @@
+import kornia
+import numpy as np
+import pytest
+import torch
+from kornia.filters import filter2d
+from skimage.color import rgb2lab
+
+from tinysr_core.backbones import LAYERS, VggFeatures
+from tinysr_core.errors import DataError
+from tinysr_core.loss import LAPLACIAN, SOBEL_X, SOBEL_Y, Loss, LossConfig, edge_distance, edge_maps, rgb_to_lab
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def random_vgg() -> dict[str, torch.Tensor]:
+    """VGG19's shapes up to conv3_2, with random weights."""
+    channels = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256)}
+    tensors: dict[str, torch.Tensor] = {}
+    for index, (inputs, outputs) in channels.items():
+        tensors[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
+        tensors[f"features.{index}.bias"] = torch.zeros(outputs)
+    return tensors
+
+
+ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05)
+
+
+def test_the_papers_weights_are_the_default() -> None:
+    assert LossConfig().weights == {"vgg": 1.0, "edge": 0.2, "lab": 0.1}
+
+
+def test_the_total_is_the_weighted_sum_of_the_named_terms() -> None:
+    total, terms = Loss(ALL, random_vgg())(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16))
+    assert set(terms) == {"vgg", "edge", "lab", "l1", "fft"}
+    assert total.item() == pytest.approx(sum(ALL.weights[name] * term.item() for name, term in terms.items()))
+
+
+@pytest.mark.parametrize("name", ["vgg", "edge", "lab", "l1", "fft"])
+def test_every_term_pulls_towards_the_photograph(name: str) -> None:
+    """Zero at equality; a step against the gradient makes it smaller, also from outside [0,1]."""
+    config = LossConfig(**{term: float(term == name) for term in ("vgg", "edge", "lab", "l1", "fft")})
+    loss = Loss(config, random_vgg())
+    hr = torch.rand(1, 3, 16, 16)
+    assert loss(hr, hr)[0].item() == 0
+    sr = (hr + 0.3 * torch.randn_like(hr)).requires_grad_()
+    total, _ = loss(sr, hr)
+    (gradient,) = torch.autograd.grad(total, sr)
+    assert torch.isfinite(gradient).all()
+    step = 1e-3 * total.item() / gradient.square().sum()
+    assert loss(sr - step * gradient, hr)[0] < total
+
+
+def test_lab_agrees_with_scikit_image() -> None:
+    rgb = np.random.default_rng(0).random((64, 64, 3))
+    rgb[:2] *= 0.02  # the linear pieces near black
+    ours = rgb_to_lab(torch.from_numpy(rgb).permute(2, 0, 1)[None])[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(ours, rgb2lab(rgb), atol=1e-4)
+
+
+def test_lab_agrees_with_kornia() -> None:
+    rgb = torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(rgb_to_lab(rgb), kornia.color.rgb_to_lab(rgb), atol=2e-2, rtol=0)
+
+
+def test_lab_has_gradients_at_black_and_below() -> None:
+    rgb = torch.tensor([0.0, -0.1, 1.2]).view(1, 3, 1, 1).requires_grad_()
+    (gradient,) = torch.autograd.grad(rgb_to_lab(rgb).sum(), rgb)
+    assert torch.isfinite(gradient).all()
+
+
+def test_edge_maps_agree_with_kornia() -> None:
+    image = torch.rand(2, 3, 20, 24)
+    ours = edge_maps(image)
+    for index, kernel in enumerate((SOBEL_X, SOBEL_Y, LAPLACIAN)):
+        theirs = filter2d(image, torch.tensor(kernel)[None], border_type="constant")
+        torch.testing.assert_close(ours[:, :, index], theirs, atol=1e-4, rtol=0)
+
+
+def test_edge_distance_is_the_sum_of_the_three_l1_means() -> None:
+    a, b = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
+    expected = sum((edge_maps(a)[:, :, i] - edge_maps(b)[:, :, i]).abs().mean() for i in range(3))
+    torch.testing.assert_close(edge_distance(a, b), expected)
+
+
+def test_vgg_taps_are_the_layers_they_name() -> None:
+    tensors, image = random_vgg(), torch.rand(1, 3, 16, 16)
+    conv, relu = VggFeatures(("conv1_2", "relu1_2"), tensors)(image)
+    torch.testing.assert_close(torch.relu(conv), relu)
+    assert conv.min() < 0
+    (deep,) = VggFeatures(("relu3_1",), tensors)(image)
+    assert deep.shape == (1, 256, 4, 4)
+    assert LAYERS.index("conv2_1") == 5
+
+
+@pytest.mark.parametrize("taps", [("relu9_9",), ()])
+def test_unknown_taps_are_refused(taps: tuple[str, ...]) -> None:
+    with pytest.raises(DataError, match="Unknown VGG layer"):
+        VggFeatures(taps, random_vgg())

@@ -1,0 +1,103 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tinysr_core.pipeline import bleed, enhance
+from tinysr_core.postprocess import anti_alias, sharpen
+from tinysr_core.resize import resize
+from tinysr_core.upscaler import Upscaler
+
+
+class NearestEngine:
+    """A network that repeats pixels, so that results can be foretold; it remembers what it saw."""
+
+    scale, halo, pool_halo = 2, 0, None
+
+    def run(self, image: Any, gate: Any) -> Any:
+        self.seen = image
+        return image.repeat(2, 2).repeat(2, 3) if isinstance(image, np.ndarray) else _repeat(image)
+
+    def pool(self, image: Any, core: Any) -> Any:
+        raise AssertionError
+
+    def gate(self, pooled: Any) -> Any:
+        raise AssertionError
+
+
+def _repeat(image: torch.Tensor) -> torch.Tensor:
+    return image.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+
+def colours(height: int = 12, width: int = 10, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).random((1, channels, height, width), dtype=np.float32)
+
+
+def test_the_networks_scale_is_the_default() -> None:
+    pixels, alpha = enhance(Upscaler(NearestEngine()), colours())
+    np.testing.assert_array_equal(pixels, colours().repeat(2, 2).repeat(2, 3))
+    assert alpha is None
+
+
+def test_any_size_is_reached_by_one_resize() -> None:
+    pixels, _ = enhance(Upscaler(NearestEngine()), colours(), size=(17, 31))
+    expected = resize(colours().repeat(2, 2).repeat(2, 3), 17, 31).clip(0, 1)
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_grey_stays_grey() -> None:
+    pixels, _ = enhance(Upscaler(NearestEngine()), colours(channels=1))
+    assert pixels.shape == (1, 1, 24, 20)
+    np.testing.assert_allclose(pixels, colours(channels=1).repeat(2, 2).repeat(2, 3), atol=1e-6)
+
+
+def test_post_processing_follows_the_resize() -> None:
+    pixels, _ = enhance(Upscaler(NearestEngine()), colours(), size=(30, 30), sharpen=True, anti_alias=True)
+    resized = resize(colours().repeat(2, 2).repeat(2, 3), 30, 30).clip(0, 1)
+    np.testing.assert_array_equal(pixels, anti_alias(sharpen(resized)))
+
+
+def test_alpha_is_resized_and_stays_in_range() -> None:
+    alpha = (np.arange(120, dtype=np.float32).reshape(1, 1, 12, 10) % 2).round()
+    pixels, grown = enhance(Upscaler(NearestEngine()), colours(), alpha)
+    assert grown is not None
+    assert grown.shape == (1, 1, 24, 20)
+    assert 0 <= grown.min() < grown.max() <= 1
+    np.testing.assert_allclose(grown, resize(alpha, 24, 20).clip(0, 1))
+
+
+def test_colours_bleed_under_transparency() -> None:
+    """The network must not see what lies hidden, and a hidden pixel next to a visible one has its colour."""
+    pixels = np.full((1, 3, 16, 16), 0.25, np.float32)
+    alpha = np.ones((1, 1, 16, 16), np.float32)
+    pixels[..., 5:], alpha[..., 5:] = 0, 0
+    engine = NearestEngine()
+    enhance(Upscaler(engine), pixels, alpha)
+    np.testing.assert_allclose(engine.seen, 0.25, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (13, 5)])
+def test_bleeding_leaves_visible_pixels_alone(shape: tuple[int, int]) -> None:
+    pixels = colours(*shape)
+    alpha = (np.random.default_rng(1).random((1, 1, *shape)) > 0.5).astype(np.float32)
+    filled = bleed(pixels, alpha)
+    visible = np.broadcast_to(alpha > 0, pixels.shape)
+    np.testing.assert_array_equal(filled[visible], pixels[visible])
+    assert np.isfinite(filled).all()
+    tensor = bleed(torch.from_numpy(pixels), torch.from_numpy(alpha))
+    np.testing.assert_allclose(tensor.numpy(), filled, atol=1e-6)
+
+
+def test_a_wholly_transparent_picture_is_no_problem() -> None:
+    pixels, alpha = enhance(Upscaler(NearestEngine()), colours(), np.zeros((1, 1, 12, 10), np.float32))
+    assert np.isfinite(pixels).all()
+    assert alpha is not None
+    assert not alpha.any()
+
+
+def test_tensors_come_back_as_tensors() -> None:
+    pixels, alpha = enhance(Upscaler(NearestEngine()), torch.rand(2, 3, 8, 8), torch.ones(2, 1, 8, 8), size=(20, 20))
+    assert isinstance(pixels, torch.Tensor)
+    assert isinstance(alpha, torch.Tensor)
+    assert (pixels.shape, alpha.shape) == ((2, 3, 20, 20), (2, 1, 20, 20))

@@ -1,0 +1,56 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinysr_core.tiling import PROBE_SHARE, PROBE_SIDE, Span, Window, probes, tiles
+
+LENGTHS = st.integers(1, 300)
+
+
+@given(LENGTHS, LENGTHS, st.integers(1, 100))
+def test_tiles_cover_the_picture_once(height: int, width: int, side: int) -> None:
+    covered = np.zeros((1, 1, height, width), int)
+    for tile in tiles(height, width, side):
+        assert 0 < len(tile.rows) <= side
+        assert 0 < len(tile.columns) <= side
+        covered[tile.index] += 1
+    assert (covered == 1).all()
+
+
+@given(LENGTHS, LENGTHS, st.integers(1, 100))
+def test_tiles_are_even(height: int, width: int, side: int) -> None:
+    sizes = {len(tile.rows) for tile in tiles(height, width, side)}
+    assert max(sizes) - min(sizes) <= 1
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.integers(5, 20))
+def test_probes_lie_inside_and_cost_little(height: int, width: int, halo: int) -> None:
+    windows = probes(height, width, halo)
+    for window in windows:
+        assert 0 <= window.rows.start < window.rows.stop <= height
+        assert 0 <= window.columns.start < window.columns.stop <= width
+    cost = sum(window.grown(halo, height, width).area for window in windows)
+    assert cost <= PROBE_SHARE * height * width
+
+
+def test_probes_of_a_large_picture_do_not_overlap() -> None:
+    counted = np.zeros((1, 1, 1000, 1500), int)
+    for window in probes(1000, 1500, 13):
+        counted[window.index] += 1
+    assert counted.max() == 1
+    assert counted.sum() == len(probes(1000, 1500, 13)) * PROBE_SIDE**2
+
+
+def test_a_small_picture_is_its_own_probe() -> None:
+    assert probes(300, 400, 13) == []
+    assert probes(500, 500, 13) != []
+
+
+def test_span_arithmetic() -> None:
+    span = Span(10, 20)
+    assert span.grown(14, 30) == Span(0, 30)
+    assert span.within(Span(4, 40)) == Span(6, 16)
+    assert span.scaled(3) == Span(30, 60)
+    window = Window(span, Span(0, 5))
+    assert window.area == 50
+    assert np.zeros((1, 3, 30, 30))[window.index].shape == (1, 3, 10, 5)

@@ -1,0 +1,120 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.config import ModelConfig
+from tinysr_core.data import DataConfig
+from tinysr_core.errors import TrainingError
+from tinysr_core.loss import LossConfig
+from tinysr_core.model import TinySR
+from tinysr_core.recipe import OptimizerConfig, Recipe
+from tinysr_core.trainer import METRICS_FILE, learning_rate, train
+
+RECIPE = Recipe(
+    model=ModelConfig(channels=16, blocks=2),
+    data=DataConfig(patch=12, batch=4, max_rotation=10),
+    loss=LossConfig(vgg=0, edge=0.2, lab=0.01, l1=1, fft=0.01),
+    optimizer=OptimizerConfig(learning_rate=2e-3, warmup=5, ema=0.9),
+    steps=40,
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Soft random blobs with sharp edges: something that a network can learn to sharpen."""
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    paths: list[Path] = []
+    for i in range(3):
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        path = folder / f"{i}.png"
+        coarse.resize((96, 96), Image.Resampling.NEAREST).save(path)
+        paths.append(path)
+    return paths
+
+
+def weights(path: Path) -> dict[str, np.ndarray]:
+    return dict(read_checkpoint(path).tensors)
+
+
+def test_training_makes_the_loss_smaller(photos: list[Path], tmp_path: Path) -> None:
+    seen: list[dict[str, float]] = []
+    recipe = dataclasses.replace(RECIPE, steps=150)
+    train(recipe, photos, tmp_path, report_every=25, report=lambda step, terms: seen.append(terms))
+    assert set(seen[0]) == {"total", "edge", "lab", "l1", "fft"}
+    assert seen[-1]["l1"] < 0.9 * seen[0]["l1"]
+    rows = [json.loads(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
+    assert rows[-1]["step"] == 150
+    assert rows[-1]["l1"] == seen[-1]["l1"]
+
+
+def test_an_interrupted_run_reaches_the_same_weights(photos: list[Path], tmp_path: Path) -> None:
+    def stop(step: int, terms: dict[str, float]) -> None:
+        if step == 30:
+            raise KeyboardInterrupt
+
+    straight = train(RECIPE, photos, tmp_path / "straight", save_every=20, report_every=10)
+    with pytest.raises(KeyboardInterrupt):
+        train(RECIPE, photos, tmp_path / "broken", save_every=20, report_every=10, report=stop)
+    resumed = train(RECIPE, photos, tmp_path / "broken", save_every=20, report_every=10)
+    assert resumed.read_bytes() == straight.read_bytes()
+
+
+def test_time_limit_saves_and_stops(photos: list[Path], tmp_path: Path) -> None:
+    path = train(RECIPE, photos, tmp_path, max_minutes=0)
+    assert read_checkpoint(path).card["step"] == 1
+    again = train(RECIPE, photos, tmp_path)
+    assert read_checkpoint(again).card["step"] == RECIPE.steps
+
+
+def test_a_loss_that_breaks_is_named_and_the_last_good_state_stays(photos: list[Path], tmp_path: Path) -> None:
+    train(dataclasses.replace(RECIPE, steps=20), photos, tmp_path / "good", save_every=20)
+    wild = dataclasses.replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e20, warmup=0))
+    with pytest.raises(TrainingError, match=r"loss term .*lab.* not a number any more at step 20.*last good state"):
+        train(wild, photos, tmp_path / "wild", save_every=20, report_every=20)
+    assert not (tmp_path / "wild" / "state.pt").exists()
+
+
+def test_a_folder_keeps_to_its_recipe(photos: list[Path], tmp_path: Path) -> None:
+    train(RECIPE, photos, tmp_path)
+    with pytest.raises(TrainingError, match="another recipe, base or data"):
+        train(dataclasses.replace(RECIPE, seed=1), photos, tmp_path)
+    with pytest.raises(TrainingError, match="another recipe, base or data"):
+        train(RECIPE, photos[:2], tmp_path)
+
+
+def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: Path) -> None:
+    base = read_checkpoint(train(RECIPE, photos, tmp_path / "x2"))
+    still = OptimizerConfig(learning_rate=0, final_learning_rate=0)
+    larger = dataclasses.replace(
+        RECIPE, model=dataclasses.replace(RECIPE.model, scale=3), optimizer=still, steps=1
+    )
+    started = weights(train(larger, photos, tmp_path / "x3", base=base))
+    for name, tensor in base.tensors.items():
+        if not name.startswith("tail"):
+            np.testing.assert_array_equal(started[name], tensor)
+    assert started["tail.weight"].shape[0] == 27
+
+
+def test_without_averaging_the_weights_themselves_are_saved(photos: list[Path], tmp_path: Path) -> None:
+    plain = dataclasses.replace(RECIPE, optimizer=dataclasses.replace(RECIPE.optimizer, ema=0))
+    saved = weights(train(plain, photos, tmp_path))
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.testing.assert_close(torch.from_numpy(saved["head.weight"]), state["network"]["head.weight"])
+    assert TinySR(RECIPE.model).load_state_dict({n: torch.from_numpy(t) for n, t in saved.items()})
+
+
+def test_schedule() -> None:
+    config = OptimizerConfig(learning_rate=1.0, final_learning_rate=0.1, warmup=10)
+    assert learning_rate(config, 1, 110) == pytest.approx(0.1)
+    assert learning_rate(config, 10, 110) == pytest.approx(1.0)
+    assert learning_rate(config, 60, 110) == pytest.approx(0.55)
+    assert learning_rate(config, 110, 110) == pytest.approx(0.1)
+    held = OptimizerConfig(learning_rate=1e-3, final_learning_rate=1e-3, warmup=0)
+    assert {learning_rate(held, step, 50) for step in (1, 25, 50)} == {1e-3}

@@ -1,0 +1,178 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinysr_core import upscaler as upscaler_module
+from tinysr_core.checkpoint import Checkpoint
+from tinysr_core.config import PRESETS, ModelConfig
+from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.errors import MemoryLimitError, RequestError
+from tinysr_core.model import TinySR
+from tinysr_core.tiling import probes
+from tinysr_core.upscaler import Upscaler
+
+SMALL = ModelConfig(channels=16, blocks=2)
+
+
+def checkpoint(config: ModelConfig = SMALL) -> Checkpoint:
+    """Random weights with a strong tail and a gate that depends on the picture."""
+    torch.manual_seed(0)
+    tensors = {name: tensor.numpy() * 1.5 for name, tensor in TinySR(config).state_dict().items()}
+    return Checkpoint(Path("random"), config, {}, tensors, "")
+
+
+def picture(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((batch, 3, height, width), dtype=np.float32)
+
+
+def upscaler(config: ModelConfig = SMALL, tile: int | None = None) -> Upscaler:
+    return Upscaler(TorchEngine(checkpoint(config), "cpu"), tile)
+
+
+class CountingEngine(TorchEngine):
+    """Counts the LR pixels it is given, and runs out of memory above `limit` pixels a tile."""
+
+    limit = 10**9
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.ran = self.pooled = 0
+
+    def run(self, image: Any, gate: Any) -> Any:
+        if image.shape[2] * image.shape[3] > self.limit:
+            raise MemoryError
+        self.ran += image.shape[2] * image.shape[3]
+        return super().run(image, gate)
+
+    def pool(self, image: Any, core: Any) -> Any:
+        self.pooled += image.shape[2] * image.shape[3]
+        return super().pool(image, core)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("attention", [True, False])
+@settings(max_examples=8, deadline=None)
+@given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(32, 120), scale=st.integers(1, 4))
+def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: int, tile: int, scale: int) -> None:
+    config = dataclasses.replace(PRESETS[preset], attention=attention, scale=scale)
+    engine = TorchEngine(checkpoint(config), "cpu")
+    image = picture(height, width)
+    whole = Upscaler(engine).upscale(image)
+    assert whole.shape == (1, 3, scale * height, scale * width)
+    np.testing.assert_allclose(Upscaler(engine, tile).upscale(image), whole, atol=1e-5)
+
+
+def test_tiled_equals_whole_where_probe_windows_are_used() -> None:
+    image = picture(420, 510)
+    engine = CountingEngine(checkpoint(), "cpu")
+    assert probes(420, 510, SMALL.trunk_halo)
+    whole = Upscaler(engine, 1000).upscale(image)
+    assert engine.pooled <= 0.1 * engine.ran
+    for tile in (100, 257):
+        np.testing.assert_allclose(Upscaler(engine, tile).upscale(image), whole, atol=1e-5)
+
+
+def test_the_gate_follows_the_whole_picture() -> None:
+    """Otherwise the two tests above would pass with a gate that is ignored."""
+    image = picture(40, 80)
+    changed = image.copy()
+    changed[..., 70:] = 0
+    ours = upscaler()
+    far = (..., slice(0, 40))
+    assert np.abs(ours.upscale(image)[far] - ours.upscale(changed)[far]).max() > 1e-4
+
+
+def test_whole_is_what_the_model_gives() -> None:
+    image = picture(30, 40)
+    model = TinySR(SMALL)
+    model.load_state_dict({name: torch.from_numpy(t) for name, t in checkpoint().tensors.items()})
+    with torch.no_grad():
+        expected = model(torch.from_numpy(image)).clamp(0, 1).numpy()
+    np.testing.assert_allclose(upscaler().upscale(image), expected, atol=1e-6)
+
+
+def test_kind_type_and_range() -> None:
+    image = picture(20, 25, batch=2)
+    kept = image.copy()
+    result = upscaler().upscale(image)
+    assert result.dtype == np.float32
+    assert 0 <= result.min() < result.max() <= 1
+    np.testing.assert_array_equal(image, kept)
+    tensor = upscaler().upscale(torch.from_numpy(image))
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor.numpy(), result)
+
+
+def test_pictures_of_a_batch_do_not_see_each_other() -> None:
+    a, b = picture(40, 40, seed=1), picture(40, 40, seed=2)
+    both = upscaler().upscale(np.concatenate([a, b]))
+    np.testing.assert_array_equal(both, np.concatenate([upscaler().upscale(a), upscaler().upscale(b)]))
+
+
+def test_progress_counts_tiles_and_can_cancel() -> None:
+    calls: list[tuple[int, int]] = []
+    upscaler(tile=32).upscale(picture(60, 60, batch=2), lambda done, total: calls.append((done, total)))
+    assert calls == [(0, 8), (1, 8), (2, 8), (3, 8), (4, 8), (4, 8), (5, 8), (6, 8), (7, 8), (8, 8)]
+
+    class Stop(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise Stop
+
+    engine = CountingEngine(checkpoint(), "cpu")
+    with pytest.raises(Stop):
+        Upscaler(engine, 32).upscale(picture(60, 60), stop)
+    assert engine.ran == 2 * (30 + SMALL.halo) ** 2
+
+
+def test_out_of_memory_halves_the_tile() -> None:
+    image = picture(120, 150)
+    engine = CountingEngine(checkpoint(), "cpu")
+    engine.limit = 90 * 90
+    np.testing.assert_allclose(Upscaler(engine).upscale(image), upscaler().upscale(image), atol=1e-5)
+    engine.limit = 100
+    with pytest.raises(MemoryLimitError, match="Memory ran out even with tiles"):
+        Upscaler(engine).upscale(image)
+
+
+def test_a_result_that_cannot_be_allocated_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: object) -> None:
+        raise MemoryError
+
+    ours, image = upscaler(), picture(20, 20)
+    monkeypatch.setattr(upscaler_module.np, "empty", refuse)
+    with pytest.raises(MemoryLimitError, match="needs 19,200 bytes"):
+        ours.upscale(image)
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 4, 8, 8), (1, 3, 0, 8), (0, 3, 8, 8)])
+def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(RequestError, match="must be an array"):
+        upscaler().upscale(np.zeros(shape, np.float32))
+
+
+def test_tiles_that_are_too_small_are_refused() -> None:
+    with pytest.raises(RequestError, match="tile of 8 pixels is too small"):
+        upscaler(tile=8)
+
+
+@pytest.mark.parametrize(("device", "precision"), [("cpu", "fp16"), ("cuda:99", "auto"), ("abacus", "auto")])
+def test_impossible_devices_are_refused(device: str, precision: Any) -> None:
+    with pytest.raises(RequestError, match="choose auto"):
+        TorchEngine(checkpoint(), device, precision)
+
+
+def test_bf16_stays_close_to_fp32() -> None:
+    image = picture(64, 64)
+    half = Upscaler(TorchEngine(checkpoint(PRESETS["tiny"]), "cpu", "bf16")).upscale(image)
+    full = Upscaler(TorchEngine(checkpoint(PRESETS["tiny"]), "cpu", "fp32")).upscale(image)
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).mean() < 4e-3
