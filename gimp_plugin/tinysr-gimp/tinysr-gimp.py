@@ -1,0 +1,31 @@
+#!/usr/bin/env python3
+"""TinySR for GIMP 3: Filters ▸ Enhance ▸ TinySR…
+
+GIMP starts this file. It has to be executable, and to have the name of its folder.
+"""
+
+import sys
+from pathlib import Path
+
+import gi
+
+gi.require_version("Gimp", "3.0")
+gi.require_version("Gegl", "0.4")
+gi.require_version("Babl", "0.1")
+from gi.repository import Gimp  # noqa: E402
+
+from tinysr_gimp import procedure  # noqa: E402
+
+
+class TinySR(Gimp.PlugIn):
+    """Tells GIMP of the one procedure."""
+
+    def do_query_procedures(self) -> list[str]:
+        return [procedure.NAME]
+
+    def do_create_procedure(self, name: str) -> Gimp.Procedure:
+        return procedure.create(self, Path(__file__).parent)
+
+
+if __name__ == "__main__":
+    Gimp.main(TinySR.__gtype__, sys.argv)

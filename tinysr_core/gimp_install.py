@@ -1,0 +1,258 @@
+"""Installs the GIMP 3 plug-in: finds GIMP's profiles, copies the plug-in there, records a Python that runs the worker.
+
+The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own Python
+has no torch, so the plug-in starts `tinysr_core.worker` with the command in its `runtime.json`, which is written here
+after that command has said hello.
+"""
+
+import json
+import os
+import re
+import secrets
+import shlex
+import shutil
+import site
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from . import __version__
+from .errors import RequestError
+
+PLUGIN_NAME = "tinysr-gimp"
+FLATPAK_APP = "org.gimp.GIMP"
+HELLO_SECONDS = 120
+"""How long a worker may take to start and to load torch, on a cold disk."""
+Host = Literal["native", "flatpak", "snap"]
+_PROFILE_NAME = re.compile(r"3\.\d+")
+_BOOT = (
+    "import runpy, site, sys\n"
+    "for folder in sys.argv[1:]: site.addsitedir(folder)\n"
+    "del sys.argv[1:]\n"
+    "runpy.run_module('tinysr_core.worker', run_name='__main__')"
+)
+"""Starts the worker where `python -I -m` does not find it: in a clone, or among a user's own packages."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A folder in which one version of GIMP 3 keeps a user's settings and plug-ins."""
+
+    folder: Path
+    host: Host = "native"
+    """How that GIMP is confined; it decides what the plug-in can start."""
+
+    @property
+    def plugin(self) -> Path:
+        """Where the plug-in goes."""
+        return self.folder / "plug-ins" / PLUGIN_NAME
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done, or found, in one profile."""
+
+    profile: Profile
+    installed: bool
+    """Whether the plug-in is there now."""
+    command: tuple[str, ...] = ()
+    """What the plug-in starts; empty where it is not installed or cannot start anything."""
+    problem: str | None = None
+    """What is wrong and what to do; None where all is well."""
+
+
+def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sys.platform) -> list[Profile]:
+    """All GIMP 3 profiles of a user, newest version first within each place.
+
+    Looks at `GIMP3_DIRECTORY`, and at the folders of GIMP's own builds, Flatpak, snap, the Microsoft Store and macOS.
+    """
+    named = environment.get("GIMP3_DIRECTORY")
+    profiles = [Profile(home / named)] if named else []
+    for folder, host in _settings_folders(home, environment, platform):
+        versions = [path for path in folder.glob("3.*") if _PROFILE_NAME.fullmatch(path.name) and path.is_dir()]
+        versions.sort(key=lambda path: int(path.name[2:]), reverse=True)
+        profiles += [Profile(path, host) for path in versions]
+    unique: dict[Path, Profile] = {}
+    for profile in profiles:
+        unique.setdefault(profile.folder.resolve(), profile)
+    return list(unique.values())
+
+
+def install(profiles: Sequence[Profile], python: str = sys.executable) -> list[Report]:
+    """Copy the plug-in into each profile, and record there a command with which `python` runs the worker.
+
+    An older plug-in is replaced as a whole. Nothing is copied where the worker does not answer.
+
+    Raises:
+        RequestError: there is no profile.
+    """
+    if not profiles:
+        raise RequestError(
+            "No GIMP 3 profile was found; start GIMP 3 once and close it, or name the folder above the one that its "
+            "Edit > Preferences > Folders > Plug-ins shows."
+        )
+    return [_install(profile, python) for profile in profiles]
+
+
+def uninstall(profiles: Sequence[Profile]) -> list[Report]:
+    """Remove the plug-in from each profile that has it; the reports are of these."""
+    reports: list[Report] = []
+    for profile in profiles:
+        if profile.plugin.exists():
+            try:
+                shutil.rmtree(profile.plugin)
+                reports.append(Report(profile, installed=False))
+            except OSError as error:
+                reports.append(Report(profile, installed=True, problem=_cannot_write(profile, error)))
+    return reports
+
+
+def check(profiles: Sequence[Profile]) -> list[Report]:
+    """See in each profile whether the plug-in is there, whole, of this version, and whether its Python answers."""
+    return [_check(profile) for profile in profiles]
+
+
+def plugin_source() -> Path:
+    """The plug-in's folder in this package, or beside it in a clone."""
+    here = Path(__file__).parent
+    installed = here / "gimp_plugin" / PLUGIN_NAME
+    return installed if installed.is_dir() else here.parent / "gimp_plugin" / PLUGIN_NAME
+
+
+def _settings_folders(home: Path, environment: Mapping[str, str], platform: str) -> list[tuple[Path, Host]]:
+    if platform == "win32":
+        roaming = Path(environment.get("APPDATA", home / "AppData" / "Roaming"))
+        store = Path(environment.get("LOCALAPPDATA", home / "AppData" / "Local")) / "Packages"
+        packaged = sorted(store.glob("*GIMP*/LocalCache/Roaming/GIMP"))
+        return [(roaming / "GIMP", "native"), *((folder, "native") for folder in packaged)]
+    if platform == "darwin":
+        return [(home / "Library" / "Application Support" / "GIMP", "native")]
+    config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "GIMP"
+    in_flatpak = "FLATPAK_ID" in environment
+    flatpaks = [home / ".local/share/flatpak/app" / FLATPAK_APP, Path("/var/lib/flatpak/app") / FLATPAK_APP]
+    # Flatpak's GIMP may be given ~/.config/GIMP; where there is no other GIMP, the profile there is its own.
+    only_flatpak = any(path.exists() for path in flatpaks) and not shutil.which("gimp", path=environment.get("PATH"))
+    return [
+        (config, "flatpak" if only_flatpak and not in_flatpak else "native"),
+        (home / ".var/app" / FLATPAK_APP / "config/GIMP", "native" if in_flatpak else "flatpak"),
+        (home / "snap/gimp/current/.config/GIMP", "snap"),
+    ]
+
+
+def _install(profile: Profile, python: str) -> Report:
+    problem = "No command to start TinySR was tried."
+    for command in _commands(python):
+        problem = _handshake(profile, command)
+        if problem is None:
+            try:
+                _copy(profile, command)
+            except OSError as error:
+                return Report(profile, profile.plugin.exists(), problem=_cannot_write(profile, error))
+            return Report(profile, installed=True, command=tuple(command))
+    return Report(profile, profile.plugin.exists(), problem=problem)
+
+
+def _commands(python: str) -> list[list[str]]:
+    """Ways to start the worker of this very package, the plainest first."""
+    folders = [str(Path(__file__).parent.parent)]
+    if site.ENABLE_USER_SITE:
+        folders.append(site.getusersitepackages())
+    return [[python, "-I", "-m", "tinysr_core.worker"], [python, "-I", "-c", _BOOT, *folders]]
+
+
+def _copy(profile: Profile, command: Sequence[str]) -> None:
+    """Put the plug-in in its place. GIMP passes over the temporary folders: they hold no file of their own name."""
+    target = profile.plugin
+    token = secrets.token_hex(4)
+    new, old = target.with_name(f".{PLUGIN_NAME}-{token}.new"), target.with_name(f".{PLUGIN_NAME}-{token}.old")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # fresh times, unlike those in a wheel: GIMP asks a plug-in anew only when its file's time has changed
+        shutil.copytree(
+            plugin_source(), new, ignore=shutil.ignore_patterns("__pycache__", "*.po"), copy_function=shutil.copyfile
+        )
+        (new / f"{PLUGIN_NAME}.py").chmod(0o755)  # wheels and zip files may have lost the run bit
+        runtime = {"version": __version__, "command": list(command)}
+        (new / "runtime.json").write_text(json.dumps(runtime, indent=2) + "\n", encoding="utf-8")
+        if target.exists():
+            target.rename(old)
+        new.rename(target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _check(profile: Profile) -> Report:
+    if not profile.plugin.is_dir():
+        return Report(profile, installed=False, problem="TinySR is not installed here; run `tinysr gimp install`.")
+    again = "run `tinysr gimp install` again"
+    try:
+        runtime: dict[str, Any] = json.loads((profile.plugin / "runtime.json").read_text(encoding="utf-8"))
+        version, command = str(runtime["version"]), tuple(str(part) for part in runtime["command"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Report(profile, installed=True, problem=f"The plug-in's runtime.json is damaged ({error}); {again}.")
+    script = profile.plugin / f"{PLUGIN_NAME}.py"
+    if not os.access(script, os.X_OK):
+        problem = f"{script} is missing or may not be run, so GIMP passes it over; {again}."
+    elif version != __version__:
+        problem = f"The plug-in is of version {version}, this is TinySR {__version__}; {again}."
+    else:
+        problem = _handshake(profile, command)
+    return Report(profile, True, command, problem)
+
+
+def _handshake(profile: Profile, command: Sequence[str]) -> str | None:
+    """Start the worker as GIMP would, and let it say hello and load torch. Returns what is wrong, or None."""
+    try:
+        # stdin ends at once, so the worker ends by itself as soon as it is ready for pictures
+        answer = subprocess.run(
+            _confined(profile.host, command), stdin=subprocess.DEVNULL, capture_output=True, timeout=HELLO_SECONDS
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{command[0]} does not run ({error}). {_advice(profile)}"
+    lines = answer.stdout.splitlines()
+    try:
+        hello, last = json.loads(lines[0]), json.loads(lines[-1])
+        location = Path(hello["location"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        reason = answer.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"status {answer.returncode}"]
+        return f"{command[0]} does not run TinySR ({reason[0]}). {_advice(profile)}"
+    if last["type"] == "error":
+        return f"{last['title']}: {last['hint']}"
+    if location.resolve() != Path(__file__).parent.resolve():
+        return (
+            f"{command[0]} finds another TinySR first, {hello['version']} in {location}; remove that one "
+            "(`pip uninstall tinysr`), or run its own `tinysr gimp install`."
+        )
+    return None
+
+
+def _confined(host: Host, command: Sequence[str]) -> list[str]:
+    """`command`, run where GIMP's plug-ins run."""
+    if host == "flatpak" and shutil.which("flatpak"):
+        return ["flatpak", "run", f"--command={command[0]}", FLATPAK_APP, *command[1:]]
+    if host == "snap" and shutil.which("snap"):
+        return ["snap", "run", "--shell", "gimp", "-c", shlex.join(command)]
+    return list(command)
+
+
+def _advice(profile: Profile) -> str:
+    if profile.host == "flatpak":
+        return (
+            "Flatpak's sandbox hides the system's Python. Make TinySR a home inside it: `flatpak run --command=python3 "
+            f"{FLATPAK_APP} -m venv ~/tinysr-gimp`, then `flatpak run --command=$HOME/tinysr-gimp/bin/pip {FLATPAK_APP} "
+            f"install tinysr`, then `flatpak run --command=$HOME/tinysr-gimp/bin/tinysr {FLATPAK_APP} gimp install`."
+        )
+    if profile.host == "snap":
+        return (
+            "The snap's sandbox hides the system's Python and hidden folders. Install a Python and TinySR in a folder of "
+            "your home whose name does not begin with a dot, and run its `tinysr gimp install`; docs/gimp.md says how."
+        )
+    return "Install TinySR in that Python, or run `tinysr gimp install` of a Python that has it."
+
+
+def _cannot_write(profile: Profile, error: OSError) -> str:
+    return f"{profile.plugin} cannot be changed ({error.strerror}); close GIMP and try again."
