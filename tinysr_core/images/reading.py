@@ -1,0 +1,239 @@
+"""Reading a picture file of any usual kind, losing nothing that a `Picture` has a place for."""
+
+import struct
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ..errors import PictureError
+from . import deep, metadata
+from .picture import FloatArray, Picture
+from .shallow import shallow_source
+from .source import DAMAGE, Source
+
+MAX_PIXELS = 256_000_000
+"""Largest picture that is opened unless the caller says otherwise: above any camera's, 3 GB as float32 RGB."""
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+
+
+def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or (with the extra `formats`) HEIC file.
+
+    The content decides, not the name. The picture comes upright; grey stays grey; palettes and 1-bit pictures are
+    expanded; CMYK and Lab become sRGB. Of several frames or pages the first is read. Whatever was converted or left out
+    stands in `Picture.notes`.
+
+    Raises:
+        PictureError: the file cannot be opened, is no picture, is damaged, or has more than `max_pixels` pixels (this
+            is known, and refused, before anything is decoded).
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise PictureError(f"{path} is a folder; give a picture file.")
+    try:
+        with path.open("rb") as stream:
+            return _read(stream, path, max_pixels)
+    except FileNotFoundError:
+        raise PictureError(f"There is no file {path}.") from None
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{path} is too large to be opened safely ({error}).") from error
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # from the file system, not from a decoder
+            raise PictureError(f"{path} cannot be read: {error.strerror}.") from error
+        raise PictureError(f"{path} is damaged or cut off and cannot be read ({error}).") from error
+
+
+def _read(stream: IO[bytes], path: Path, max_pixels: int) -> Picture:
+    head = stream.read(4096)
+    stream.seek(0)
+    kind = _kind(head, path)
+
+    if kind == "TIFF":
+        tags = Image.Exif()
+        tags.load_from_fp(stream)
+        _refuse_bomb(path, tags[256], tags[257], max_pixels)
+        if deep.is_deep_tiff(tags) and deep.can_read_deep():
+            stream.seek(0)
+            return _picture(deep.read_tiff(stream, tags), {}, tags)
+        stream.seek(0)
+        file_bits = deep.bits_per_sample(tags)
+    else:
+        file_bits = _stated_bits(kind, head)
+
+    image = _open(kind, stream, path)
+    _refuse_bomb(path, *image.size, max_pixels)
+    if kind == "PNG" and file_bits == 16 and image.mode in ("RGB", "RGBA") and deep.can_read_deep():
+        stream.seek(0)
+        source = deep.read_png(stream, image.info.get("icc_profile"))
+        if "exif" not in image.info and (late := _late_exif(stream)):
+            image.info["exif"] = late
+        return _picture(source, image.info, metadata.exif_of(image, source.notes))
+
+    frames: int = getattr(image, "n_frames", 1)
+    image.load()
+    source = shallow_source(image)
+    if frames > 1:
+        source.notes.append(f"Only the first of {frames} frames was read.")
+    if file_bits > source.bits:
+        helps = f" (to keep them: {deep.INSTALL})" if kind in ("PNG", "TIFF") and not deep.can_read_deep() else ""
+        source.notes.append(f"{file_bits} bits per channel were read as {source.bits}{helps}.")
+    return _picture(source, image.info, metadata.exif_of(image, source.notes))
+
+
+def _kind(head: bytes, path: Path) -> str:
+    if not head:
+        raise PictureError(f"{path} is empty (0 bytes).")
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head.startswith(_TIFF_STARTS):
+        return "TIFF"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head.startswith(b"BM"):
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        box = head[8 : int.from_bytes(head[:4], "big")]
+        brands = {box[at : at + 4] for at in range(0, len(box), 4)}
+        if brands & {b"avif", b"avis"}:
+            return "AVIF"
+        if brands & _HEIF_BRANDS:
+            return "HEIC"
+    raise PictureError(f"{path} is not a picture that can be read here (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF, HEIC).")
+
+
+def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
+    """Parse the header; pixels are decoded later.
+
+    The decoders are named one by one instead of through Image.open: that would also try formats which start other
+    programs, and it knows one size limit for the whole process.
+    """
+    match kind:
+        case "PNG":
+            return PngImagePlugin.PngImageFile(stream)
+        case "JPEG":
+            return JpegImagePlugin.jpeg_factory(stream)
+        case "WebP":
+            return WebPImagePlugin.WebPImageFile(stream)
+        case "GIF":
+            return GifImagePlugin.GifImageFile(stream)
+        case "BMP":
+            return BmpImagePlugin.BmpImageFile(stream)
+        case "AVIF":
+            return AvifImagePlugin.AvifImageFile(stream)
+        case "HEIC":
+            try:
+                from pillow_heif import HeifImageFile
+            except ImportError:
+                raise PictureError(f"{path} is a HEIC picture; to read it: {deep.INSTALL}.") from None
+            return HeifImageFile(stream)
+        case _:
+            return _open_tiff(stream, path)
+
+
+def _open_tiff(stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
+    try:
+        return TiffImagePlugin.TiffImageFile(stream)
+    except SyntaxError as error:  # Pillow has no mode for these samples
+        if deep.can_read_deep():
+            raise
+        raise PictureError(f"{path} is a TIFF that needs more than Pillow; to read it: {deep.INSTALL}.") from error
+
+
+def _refuse_bomb(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise PictureError(
+            f"{path} says it is {width} x {height} pixels, over the limit of {max_pixels // 10**6:,} megapixels;"
+            " if it can be trusted, raise the limit or scale it down first."
+        )
+
+
+def _stated_bits(kind: str, head: bytes) -> int:
+    """Bits per channel that the header states (PNG: IHDR; AVIF and HEIC: box `pixi` of ISO 23008-12), else 8."""
+    if kind == "PNG":
+        return head[24]
+    at = head.find(b"pixi")
+    return head[at + 9] if kind in ("AVIF", "HEIC") and 0 < at < len(head) - 9 else 8
+
+
+def _late_exif(stream: IO[bytes]) -> bytes:
+    """EXIF that a PNG carries behind its pixels, where Pillow sees it only after decoding them."""
+    stream.seek(8)
+    while len(header := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", header)
+        if name == b"eXIf":
+            return stream.read(length)
+        stream.seek(length + 4, 1)
+    return b""
+
+
+def _picture(source: Source, info: dict[Any, Any], exif: Image.Exif) -> Picture:
+    """Put the bands of `source` upright into one float picture, with what `info` and `exif` say about it."""
+    notes = source.notes
+    try:
+        orientation = metadata.orientation_of(exif)
+        dpi = metadata.resolution_of(info, exif)
+        if left_out := metadata.other_metadata(info, exif):
+            notes.append(f"{' and '.join(left_out)} metadata was not carried over.")
+        carried = metadata.carried_exif(exif)
+    except DAMAGE:
+        orientation, dpi, carried = 1, None, None
+        notes.append(metadata.DAMAGED_EXIF)
+
+    colours = 3 if source.channels >= 3 else 1
+    sides = (source.height, source.width) if orientation < 5 else (source.width, source.height)
+    pixels = np.empty((1, colours, *sides), np.float32)
+    alpha = np.empty((1, 1, *sides), np.float32) if source.channels > colours else None
+    top = 0
+    for band in source.bands:
+        rows = slice(top, top + len(band))
+        planes = np.moveaxis(band, -1, 0)
+        _as_stored(pixels, orientation)[0, :, rows] = planes[:colours]
+        if alpha is not None:
+            _as_stored(alpha, orientation)[0, :, rows] = planes[colours:]
+        top = rows.stop
+
+    icc = source.icc
+    if icc is not None and (kind := metadata.profile_kind(icc)) != ("RGB" if colours == 3 else "grey"):
+        about = "is damaged" if kind is None else f"is for {kind} and does not fit the picture"
+        notes.append(f"The colour profile {about}; it was left out.")
+        icc = None
+    return Picture(pixels, alpha, icc, carried, dpi, source.bits, tuple(notes))
+
+
+def _as_stored(upright: FloatArray, orientation: int) -> FloatArray:
+    """A view of the upright [1,C,H,W] picture in which rows run as in the file (EXIF 2.3, tag 0x0112)."""
+    match orientation:
+        case 2:
+            return upright[..., ::-1]
+        case 3:
+            return upright[..., ::-1, ::-1]
+        case 4:
+            return upright[..., ::-1, :]
+        case 5:
+            return np.swapaxes(upright, -1, -2)
+        case 6:
+            return np.rot90(upright, 1, axes=(-2, -1))
+        case 7:
+            return np.swapaxes(upright[..., ::-1, ::-1], -1, -2)
+        case 8:
+            return np.rot90(upright, -1, axes=(-2, -1))
+        case _:
+            return upright

@@ -1,0 +1,175 @@
+"""Writing a picture file: whole or not at all, and saying what the format could not hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import PictureError, RequestError
+from ..files import atomic_write
+from . import encoders, metadata
+from .encoders import Raster
+from .picture import Bits, FloatArray, Picture
+from .source import BAND_ROWS
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold."""
+
+    name: str
+    suffixes: tuple[str, ...]
+    channels: tuple[int, ...]
+    """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
+    bits: tuple[Bits, ...] = (8,)
+    metadata: bool = True
+    """EXIF and a colour profile."""
+    longest: int = 2**31 - 1
+    """Most pixels along one side."""
+    quality: int | None = None
+    """What is used when none is asked for; None: the format is lossless and knows no quality."""
+
+
+FORMATS = {
+    "png": Format("PNG", (".png",), (1, 2, 3, 4), bits=(8, 16)),
+    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), (1, 3), longest=65500, quality=95),
+    "webp": Format("WebP", (".webp",), (3, 4), longest=16383, quality=95),
+    "tiff": Format("TIFF", (".tif", ".tiff"), (1, 2, 3, 4), bits=(8, 16, 32)),
+    "avif": Format("AVIF", (".avif",), (1, 3, 4), longest=65536, quality=90),
+    "bmp": Format("BMP", (".bmp",), (1, 3), metadata=False),
+}
+"""The formats that can be written, by the name that `write_picture` takes."""
+
+_JPEG_EXIF_LIMIT = 65533
+
+
+def write_picture(
+    picture: Picture,
+    path: str | Path,
+    *,
+    quality: int | None = None,
+    format: str | None = None,  # noqa: A002  (the word every picture library uses)
+) -> tuple[str, ...]:
+    """Write `picture` to `path`, replacing what is there only when the new file is complete.
+
+    Args:
+        quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats always are.
+        format: a key of `FORMATS`; None goes by the suffix of `path`.
+
+    Returns:
+        One sentence for each thing that the format could not hold.
+
+    Raises:
+        RequestError: the quality is out of range.
+        PictureError: the format is unknown, the picture too large for it, or holds values that are no numbers; the
+            folder cannot be written to, or the disk is full. Nothing is left behind then, and an older file of this
+            name is untouched.
+    """
+    path = Path(path)
+    kind = _format(path, format)
+    if quality is not None and not 1 <= quality <= 100:
+        raise RequestError(f"The quality must lie between 1 and 100, not {quality}.")
+    if max(picture.height, picture.width) > kind.longest:
+        raise PictureError(
+            f"{kind.name} holds at most {kind.longest} pixels a side, the picture has"
+            f" {picture.width} x {picture.height}; write PNG or TIFF."
+        )
+    notes: list[str] = []
+    try:
+        with atomic_write(path) as temporary, temporary.open("wb") as stream:
+            _encode(stream, picture, kind, quality or kind.quality, notes)
+    except (OSError, OverflowError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise PictureError(f"{path} cannot be written: {reason}.") from error
+    return tuple(notes)
+
+
+def _format(path: Path, name: str | None) -> Format:
+    for key, kind in FORMATS.items():
+        if name is None and path.suffix.lower() in kind.suffixes:
+            return kind
+        if name is not None and (name.lower() == key or f".{name.lower()}" in kind.suffixes):
+            return kind
+    asked = f"the suffix of {path.name}" if name is None else repr(name)
+    raise PictureError(f"No picture format that can be written goes by {asked}; choose one of {', '.join(FORMATS)}.")
+
+
+def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | None, notes: list[str]) -> None:
+    raster = _raster(picture, kind, notes)
+    icc = picture.icc
+    if icc is not None and picture.grey and raster.channels >= 3:
+        notes.append(f"{kind.name} holds no grey pictures of this kind; the grey colour profile was left out.")
+        icc = None
+    if not kind.metadata and (icc or picture.exif):
+        notes.append(f"{kind.name} holds neither EXIF nor a colour profile; they were left out.")
+    exif = metadata.stamped_exif(picture.exif, picture.height, picture.width, picture.dpi)
+    carried = exif.tobytes() if picture.exif is not None else None
+
+    options: dict[str, Any] = {"format": kind.name, "quality": quality, "icc_profile": icc}
+    match kind.name:
+        case "PNG":
+            encoders.encode_png(stream, raster, icc=icc, exif=carried, dpi=picture.dpi)
+        case "TIFF":
+            tables = metadata.exif_tables(exif)
+            encoders.encode_tiff(stream, raster, icc=icc, tables=tables, dpi=picture.dpi)
+        case "JPEG":
+            if carried is not None and len(carried) > _JPEG_EXIF_LIMIT:
+                notes.append("The EXIF data is larger than a JPEG can hold; it was left out.")
+                carried = None
+            options |= {"subsampling": "4:4:4", "exif": carried or b"", "dpi": picture.dpi or (0, 0)}
+            encoders.encode_with_pillow(stream, raster, **options)
+        case "BMP":
+            encoders.encode_with_pillow(stream, raster, format="BMP", dpi=picture.dpi or (96, 96))
+        case _:  # WebP and AVIF know the resolution only through EXIF
+            options["exif"] = exif.tobytes() if len(exif) else b""
+            if kind.name == "WebP":
+                options |= {"lossless": quality == 100, "exact": True}  # exact: keep colours under transparency
+            else:
+                options["subsampling"] = "4:4:4"
+            encoders.encode_with_pillow(stream, raster, **options)
+
+
+def _raster(picture: Picture, kind: Format, notes: list[str]) -> Raster:
+    """The samples of `picture` in the closest form that `kind` can hold."""
+    bits = picture.bits
+    if bits not in kind.bits:
+        bits = kind.bits[-1]
+        notes.append(f"{kind.name} holds {bits} bits per channel; the picture's {picture.bits} were rounded to that.")
+    alpha = picture.alpha
+    if alpha is not None and 4 not in kind.channels:
+        if alpha.min() < 1:
+            notes.append(f"{kind.name} holds no transparency; the picture was put on white.")
+        wanted = picture.pixels.shape[1]
+    else:
+        wanted = picture.pixels.shape[1] + (alpha is not None)
+    channels = min(count for count in kind.channels if count >= wanted and (count - wanted) % 2 == 0)
+    return Raster(picture.height, picture.width, channels, bits, _bands(picture, channels, bits))
+
+
+def _bands(picture: Picture, channels: int, bits: Bits) -> Iterator[NDArray[Any]]:
+    for top in range(0, picture.height, BAND_ROWS):
+        rows = slice(top, top + BAND_ROWS)
+        planes = picture.pixels[0, :, rows]
+        alpha = None if picture.alpha is None else picture.alpha[0, :, rows]
+        if alpha is not None and channels in (1, 3):
+            planes = planes * alpha + (1 - alpha)
+        if channels >= 3:
+            planes = np.broadcast_to(planes, (3, *planes.shape[1:]))
+        if alpha is not None and channels in (2, 4):
+            planes = np.concatenate([planes, alpha])
+        yield _rounded(np.moveaxis(planes, 0, -1), bits)
+
+
+def _rounded(values: FloatArray, bits: Bits) -> NDArray[Any]:
+    """[0,1] to whole steps, halves up; floating point stays as it is."""
+    if not np.isfinite(values).all():
+        raise PictureError("The picture holds values that are no numbers (NaN or infinite); nothing was written.")
+    if bits == 32:
+        return np.ascontiguousarray(values)
+    steps = values.clip(0, 1)
+    steps *= 2**bits - 1
+    steps += 0.5
+    return np.ascontiguousarray(steps, np.uint8 if bits == 8 else np.uint16)  # the cast cuts the fraction off
