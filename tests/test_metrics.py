@@ -1,0 +1,76 @@
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+from tinysr_core.errors import DataError
+from tinysr_core.metrics import load_lpips, luma, psnr_y, ssim_y
+
+
+def noise(seed: int = 0, height: int = 40, width: int = 50) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def read(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_luma_is_in_the_studio_range() -> None:
+    ends = luma(np.array([[[0, 0, 0], [255, 255, 255]]], np.uint8))
+    np.testing.assert_allclose(ends, [[16, 235]], atol=1e-9)
+
+
+def test_psnr_of_a_known_difference() -> None:
+    original = np.full((20, 20, 3), 100, np.uint8)
+    off_by_two = original + np.uint8(2)
+    expected = 20 * np.log10(255 / (2 * 219 / 255))
+    assert psnr_y(off_by_two, original, 2) == pytest.approx(expected)
+    assert psnr_y(original, original, 2) == float("inf")
+
+
+def test_the_border_is_left_out() -> None:
+    original = noise()
+    spoilt = original.copy()
+    spoilt[:2] = 0
+    spoilt[:, -2:] = 0
+    assert psnr_y(spoilt, original, 2) == float("inf")
+    assert psnr_y(spoilt, original, 1) < 40
+
+
+def test_ssim_agrees_with_scikit_image() -> None:
+    """scikit-image computes the whole plane; the valid windows are those 5 pixels inside."""
+    a, b = noise(0), (noise(0) // 2 + noise(1) // 2).astype(np.uint8)
+    _, whole = structural_similarity(
+        luma(a), luma(b), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
+    assert ssim_y(a, b, 0) == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-6)
+    assert ssim_y(a, a, 3) == pytest.approx(1)
+
+
+def test_other_sizes_are_refused() -> None:
+    with pytest.raises(DataError, match="different sizes"):
+        psnr_y(noise(), noise(height=41), 2)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "picture", "expected"),
+    [("alex", "ex_p0", 0.722), ("alex", "ex_p1", 0.138), ("squeeze", "ex_p0", 0.711), ("squeeze", "ex_p1", 0.148)],
+)
+def test_known_answers_of_lpips(
+    backbone: Literal["alex", "squeeze"], picture: str, expected: float, shared: Path
+) -> None:
+    folder = shared / "data" / "val" / "lpips_known_answer"
+    lpips = load_lpips(backbone, shared / "weights")
+    assert lpips.distance(read(folder / f"{picture}.png"), read(folder / "ex_ref.png")) == pytest.approx(
+        expected, abs=1e-3
+    )
+    assert lpips.distance(read(folder / "ex_ref.png"), read(folder / "ex_ref.png")) == 0
+
+
+@pytest.mark.parametrize("folder", [None, Path("nowhere")])
+def test_missing_weights_are_told(folder: Path | None) -> None:
+    with pytest.raises(DataError, match=r"LPIPS needs lpips_alex\.safetensors.*give the folder.*leave LPIPS out"):
+        load_lpips("alex", folder)
