@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
+from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
 from tinysr_core.errors import PictureError, RequestError
@@ -142,6 +143,23 @@ def test_tiff_planes_white_is_zero_and_premultiplied_alpha(tmp_path):
     np.testing.assert_allclose(straight.pixels[0, :, 0, 0], [0.25, 0.5, 0], atol=1e-6)
 
 
+@pytest.mark.parametrize("white", [255, 65535])
+def test_bigtiff_is_read(tmp_path, white):
+    tifffile = pytest.importorskip("tifffile")
+    samples = ramp(6, 4, 3, white)
+    tifffile.imwrite(tmp_path / "big.tif", samples, photometric="rgb", bigtiff=True, byteorder="<")
+    np.testing.assert_array_equal(samples_of(read_picture(tmp_path / "big.tif"), white), samples)
+
+
+def test_more_bits_than_are_read_are_said(tmp_path):
+    codecs = pytest.importorskip("imagecodecs")
+    samples = np.full((16, 16, 3), 512, np.uint16)
+    (tmp_path / "ten.avif").write_bytes(codecs.avif_encode(samples, bitspersample=10))
+    picture = read_picture(tmp_path / "ten.avif")
+    assert picture.notes == ("10 bits per channel were read as 8.",)
+    np.testing.assert_allclose(picture.pixels, 0.5, atol=0.01)
+
+
 def test_palette_one_bit_and_transparent_colours_are_expanded(tmp_path):
     indexed = Image.new("P", (2, 1))
     indexed.putpalette([255, 0, 0, 0, 0, 255])
@@ -241,8 +259,10 @@ def test_cmyk_is_converted_through_its_profile(tmp_path, name):
     # black is L* = 50.2 in the profile; black-point compensation makes it the darkest, so plain CMYK's red cast is gone
     assert np.ptp(samples_of(picture)[0, 0].astype(int)) <= 2
 
-    plain = read_picture(saved(tmp_path / name, image, quality=100))
-    assert plain.notes[0].startswith("CMYK without a colour profile was converted")
+    for useless in (None, SRGB, cmyk_profile()[:200]):
+        plain = read_picture(saved(tmp_path / name, image, quality=100, icc_profile=useless))
+        assert plain.notes[0].startswith("CMYK without a usable profile was converted")
+        assert ImageCms.ImageCmsProfile(io.BytesIO(plain.icc)).profile.xcolor_space.strip() == "RGB"
 
 
 def test_lab_is_converted(tmp_path):
@@ -367,6 +387,12 @@ def test_damaged_exif_does_not_lose_the_picture(tmp_path):
 def test_metadata_without_a_place_is_said(tmp_path):
     path = saved(tmp_path / "a.jpg", Image.new("RGB", (4, 3)), xmp=b"<x:xmpmeta/>")
     assert read_picture(path).notes == ("XMP metadata was not carried over.",)
+    text = PngInfo()
+    text.add_text("Software", "some program")
+    assert read_picture(saved(tmp_path / "a.png", Image.new("RGB", (4, 3)), pnginfo=text)).notes == ()
+    text.add_text("parameters", "a portrait")
+    notes = read_picture(saved(tmp_path / "a.png", Image.new("RGB", (4, 3)), pnginfo=text)).notes
+    assert notes == ("Text (comments, generation parameters) metadata was not carried over.",)
 
 
 # reading: files that are not what they should be
@@ -492,9 +518,10 @@ def test_sixteen_bits_come_back_exactly_in_other_programs_too(tmp_path, suffix, 
     np.testing.assert_array_equal(samples_of(read_picture(path), 65535), samples)
 
 
-def test_floating_point_comes_back_exactly(tmp_path):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floating_point_comes_back_exactly(tmp_path, channels):
     pytest.importorskip("tifffile")
-    values = np.random.default_rng(1).random((1, 3, 200, 5), np.float32)
+    values = np.random.default_rng(1).random((1, channels, 200, 5), np.float32)
     write_picture(Picture(values, bits=32), tmp_path / "a.tif")
     picture = read_picture(tmp_path / "a.tif")
     assert picture.bits == 32
@@ -507,6 +534,20 @@ def test_lossy_formats_are_close_by_default(tmp_path, key, tolerance):
     samples = np.stack([rows * 4, columns * 2, 255 - rows - columns], -1).astype(np.uint8)
     write_picture(picture_of(samples), tmp_path / "a", format=key)
     assert abs(samples_of(read_picture(tmp_path / "a")).astype(int) - samples).mean() < tolerance
+
+
+@pytest.mark.parametrize(("key", "stays_grey"), [("jpeg", True), ("avif", True), ("bmp", True), ("webp", False)])
+def test_grey_with_and_without_alpha_can_be_written_everywhere(tmp_path, key, stays_grey):
+    samples = np.full((16, 16, 2), 100, np.uint8)
+    path = tmp_path / f"a.{key}"
+    write_picture(picture_of(samples[..., :1]), path)
+    picture = read_picture(path)
+    assert picture.grey == stays_grey
+    np.testing.assert_allclose(samples_of(picture), 100, atol=2)
+    write_picture(picture_of(samples), path)
+    picture = read_picture(path)
+    assert (picture.alpha is not None) == (key in ("avif", "webp"))
+    np.testing.assert_allclose(samples_of(picture)[0, 0, 0], 100 if picture.alpha is not None else 194, atol=2)
 
 
 @given(st.floats(-0.5, 1.5, width=32))

@@ -18,6 +18,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from .picture import Bits
 from .source import BAND_ROWS
 
+_LEVEL = 4  # of deflate
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -37,7 +39,8 @@ def encode_png(
 ) -> None:
     """Write a PNG (W3C PNG, third edition) of 8 or 16 bits.
 
-    All rows use the filter "Sub": on photographs within 2 % of choosing one for each row, and far simpler.
+    All rows use the filter "Sub". With level 4 an upscaled photograph takes a quarter of Pillow's time (which tries
+    all filters, level 6) and 8 % more bytes.
     """
 
     def chunk(name: bytes, data: bytes) -> None:
@@ -53,7 +56,7 @@ def encode_png(
     if exif is not None:
         chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
     pixel = raster.channels * raster.bits // 8
-    deflate = zlib.compressobj(strategy=zlib.Z_FILTERED)
+    deflate = zlib.compressobj(_LEVEL, strategy=zlib.Z_FILTERED)
     for band in raster.bands:
         samples = band.astype(f">u{raster.bits // 8}", order="C")
         rows = np.reshape(np.frombuffer(samples.data, np.uint8), (len(band), -1))
@@ -106,7 +109,7 @@ def encode_tiff(
         samples = band.astype("<f4" if raster.bits == 32 else f"<u{raster.bits // 8}", order="C")
         if raster.bits < 32:
             samples[:, 1:] -= band[:, :-1]
-        data = zlib.compress(samples.data)
+        data = zlib.compress(samples.data, _LEVEL)
         stream.write(data)
         offsets.append(position)
         counts.append(len(data))

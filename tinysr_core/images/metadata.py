@@ -17,6 +17,8 @@ _BLOCK_TAGS = frozenset([700, 33723, 34377, 34675, 37724, 50341])
 
 _PROFILE_KINDS = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 
+_NO_TEXT = frozenset(["compression", "Software", "XML:com.adobe.xmp", "Raw profile type exif"])
+"""Strings in Pillow's `info` which are no text that somebody would miss, or are carried in another way."""
 
 DAMAGED_EXIF = "The EXIF data is damaged and was left out."
 
@@ -100,4 +102,6 @@ def other_metadata(info: dict[Any, Any], exif: Image.Exif) -> list[str]:
         found.append("XMP")
     if "photoshop" in info or {33723, 34377} & set(exif):
         found.append("IPTC")
+    if "comment" in info or any(isinstance(value, str) for key, value in info.items() if key not in _NO_TEXT):
+        found.append("Text (comments, generation parameters)")
     return found

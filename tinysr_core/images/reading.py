@@ -63,8 +63,7 @@ def _read(stream: IO[bytes], path: Path, max_pixels: int) -> Picture:
     kind = _kind(head, path)
 
     if kind == "TIFF":
-        tags = Image.Exif()
-        tags.load_from_fp(stream)
+        tags = _tiff_tags(stream, head)
         _refuse_bomb(path, tags[256], tags[257], max_pixels)
         if deep.is_deep_tiff(tags) and deep.can_read_deep():
             stream.seek(0)
@@ -117,6 +116,16 @@ def _kind(head: bytes, path: Path) -> str:
         if brands & _HEIF_BRANDS:
             return "HEIC"
     raise PictureError(f"{path} is not a picture that can be read here (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF, HEIC).")
+
+
+def _tiff_tags(stream: IO[bytes], head: bytes) -> Image.Exif:
+    """The main directory of a TIFF or BigTIFF, whatever its pixels are."""
+    tags = Image.Exif()
+    tags.endian = "<" if head[:2] == b"II" else ">"
+    tags.bigtiff = b"+" in head[2:4]
+    (offset,) = struct.unpack_from(f"{tags.endian}{'Q' if tags.bigtiff else 'I'}", head, 8 if tags.bigtiff else 4)
+    tags.load_from_fp(stream, offset)
+    return tags
 
 
 def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:

@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms
 
-from .metadata import profile_kind
 from .picture import Bits, FloatArray
 from .source import BAND_ROWS, Source, unit_range
 
@@ -75,23 +74,17 @@ def _sixteen_bit(band: Image.Image) -> FloatArray:
 
 def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes: list[str]) -> _Convert:
     """Conversion of CMYK through the profile `icc`, or of Lab, which needs none."""
-    if mode == "CMYK" and (icc is None or profile_kind(icc) != "CMYK"):
-        notes.append("CMYK without a colour profile was converted to sRGB by the plain formula; colours may differ.")
+    try:
+        profile = _built_in("LAB") if mode == "LAB" else ImageCms.ImageCmsProfile(BytesIO(icc or b""))
+        transform = ImageCms.buildTransform(
+            *(profile, srgb, mode, "RGB"),
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (OSError, ImageCms.PyCMSError):  # no profile, a damaged one, or one for other colours
+        notes.append("CMYK without a usable profile was converted to sRGB by the plain formula; colours may differ.")
         return lambda band: _eight_bit(band.convert("RGB"))
-    if mode == "CMYK":
-        profile = ImageCms.ImageCmsProfile(BytesIO(icc or b""))
-        notes.append("CMYK was converted to sRGB through its profile.")
-    else:
-        profile = _built_in("LAB")
-        notes.append("Lab was converted to sRGB.")
-    transform = ImageCms.buildTransform(
-        profile,
-        srgb,
-        mode,
-        "RGB",
-        ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
+    notes.append("Lab was converted to sRGB." if mode == "LAB" else "CMYK was converted to sRGB through its profile.")
 
     def convert(band: Image.Image) -> FloatArray:
         converted = ImageCms.applyTransform(band, transform)

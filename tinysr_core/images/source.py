@@ -13,8 +13,8 @@ BAND_ROWS = 128
 """Rows converted at a time: few enough to be cheap, many enough to be fast."""
 
 DAMAGE = (
-    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, OverflowError),
-    *(struct.error, zlib.error),
+    *(OSError, EOFError, ValueError, SyntaxError, LookupError, TypeError, AttributeError, ArithmeticError),
+    *(RuntimeError, struct.error, zlib.error),
 )
 """What Pillow's decoders raise for damaged files (they parse in Python and do not check every step)."""
 

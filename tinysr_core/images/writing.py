@@ -122,13 +122,13 @@ def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | No
             options |= {"subsampling": "4:4:4", "exif": carried or b"", "dpi": picture.dpi or (0, 0)}
             encoders.encode_with_pillow(stream, raster, **options)
         case "BMP":
-            encoders.encode_with_pillow(stream, raster, format="BMP", dpi=picture.dpi or (96, 96))
+            encoders.encode_with_pillow(stream, raster, format="BMP", dpi=picture.dpi or (0, 0))
         case _:  # WebP and AVIF know the resolution only through EXIF
             options["exif"] = exif.tobytes() if len(exif) else b""
             if kind.name == "WebP":
                 options |= {"lossless": quality == 100, "exact": True}  # exact: keep colours under transparency
             else:
-                options["subsampling"] = "4:4:4"
+                options["subsampling"] = "4:0:0" if raster.channels == 1 else "4:4:4"
             encoders.encode_with_pillow(stream, raster, **options)
 
 
