@@ -2,6 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("no deadline: machines differ", deadline=None)
+settings.load_profile("no deadline: machines differ")
 
 SHARED = Path(__file__).parents[2] / "shared"
 """Photographs and backbones that are not part of the project."""

@@ -55,5 +55,5 @@ def test_foreign_shapes_are_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [{"scale": 0}, {"channels": 0}, {"blocks": 0}, {"channels": 8}])
 def test_impossible_networks_are_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="must be at least|needs channels"):
+    with pytest.raises(ValueError, match=r"must be at least|needs channels"):
         ModelConfig(**wrong)

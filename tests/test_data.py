@@ -109,8 +109,8 @@ def test_shares_decide_how_often_a_folder_is_drawn(tmp_path: Path) -> None:
 def test_processes_share_each_batch() -> None:
     alone = list(batches(3, 6, 8, 0, 1))
     shared = [list(batches(3, 6, 8, rank, 2)) for rank in range(2)]
-    assert [list(step) for step in alone] == [[*a, *b] for a, b in zip(*shared, strict=True)]
-    assert alone[0] == range(24, 32)
+    assert alone == [[*a, *b] for a, b in zip(*shared, strict=True)]
+    assert alone[0] == list(range(24, 32))
 
 
 def test_bad_folders_and_photos_are_named(tmp_path: Path) -> None:

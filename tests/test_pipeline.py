@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tinysr_core.postprocess import anti_alias, sharpen
 
 from tinysr_core.pipeline import bleed, enhance
-from tinysr_core.postprocess import anti_alias, sharpen
 from tinysr_core.resize import resize
 from tinysr_core.upscaler import Upscaler
 
@@ -60,7 +60,7 @@ def test_post_processing_follows_the_resize() -> None:
 
 def test_alpha_is_resized_and_stays_in_range() -> None:
     alpha = (np.arange(120, dtype=np.float32).reshape(1, 1, 12, 10) % 2).round()
-    pixels, grown = enhance(Upscaler(NearestEngine()), colours(), alpha)
+    _, grown = enhance(Upscaler(NearestEngine()), colours(), alpha)
     assert grown is not None
     assert grown.shape == (1, 1, 24, 20)
     assert 0 <= grown.min() < grown.max() <= 1

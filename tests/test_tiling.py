@@ -7,7 +7,7 @@ from tinysr_core.tiling import PROBE_SHARE, PROBE_SIDE, Span, Window, probes, ti
 LENGTHS = st.integers(1, 300)
 
 
-@given(LENGTHS, LENGTHS, st.integers(1, 100))
+@given(LENGTHS, LENGTHS, st.integers(7, 100))
 def test_tiles_cover_the_picture_once(height: int, width: int, side: int) -> None:
     covered = np.zeros((1, 1, height, width), int)
     for tile in tiles(height, width, side):
@@ -17,7 +17,7 @@ def test_tiles_cover_the_picture_once(height: int, width: int, side: int) -> Non
     assert (covered == 1).all()
 
 
-@given(LENGTHS, LENGTHS, st.integers(1, 100))
+@given(LENGTHS, LENGTHS, st.integers(7, 100))
 def test_tiles_are_even(height: int, width: int, side: int) -> None:
     sizes = {len(tile.rows) for tile in tiles(height, width, side)}
     assert max(sizes) - min(sizes) <= 1

@@ -92,9 +92,7 @@ def test_a_folder_keeps_to_its_recipe(photos: list[Path], tmp_path: Path) -> Non
 def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: Path) -> None:
     base = read_checkpoint(train(RECIPE, photos, tmp_path / "x2"))
     still = OptimizerConfig(learning_rate=0, final_learning_rate=0)
-    larger = dataclasses.replace(
-        RECIPE, model=dataclasses.replace(RECIPE.model, scale=3), optimizer=still, steps=1
-    )
+    larger = dataclasses.replace(RECIPE, model=dataclasses.replace(RECIPE.model, scale=3), optimizer=still, steps=1)
     started = weights(train(larger, photos, tmp_path / "x3", base=base))
     for name, tensor in base.tensors.items():
         if not name.startswith("tail"):

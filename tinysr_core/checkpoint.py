@@ -52,7 +52,7 @@ def read_info(path: Path) -> CheckpointInfo:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a dict
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no file {path}; `tinysr models` lists the checkpoints.") from error
     except (SafetensorError, OSError) as error:

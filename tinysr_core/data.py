@@ -89,9 +89,7 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         steps = tuple(-1 if flip else 1 for flip in flips)
         return _to_tensor(lr, steps), _to_tensor(hr, steps)
 
-    def _crop(
-        self, photo: Image.Image, choose: np.random.Generator, angle: float
-    ) -> tuple[Image.Image, Image.Image]:
+    def _crop(self, photo: Image.Image, choose: np.random.Generator, angle: float) -> tuple[Image.Image, Image.Image]:
         """LR and HR patch at a random place; where it is turned, the turned square lies inside the photograph."""
         scale, patch = self.scale, self.config.patch
         side = scale * patch
@@ -114,12 +112,12 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         return photo.resize((patch, patch), Image.Resampling.BICUBIC, box=box), photo.crop(box)
 
 
-def batches(start: int, steps: int, batch: int, rank: int, world: int) -> Iterator[range]:
+def batches(start: int, steps: int, batch: int, rank: int, world: int) -> Iterator[list[int]]:
     """Sample numbers of process `rank` of `world` for each step from `start` on: a fixed share of each global batch."""
     share = batch // world
     for step in range(start, steps):
         first = step * batch + rank * share
-        yield range(first, first + share)
+        yield list(range(first, first + share))
 
 
 def _groups(photos: Sequence[Path], shares: Mapping[str, float]) -> list[tuple[float, list[Path]]]:
@@ -128,7 +126,9 @@ def _groups(photos: Sequence[Path], shares: Mapping[str, float]) -> list[tuple[f
     groups = [(share, [p for p in photos if p.parent.name.startswith(name)]) for name, share in shares.items()]
     for name, (_, paths) in zip(shares, groups, strict=True):
         if not paths:
-            raise DataError(f"No folder whose name begins with {name!r} holds photographs; mend `shares` in the recipe.")
+            raise DataError(
+                f"No folder whose name begins with {name!r} holds photographs; mend `shares` in the recipe."
+            )
     return groups
 
 

@@ -105,9 +105,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     white = torch.tensor(WHITE_D65, dtype=rgb.dtype, device=rgb.device)
     xyz = torch.einsum("ij,bjhw->bihw", matrix / white[:, None], linear)
     threshold = 0.008856
-    x, y, z = torch.where(
-        xyz > threshold, xyz.clamp(min=threshold) ** (1 / 3), 7.787 * xyz + 16 / 116
-    ).unbind(1)
+    x, y, z = torch.where(xyz > threshold, xyz.clamp(min=threshold) ** (1 / 3), 7.787 * xyz + 16 / 116).unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
 
 

@@ -51,9 +51,8 @@ class TinySR(nn.Module):
         """
         shallow, deep = self._features(image)
         if self.attention is not None:
-            if gate is None:
-                gate = self.attention(deep.mean((2, 3), dtype=torch.float32))
-            deep = deep * gate[:, :, None, None].to(deep.dtype)
+            own: Tensor = self.attention(deep.mean((2, 3), dtype=torch.float32)) if gate is None else gate
+            deep = deep * own[:, :, None, None].to(deep.dtype)
         detail = F.pixel_shuffle(self.tail(shallow + deep), self.config.scale)
         return F.interpolate(image, scale_factor=self.config.scale, mode="bicubic") + detail.float()
 
@@ -70,10 +69,11 @@ class TinySR(nn.Module):
         return shallow, deep
 
     def _initialise(self) -> None:
-        for conv in [self.head, *self.trunk, self.tail]:
+        convs = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
+        for conv in convs:
             nn.init.kaiming_normal_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            nn.init.constant_(conv.get_parameter("bias"), 0)
         with torch.no_grad():
-            for conv in self.trunk:
+            for conv in convs[1:-1]:
                 conv.weight.mul_(TRUNK_GAIN).add_(nn.init.dirac_(torch.empty_like(conv.weight)))
             self.tail.weight.mul_(TAIL_GAIN)

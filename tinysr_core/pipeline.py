@@ -1,8 +1,9 @@
 """From a picture to a better one: alpha, grey, the network, the wanted size, sharpening, anti-aliasing."""
 
+from .arrays import Image
 from .postprocess import anti_alias as supersample
 from .postprocess import sharpen as unsharp_mask
-from .resize import Image, resize
+from .resize import resize
 from .upscaler import Progress, Upscaler
 
 
@@ -19,7 +20,7 @@ def enhance(
     """Upscale pictures with everything that belongs to them.
 
     Args:
-        pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; a numpy array or a torch tensor. Not written to.
+        pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; numpy array or torch tensor. Not written to.
         alpha: [B,1,H,W] in [0,1], or None for opaque pictures.
         size: (height, width) of the result, reached by one antialiased resize; None: the network's scale.
         sharpen: apply the paper's unsharp mask.

@@ -32,7 +32,7 @@ class OptimizerConfig:
     betas: tuple[float, float] = (0.9, 0.99)
     """Adam's decay rates."""
     ema: float = 0.999
-    """Decay of the exponential moving average of the weights, which is what is saved; 0 saves the weights themselves."""
+    """Decay of the moving average of the weights, which is what is saved; 0 saves the weights themselves."""
 
 
 @dataclass(frozen=True)

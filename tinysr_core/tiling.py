@@ -1,5 +1,6 @@
 """Where tiles and probe windows lie. Pure geometry, in LR pixels."""
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def probes(height: int, width: int, halo: int) -> list[Window]:
 def _even(length: int, side: int) -> Iterator[Span]:
     count = math.ceil(length / side)
     edges = [length * i // count for i in range(count + 1)]
-    return (Span(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True))
+    return (Span(a, b) for a, b in itertools.pairwise(edges))
 
 
 def _spread(length: int, count: int) -> Iterator[Span]:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,7 @@ from .recipe import OptimizerConfig, Recipe
 
 STATE_FILE = "state.pt"
 METRICS_FILE = "metrics.jsonl"
-RECIPE_FILE = "recipe.json"
-WEIGHTS_FILE = "weights.safetensors"
+RECORD_FILE = "run.json"
 
 Report = Callable[[int, dict[str, float]], None]
 """Called with the step and the mean of each loss term since the last call."""
@@ -36,6 +36,7 @@ def train(
     photos: Sequence[Path],
     run_folder: Path,
     *,
+    name: str = "model",
     vgg_tensors: dict[str, Tensor] | None = None,
     base: Checkpoint | None = None,
     max_minutes: float = math.inf,
@@ -44,7 +45,7 @@ def train(
     report: Report = lambda step, terms: None,
     fabric: Fabric | None = None,
 ) -> Path:
-    """Train a network and return the path of its checkpoint, in `run_folder`.
+    """Train a network and return the path of its checkpoint, `name`-x`scale`.safetensors in `run_folder`.
 
     Called again with the same recipe and folder, it goes on from the last saved state, to the same weights as a run
     that was never stopped. `base` gives the first weights; tensors of another shape (the tail of another scale) start
@@ -57,14 +58,18 @@ def train(
     fabric = fabric or Fabric(devices=1, precision=recipe.precision)  # pyright: ignore[reportArgumentType]
     fabric.launch()
     run_folder.mkdir(parents=True, exist_ok=True)
-    data_fingerprint = fingerprint(photos)
-    _record_recipe(run_folder, recipe, data_fingerprint, base)
+    record = {
+        "recipe": dataclasses.asdict(recipe),
+        "data_sha256": fingerprint(photos),
+        "base_sha256": None if base is None else base.sha256,
+    }
+    _keep_record(run_folder / RECORD_FILE, record)
 
     torch.manual_seed(recipe.seed)
     network = TinySR(recipe.model)
     if base is not None:
         _load_matching(network, base)
-    network = network.to(memory_format=torch.channels_last)
+    network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimizer.ema))
     optimizer = torch.optim.Adam(
         network.parameters(), lr=recipe.optimizer.learning_rate, betas=recipe.optimizer.betas, fused=True
@@ -73,11 +78,13 @@ def train(
     average.to(fabric.device)
     loss = Loss(recipe.loss, vgg_tensors).to(fabric.device)
 
-    state = {"network": network, "optimizer": optimizer, "average": average, "step": 0}
+    state: dict[str, Any] = {"network": network, "optimizer": optimizer, "average": average, "step": 0}
     state_file = run_folder / STATE_FILE
+    weights_file = run_folder / f"{name}-x{recipe.model.scale}.safetensors"
+    card = {"title": f"{name} ×{recipe.model.scale}", **record}
     if state_file.is_file():
         fabric.load(state_file, state)
-    start = int(state["step"])
+    start: int = state["step"]
 
     dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed)
     share = batches(start, recipe.steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
@@ -110,10 +117,10 @@ def train(
             with atomic_write(state_file) as temporary:
                 fabric.save(temporary, state)
             best = average.module if recipe.optimizer.ema else network
-            write_checkpoint(run_folder / WEIGHTS_FILE, recipe.model, _tensors(best), _card(recipe, step, data_fingerprint))
+            write_checkpoint(weights_file, recipe.model, _tensors(best), {**card, "step": step})
         if last:
             break
-    return run_folder / WEIGHTS_FILE
+    return weights_file
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -139,10 +146,6 @@ def _tensors(network: torch.nn.Module) -> dict[str, np.ndarray]:
     return {name: tensor.float().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
 
 
-def _card(recipe: Recipe, step: int, data_fingerprint: str) -> dict[str, object]:
-    return {"recipe": dataclasses.asdict(recipe), "step": step, "data_sha256": data_fingerprint}
-
-
 def _check_finite(means: dict[str, float], step: int, state_file: Path) -> None:
     broken = [name for name, mean in means.items() if not math.isfinite(mean) and name != "total"] or [
         name for name, mean in means.items() if not math.isfinite(mean)
@@ -154,17 +157,13 @@ def _check_finite(means: dict[str, float], step: int, state_file: Path) -> None:
         )
 
 
-def _record_recipe(run_folder: Path, recipe: Recipe, data_fingerprint: str, base: Checkpoint | None) -> None:
-    record = {
-        "recipe": dataclasses.asdict(recipe),
-        "data_sha256": data_fingerprint,
-        "base": None if base is None else base.sha256,
-    }
+def _keep_record(path: Path, record: dict[str, Any]) -> None:
+    """Write down what defines the run, or make sure that it is what was written down before."""
     text = json.dumps(record, indent=1, sort_keys=True)
-    path = run_folder / RECIPE_FILE
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise TrainingError(f"{run_folder} holds a run of another recipe, base or data; give another run folder.")
-    path.write_text(text, encoding="utf-8")
+    if not path.is_file():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise TrainingError(f"{path.parent} holds a run of another recipe, base or data; give another run folder.")
 
 
 def _append_metrics(path: Path, row: dict[str, float]) -> None:

@@ -2,24 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Image
 from .checkpoint import read_checkpoint
 from .engines import Engine, Gate
 from .errors import MemoryLimitError, RequestError
 from .tiling import Window, probes, tiles
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .engines.torch import Precision
-
-    Image = TypeVar("Image", NDArray[np.float32], Tensor)
-else:
-    Image = TypeVar("Image")
 
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the total. An exception that it raises cancels the work."""
@@ -92,7 +86,7 @@ class Upscaler:
                         ) from error
         return result
 
-    def _upscale_one(self, image: Image, result: Image, side: int, progress: Progress | None) -> None:
+    def _upscale_one(self, image: Any, result: Any, side: int, progress: Progress | None) -> None:
         height, width = image.shape[2:]
         windows = tiles(height, width, side)
         gate = self._gate(image, windows)
@@ -106,7 +100,7 @@ class Upscaler:
         if progress is not None:
             progress(len(windows), len(windows))
 
-    def _gate(self, image: Image, windows: list[Window]) -> Gate | None:
+    def _gate(self, image: Any, windows: list[Window]) -> Gate | None:
         """The picture's gate, from the mean trunk features over its probe windows, or over all of its tiles."""
         halo = self.engine.pool_halo
         if halo is None:
@@ -115,12 +109,10 @@ class Upscaler:
         cores = probes(height, width, halo)
         if not cores and len(windows) == 1:
             return None  # the network sees the whole picture and derives the same gate on its way
-        total, area = np.float32(0), 0
-        for core in cores or windows:
-            seen = core.grown(halo, height, width)
-            total = total + core.area * self.engine.pool(image[seen.index], core.within(seen))
-            area += core.area
-        return self.engine.gate((total / area).astype(np.float32))
+        cores = cores or windows
+        seen = [core.grown(halo, height, width) for core in cores]
+        means = [self.engine.pool(image[out.index], core.within(out)) for core, out in zip(cores, seen, strict=True)]
+        return self.engine.gate(np.average(means, axis=0, weights=[core.area for core in cores]).astype(np.float32))
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
@@ -130,7 +122,7 @@ def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
     return lambda done, total: progress(index * total + done, count * total)
 
 
-def _empty(image: Image, shape: tuple[int, ...]) -> Image:
+def _empty(image: Any, shape: tuple[int, ...]) -> Any:
     try:
         if isinstance(image, np.ndarray):
             return np.empty(shape, np.float32)

@@ -1,14 +1,13 @@
 """What runs a network: one module per runtime."""
 
-from typing import Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arrays import Image
 from ..tiling import Window
 
-Array = TypeVar("Array")
-"""A numpy array or a torch tensor; what comes back is of the kind that went in, on the same device."""
 Gate = NDArray[np.float32]
 
 
@@ -30,7 +29,7 @@ class Engine(Protocol):
         """The same for `pool`; None where the network has no gate."""
         ...
 
-    def run(self, image: Array, gate: Gate | None) -> Array:
+    def run(self, image: Image, gate: Gate | None) -> Image:
         """LR float32 [1,3,h,w] -> SR [1,3,s*h,s*w], not clamped. Without `gate`, the network derives its own.
 
         Raises:
@@ -38,7 +37,7 @@ class Engine(Protocol):
         """
         ...
 
-    def pool(self, image: Array, core: Window) -> Gate:
+    def pool(self, image: Any, core: Window) -> Gate:
         """Mean trunk features [C] over `core`, a part of `image` [1,3,h,w]. Raises MemoryError as `run` does."""
         ...
 

@@ -1,18 +1,19 @@
 """Runs a network with torch, on the CPU or a GPU."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..arrays import Image
 from ..checkpoint import Checkpoint
 from ..errors import RequestError
 from ..model import TinySR
 from ..tiling import Window
-from . import Array, Gate
+from . import Gate
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -34,17 +35,18 @@ class TorchEngine:
         model = TinySR(checkpoint.config)
         model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()})
         # Channels-last is the faster layout for these convs on CPUs (benchmarks) and on tensor cores.
-        model = model.eval().requires_grad_(False).to(self.device, self.dtype, memory_format=torch.channels_last)
+        model = model.eval().requires_grad_(False).to(self.device, self.dtype)
+        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
         if model.attention is not None:
             model.attention.float()
         self.model = model
 
-    def run(self, image: Array, gate: Gate | None) -> Array:
+    def run(self, image: Image, gate: Gate | None) -> Image:
         with _inference():
             own = None if gate is None else torch.from_numpy(gate)[None].to(self.device)
             return _like(image, self.model(self._tensor(image), own))
 
-    def pool(self, image: Array, core: Window) -> Gate:
+    def pool(self, image: Any, core: Window) -> Gate:
         with _inference():
             pooled = self.model.pooled(self._tensor(image), core.rows.slice, core.columns.slice)
         return pooled[0].cpu().numpy()
@@ -54,9 +56,8 @@ class TorchEngine:
         with _inference():
             return self.model.attention(torch.from_numpy(pooled).to(self.device)).cpu().numpy()
 
-    def _tensor(self, image: object) -> Tensor:
-        tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
-        assert isinstance(tensor, Tensor)
+    def _tensor(self, image: Any) -> Tensor:
+        tensor: Tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
         return tensor.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
 
 
@@ -80,7 +81,7 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def _inference() -> Iterator[None]:
+def _inference() -> Generator[None]:
     """No gradients; torch's ways to say that memory ran out become MemoryError."""
     try:
         with torch.no_grad():
@@ -93,8 +94,5 @@ def _inference() -> Iterator[None]:
         raise
 
 
-def _like(image: Array, result: Tensor) -> Array:
-    if isinstance(image, np.ndarray):
-        return result.cpu().numpy()  # pyright: ignore[reportReturnType]
-    assert isinstance(image, Tensor)
-    return result.to(image.device)  # pyright: ignore[reportReturnType]
+def _like(image: Image, result: Any) -> Image:
+    return result.cpu().numpy() if isinstance(image, np.ndarray) else result.to(image.device)

@@ -1,0 +1,9 @@
+"""The arrays that pictures travel in: numpy arrays or torch tensors, handled by the same code. Needs no torch."""
+
+from typing import Any, TypeVar
+
+Image = TypeVar("Image", bound=Any)
+"""A numpy array or a torch tensor, [B,C,H,W]; a function that takes one returns one of the same kind and device.
+
+The two share operators, slicing, `shape` and `clip`, which is all that the core needs; no type covers just that.
+"""

@@ -1,0 +1,96 @@
+"""`tinysr-finetune FOLDER` or `python -m training FOLDER`: train TinySR on photographs."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from tinysr_core.backbones import load_vgg19
+from tinysr_core.catalog import find_checkpoint
+from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.data import list_photos
+from tinysr_core.errors import TinySRError, TrainingError
+from tinysr_core.recipe import Recipe, load_recipe
+from tinysr_core.trainer import train
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Train TinySR on the photographs in a folder. The same command goes on where an earlier one stopped.
+
+    Example: tinysr-finetune ~/portraits --base portrait --steps 1000
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """Folder with photographs, searched with its subfolders."""
+    recipe: str = "portrait"
+    """Name of a recipe of ours, or the path of a TOML file."""
+    scale: int = 2
+    """Upscaling factor."""
+    name: str = "my-portraits"
+    """The checkpoint is called NAME-xSCALE.safetensors."""
+    base: str | None = None
+    """Name or path of the checkpoint to start from; without it training starts afresh."""
+    out: Path = field(default_factory=lambda: Path("runs"))
+    """Folder for the run; it goes to OUT/NAME-xSCALE."""
+    steps: int | None = None
+    """Optimiser steps, instead of the recipe's."""
+    max_minutes: float = float("inf")
+    """Save and stop after this time."""
+    backbones: Path | None = None
+    """Folder with vgg19_features.safetensors; without it torch.hub fetches VGG19."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    try:
+        _run(tyro.cli(Arguments, args=arguments, prog="tinysr-finetune"))
+    except (TinySRError, OSError) as error:
+        print(f"tinysr-finetune: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tinysr-finetune: stopped; the same command goes on from the last saved state", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _run(arguments: Arguments) -> None:
+    recipe = _recipe(arguments)
+    base = read_checkpoint(find_checkpoint(arguments.base, arguments.scale)) if arguments.base else None
+    path = train(
+        recipe,
+        list_photos(arguments.folder),
+        arguments.out / f"{arguments.name}-x{arguments.scale}",
+        name=arguments.name,
+        vgg_tensors=load_vgg19(arguments.backbones) if recipe.loss.vgg else None,
+        base=base,
+        max_minutes=arguments.max_minutes,
+        report=_print_terms,
+    )
+    print(path)
+
+
+def _recipe(arguments: Arguments) -> Recipe:
+    path = Path(arguments.recipe)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{arguments.recipe}.toml"
+        if not path.is_file():
+            names = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
+            raise TrainingError(f"There is no recipe {arguments.recipe!r}; choose {names}, or give a TOML file.")
+    recipe = load_recipe(path)
+    model = dataclasses.replace(recipe.model, scale=arguments.scale)
+    return dataclasses.replace(recipe, model=model, steps=arguments.steps or recipe.steps)
+
+
+def _print_terms(step: int, terms: dict[str, float]) -> None:
+    print(f"step {step}: " + ", ".join(f"{name} {value:.5f}" for name, value in terms.items()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
