@@ -68,7 +68,9 @@ def test_hosts_and_training_reach_the_core_only() -> None:
     for folder, allowed in (("nodes", {"nodes"}), ("training", set[str]()), ("tinysr_core", set[str]())):
         for path in sorted((ROOT / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            roots = {node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+            roots = {
+                node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
+            }
             assert not roots & ({"nodes", "training", "gimp_plugin", "gi", "tests"} - allowed), path
             if folder != "nodes":
                 assert not roots & {"comfy", "folder_paths", "nodes"}, path

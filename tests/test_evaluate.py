@@ -1,0 +1,71 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinysr_core.errors import DataError
+from tinysr_core.evaluate import Row, as_csv, as_json, as_markdown, evaluate, interpolation, load_pairs, to_float
+from tinysr_core.metrics import load_lpips
+from tinysr_core.resize import resize
+
+
+def photo(path: Path, width: int, height: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+def test_photographs_are_cropped_and_shrunk(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 50, 40)
+    (pair,) = load_pairs(tmp_path, 3)
+    assert pair.name == "a"
+    assert pair.hr.shape == (36, 48, 3)
+    assert pair.lr.shape == (12, 16, 3)
+    np.testing.assert_array_equal(pair.hr, np.asarray(Image.open(tmp_path / "a.png"))[:36, :48])
+    expected = resize(to_float(pair.hr), 12, 16)[0].transpose(1, 2, 0)
+    assert np.abs(pair.lr - 255 * expected.clip(0, 1)).max() <= 0.501
+
+
+def test_standard_sets_are_read_as_they_are(tmp_path: Path) -> None:
+    photo(tmp_path / "x2" / "img_001_SRF_2_HR.png", 20, 20)
+    photo(tmp_path / "x2" / "img_001_SRF_2_LR.png", 10, 10)
+    (pair,) = load_pairs(tmp_path, 2)
+    assert (pair.name, pair.lr.shape, pair.hr.shape) == ("img_001_SRF_2", (10, 10, 3), (20, 20, 3))
+    with pytest.raises(DataError, match="no pictures for x4"):
+        list(load_pairs(tmp_path, 4))
+
+
+ROWS = [
+    Row("set", "a", "bicubic", 30.0, 0.9, 0.1),
+    Row("set", "b", "bicubic", 32.0, 0.9, 0.3),
+    Row("set", "a", "ours", 33.0, 0.95, None),
+]
+
+
+def test_the_table() -> None:
+    assert as_markdown(ROWS).splitlines()[2:] == [
+        "| set (2) | bicubic | 31.00 ± 1.41 | 0.9000 ± 0.0000 | 0.2000 ± 0.1414 |",
+        "| set (1) | ours | 33.00 ± 0.00 | 0.9500 ± 0.0000 | - |",
+    ]
+
+
+def test_every_row_is_in_csv_and_json() -> None:
+    assert [row["psnr"] for row in csv.DictReader(io.StringIO(as_csv(ROWS)))] == ["30.0", "32.0", "33.0"]
+    assert [row["lpips"] for row in json.loads(as_json(ROWS))] == [0.1, 0.3, None]
+
+
+@pytest.mark.parametrize(("scale", "psnr", "ssim", "lpips"), [(2, 33.68, 0.9304, 0.128), (4, 28.43, 0.8113, 0.341)])
+def test_bicubic_on_set5_is_what_everybody_measures(
+    scale: int, psnr: float, ssim: float, lpips: float, shared: Path
+) -> None:
+    folder = shared / "data" / "val" / "set5"
+    methods = {"bicubic": interpolation("bicubic", scale)}
+    rows = list(evaluate([folder], scale, methods, load_lpips("alex", shared / "weights")))
+    assert len(rows) == 5
+    assert np.mean([row.psnr for row in rows]) == pytest.approx(psnr, abs=0.01)
+    assert np.mean([row.ssim for row in rows]) == pytest.approx(ssim, abs=5e-4)
+    assert np.mean([row.lpips for row in rows if row.lpips is not None]) == pytest.approx(lpips, abs=1e-3)

@@ -1,0 +1,163 @@
+"""The fair table: the same pictures, scale and metrics for every method."""
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .data import list_photos
+from .errors import DataError
+from .metrics import Lpips, Picture8, psnr_y, ssim_y
+from .resize import Kernel, resize
+
+CROP = 12
+"""Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""
+METRICS = ("psnr", "ssim", "lpips")
+
+Method = Callable[[Picture8], Picture8]
+"""LR picture [h,w,3] -> SR picture [s*h,s*w,3]."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture to be upscaled and the original to compare with."""
+
+    name: str
+    lr: Picture8
+    hr: Picture8
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method reached on one picture."""
+
+    data: str
+    picture: str
+    method: str
+    psnr: float
+    """PSNR of Y in dB."""
+    ssim: float
+    """SSIM of Y."""
+    lpips: float | None
+    """LPIPS (AlexNet) of the whole RGB picture; None where it was not asked for."""
+
+
+def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
+    """The pairs of a data set.
+
+    A folder with subfolders x2, x3, x4 holds `*_HR.png` and `*_LR.png`, as the standard sets do. Any other folder holds
+    photographs: they are cropped from the top left to a multiple of 12, and shrunk by antialiased bicubic to 8 bits.
+
+    Raises:
+        DataError: there are no pictures of this scale.
+    """
+    if not any(folder.glob("x[0-9]")):
+        for path in list_photos(folder):
+            yield _shrunk(path, scale)
+        return
+    originals = sorted((folder / f"x{scale}").glob("*_HR.png"))
+    if not originals:
+        raise DataError(f"{folder} has no pictures for x{scale}; leave it out or choose another scale.")
+    for path in originals:
+        lr = path.with_name(path.name.replace("_HR", "_LR"))
+        yield Pair(path.stem.removesuffix("_HR"), _read(lr), _read(path))
+
+
+def evaluate(
+    folders: Iterable[Path], scale: int, methods: Mapping[str, Method], lpips: Lpips | None = None
+) -> Iterator[Row]:
+    """A row for each method on each picture of each folder, as they are done. `scale` pixels of border are left out of
+    PSNR and SSIM."""
+    for folder in folders:
+        for pair in load_pairs(folder, scale):
+            for name, method in methods.items():
+                result = method(pair.lr)
+                yield Row(
+                    folder.name,
+                    pair.name,
+                    name,
+                    psnr_y(result, pair.hr, scale),
+                    ssim_y(result, pair.hr, scale),
+                    None if lpips is None else lpips.distance(result, pair.hr),
+                )
+
+
+def interpolation(kernel: Kernel, scale: int) -> Method:
+    """Plain interpolation by `kernel`, the method to beat."""
+
+    def run(lr: Picture8) -> Picture8:
+        height, width = lr.shape[:2]
+        return to_8_bits(resize(to_float(lr), scale * height, scale * width, kernel))
+
+    return run
+
+
+def to_float(picture: Picture8) -> NDArray[np.float32]:
+    """[H,W,3] of 8 bits -> [1,3,H,W] in [0,1]."""
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None]).astype(np.float32) / 255
+
+
+def to_8_bits(pixels: NDArray[np.float32]) -> Picture8:
+    """[1,3,H,W] -> [H,W,3], clamped and rounded."""
+    return np.rint(pixels[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Mean ± standard deviation over the pictures of each data set, a line a method."""
+    lines = ["| data | method | PSNR-Y dB | SSIM-Y | LPIPS |", "|---|---|---|---|---|"]
+    for (data, method), group in _grouped(rows).items():
+        cells = [_spread([getattr(row, metric) for row in group], metric) for metric in METRICS]
+        lines.append(f"| {data} ({len(group)}) | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """A line for each picture and method."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(Row.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    return text.getvalue()
+
+
+def as_json(rows: Sequence[Row]) -> str:
+    """An object for each picture and method."""
+    return json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+
+
+def _grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.data, row.method), []).append(row)
+    return groups
+
+
+def _spread(values: Sequence[float | None], metric: str) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    digits = 2 if metric == "psnr" else 4
+    deviation = statistics.stdev(known) if len(known) > 1 else 0.0
+    return f"{statistics.fmean(known):.{digits}f} ± {deviation:.{digits}f}"
+
+
+def _shrunk(path: Path, scale: int) -> Pair:
+    hr = _read(path)
+    height, width = (length // CROP * CROP for length in hr.shape[:2])
+    hr = hr[:height, :width]
+    return Pair(path.stem, to_8_bits(resize(to_float(hr), height // scale, width // scale)), hr)
+
+
+def _read(path: Path) -> Picture8:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error}); take it out of the folder.") from error
