@@ -1,0 +1,51 @@
+"""What probe windows cost and change: the gate from a few windows against the gate from the whole picture.
+
+    python benchmarks/attention_probes.py ../shared/data/val/portraits_cc0 --model portrait --scale 2
+
+Prints PSNR-Y with both gates and the share of the pixels that the windows add. Results: results/attention_probes.md.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tinysr_core.catalog import find_checkpoint
+from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.evaluate import load_pairs, to_8_bits, to_float
+from tinysr_core.metrics import psnr_y
+from tinysr_core.tiling import probes
+from tinysr_core.upscaler import Upscaler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="portrait")
+    parser.add_argument("--scale", type=int, default=2)
+    arguments = parser.parse_args()
+    engine = TorchEngine(read_checkpoint(find_checkpoint(arguments.model, arguments.scale)), "cpu")
+    print("| picture | gate of the whole | gate of the probes | difference dB | pixels added |")
+    print("|---|---|---|---|---|")
+    differences: list[float] = []
+    for pair in load_pairs(arguments.folder, arguments.scale):
+        image = to_float(pair.lr)
+        height, width = image.shape[2:]
+        windows = probes(height, width, engine.pool_halo or 0)
+        seen = sum(window.grown(engine.pool_halo or 0, height, width).area for window in windows)
+        with torch.no_grad():
+            whole = engine.model(torch.from_numpy(image)).numpy()
+        reached = [
+            psnr_y(to_8_bits(result), pair.hr, arguments.scale)
+            for result in (whole, Upscaler(engine).upscale(image))
+        ]
+        differences.append(reached[1] - reached[0])
+        share = seen / (height * width)
+        print(f"| {pair.name} | {reached[0]:.3f} | {reached[1]:.3f} | {differences[-1]:+.4f} | {share:.1%} |")
+    print(f"| mean | | | {np.mean(differences):+.4f}, largest {np.abs(differences).max():.4f} | |")
+
+
+if __name__ == "__main__":
+    main()

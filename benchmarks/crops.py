@@ -1,0 +1,66 @@
+"""Draw crops of validation portraits at 1:1: the small picture, bicubic, TinySR, the original.
+
+    python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.png --scale 2
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from tinysr_core import find_checkpoint, load_upscaler
+from tinysr_core.evaluate import Method, interpolation, load_pairs, to_8_bits, to_float
+from tinysr_core.metrics import Picture8
+
+SIDE = 240
+CROPS = (("094", "eye", 400, 340), ("034", "glasses", 430, 300), ("084", "hair", 270, 60), ("044", "knitwear", 260, 60))
+"""Portrait, what it shows, and the left and top of the crop in the original."""
+
+
+def network(name: str, scale: int) -> Method:
+    """The shipped checkpoint `name` as a method."""
+    upscaler = load_upscaler(find_checkpoint(name, scale))
+    return lambda lr: to_8_bits(upscaler.upscale(to_float(lr)))
+
+
+def nearest(scale: int) -> Method:
+    """The small picture itself, its pixels enlarged."""
+    return lambda lr: lr.repeat(scale, 0).repeat(scale, 1)
+
+
+def draw(rows: list[list[Picture8]], titles: list[str]) -> Image.Image:
+    """A sheet of crops with a line of titles above."""
+    font = ImageFont.load_default(16)
+    top, gap = 28, 4
+    width, height = len(titles) * (SIDE + gap) - gap, top + len(rows) * (SIDE + gap) - gap
+    sheet = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for column, title in enumerate(titles):
+        left = column * (SIDE + gap)
+        pen.text((left + SIDE / 2, top / 2), title, "black", font, anchor="mm")
+        for row, crops in enumerate(rows):
+            sheet.paste(Image.fromarray(crops[column]), (left, top + row * (SIDE + gap)))
+    return sheet
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="validation portraits")
+    parser.add_argument("output", type=Path, help="the picture to write")
+    parser.add_argument("--scale", type=int, default=2)
+    parser.add_argument("--models", nargs="+", default=["portrait"], help="names of checkpoints")
+    arguments = parser.parse_args()
+    methods = {"small picture": nearest(arguments.scale), "bicubic": interpolation("bicubic", arguments.scale)}
+    methods |= {f"TinySR {name}": network(name, arguments.scale) for name in arguments.models}
+    pairs = {pair.name: pair for pair in load_pairs(arguments.folder, arguments.scale)}
+    rows: list[list[Picture8]] = []
+    for name, _, left, top in CROPS:
+        pair = pairs[name]
+        whole = [method(pair.lr) for method in methods.values()] + [pair.hr]
+        rows.append([np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE]) for picture in whole])
+    draw(rows, [*methods, "original"]).save(arguments.output, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
