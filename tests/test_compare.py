@@ -79,14 +79,10 @@ def test_slider_keys_and_zoom_work_in_a_browser(page: Path, tmp_path: Path) -> N
     </script>"""
     driven = tmp_path / "driven.html"
     driven.write_text(page.read_text(encoding="utf-8").replace("</html>", script + "</html>"), encoding="utf-8")
-    flags = "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    answer = subprocess.run(
-        [str(CHROMIUM), *flags.split(), "--disable-component-update", "--disable-sync", "--window-size=800,600"]
-        + [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", driven.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-sync"
+    command = [str(CHROMIUM), *(f"--{flag}" for flag in flags.split()), "--disable-component-update"]
+    command += ["--window-size=800,600", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", driven.as_uri()]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60)
     told = re.search(r"<title>told (.*)</title>", answer.stdout)
     assert told is not None, answer.stderr
     clip = "inset(0px) inset(0px 0px 0px"

@@ -1,0 +1,98 @@
+"""How much memory a picture will take, and how much there is. Needs no torch."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .upscaler import DEFAULT_TILE
+
+TILE_BYTES = 1100
+"""Bytes of features for each LR pixel of a tile (measured: 330 MB at 540 x 540, the default tile with its halo)."""
+
+
+_STATUS_FIELDS = ("total", "free", "paged", "paged_free", "virtual", "virtual_free")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What `pipeline.enhance` is asked to do with one picture."""
+
+    height: int
+    width: int
+    colours: int
+    """1 for grey, 3 for RGB."""
+    alpha: bool
+    scale: int
+    """Upscaling factor of the network."""
+    result_height: int
+    result_width: int
+    post_processing: bool
+    """Whether the result is sharpened or anti-aliased."""
+    tile: int | None = None
+    """Tile side, None for the default."""
+
+    def bytes_needed(self) -> int:
+        """Peak of `enhance` and of writing its result, the picture itself not counted: that is in memory already."""
+        pixels = self.height * self.width
+        enlarged = pixels * self.scale**2
+        result = self.result_height * self.result_width
+        resized = (self.result_height, self.result_width) != (self.height * self.scale, self.width * self.scale)
+        # Floats that are held at the same time, at each step.
+        upscale = 3 * enlarged + (0 if self.colours == 3 else max(3 * pixels, 2 * enlarged))
+        resize = self.colours * (enlarged + 2 * result) if resized else 0
+        post_process = 2 * self.colours * result if self.post_processing else 0
+        encode = 1.25 * self.colours * result  # the result, and its copy of 8 bits where Pillow writes it
+        throughout = result + self.colours * pixels if self.alpha else 0  # alpha, and colours bled under it
+        side = min(self.tile or DEFAULT_TILE, max(self.height, self.width))
+        return int(4 * (max(upscale, resize, post_process, encode) + throughout)) + TILE_BYTES * side * side
+
+
+def available_bytes() -> int | None:
+    """Bytes that can be had without swapping, also inside a container; None where the system does not tell."""
+    return min(_free(), default=None)
+
+
+def _free() -> Iterator[int]:
+    if sys.platform == "win32":
+        yield _windows_free()
+    elif sys.platform == "linux":
+        yield _field(Path("/proc/meminfo"), "MemAvailable:") * 1024
+        yield from _cgroup_free(Path("/sys/fs/cgroup"))
+    elif sys.platform == "darwin":
+        # What is free it tells nobody cheaply; what is there at all still catches the hopeless cases.
+        yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cgroup_free(root: Path) -> Iterator[int]:
+    """What the container's limit leaves (Linux control groups, version 2), cached files counted as free."""
+    try:
+        limit, used = (root / "memory.max").read_text().strip(), int((root / "memory.current").read_text())
+        if limit != "max":
+            yield max(0, int(limit) - used + _field(root / "memory.stat", "inactive_file"))
+    except (OSError, ValueError):
+        return  # no container, or version 1
+
+
+def _field(path: Path, name: str) -> int:
+    for line in path.read_text().splitlines():
+        key, value, *_ = line.split()
+        if key == name:
+            return int(value)
+    return 0
+
+
+def _windows_free() -> int:
+    class MemoryStatus(ctypes.Structure):  # MEMORYSTATUSEX of the Windows API
+        _fields_ = (
+            ("length", ctypes.c_ulong),
+            ("load", ctypes.c_ulong),
+            *((name, ctypes.c_ulonglong) for name in _STATUS_FIELDS),
+            ("extended", ctypes.c_ulonglong),
+        )
+
+    status = MemoryStatus(length=ctypes.sizeof(MemoryStatus))
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))  # type: ignore[attr-defined]
+    return status.free
