@@ -97,4 +97,7 @@ def test_the_public_names() -> None:
         "sharpen",
         "write_picture",
     ]
-    assert all(hasattr(tinysr_core, name) for name in tinysr_core.__all__)
+    for name in tinysr_core.__all__:
+        assert getattr(tinysr_core, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = tinysr_core.nothing

@@ -1,0 +1,51 @@
+"""TinySR: one tiny network that upscales portraits.
+
+Names are imported when they are used, so that `import tinysr_core` is quick; none of them imports torch before a network
+is run.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .catalog import find_checkpoint, list_checkpoints
+    from .errors import TinySRError
+    from .images import Picture, read_picture, write_picture
+    from .pipeline import enhance
+    from .postprocess import anti_alias, sharpen
+    from .resize import resize
+    from .upscaler import Upscaler, load_upscaler
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Picture",
+    "TinySRError",
+    "Upscaler",
+    "anti_alias",
+    "enhance",
+    "find_checkpoint",
+    "list_checkpoints",
+    "load_upscaler",
+    "read_picture",
+    "resize",
+    "sharpen",
+    "write_picture",
+]
+
+_MODULES = {
+    "catalog": ("find_checkpoint", "list_checkpoints"),
+    "errors": ("TinySRError",),
+    "images": ("Picture", "read_picture", "write_picture"),
+    "pipeline": ("enhance",),
+    "postprocess": ("anti_alias", "sharpen"),
+    "resize": ("resize",),
+    "upscaler": ("Upscaler", "load_upscaler"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

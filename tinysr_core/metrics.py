@@ -77,7 +77,7 @@ def load_lpips(backbone: Literal["alex", "squeeze"], folder: Path | None) -> Lpi
     path = None if folder is None else folder / name
     if path is None or not path.is_file():
         raise DataError(
-            f"LPIPS needs {name}{f', which is not in {folder}' if folder else ''}: give the folder that holds it as the "
+            f"LPIPS needs {name}{f', not in {folder}' if folder else ''}: give the folder that holds it as the "
             "backbones, or leave LPIPS out."
         )
     return Lpips(backbone, load_file(path))
