@@ -144,7 +144,7 @@ def _settings_folders(home: Path, environment: Mapping[str, str], platform: str)
 
 def _install(profile: Profile, python: str) -> Report:
     problem = "No command to start TinySR was tried."
-    for command in _commands(python):
+    for command in worker_commands(python):
         problem = _handshake(profile, command)
         if problem is None:
             try:
@@ -155,7 +155,7 @@ def _install(profile: Profile, python: str) -> Report:
     return Report(profile, profile.plugin.exists(), problem=problem)
 
 
-def _commands(python: str) -> list[list[str]]:
+def worker_commands(python: str) -> list[list[str]]:
     """Ways to start the worker of this very package, the plainest first."""
     folders = [str(Path(__file__).parent.parent)]
     if site.ENABLE_USER_SITE:

@@ -52,6 +52,13 @@ def write(drawable: Gimp.Drawable, pixels: bytes, encoding: str) -> None:
     drawable.update(0, 0, width, height)
 
 
+def is_opaque(drawable: Gimp.Drawable) -> bool:
+    """Whether every pixel is fully visible."""
+    width, height = drawable.get_width(), drawable.get_height()
+    alpha = drawable.get_buffer().get(Gegl.Rectangle.new(0, 0, width, height), 1.0, "A u16", Gegl.AbyssPolicy.NONE)
+    return alpha.count(0xFF) == len(alpha)
+
+
 def _format_name(drawable: Gimp.Drawable, encoding: str) -> str:
     return Babl.get_name(Babl.format_with_space(encoding, drawable.get_format()))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gi.repository import GLib, Gimp
 
+from . import pixels
 from .geometry import Box
 
 
@@ -89,7 +90,12 @@ class Sources:
         else:
             copy = layer.copy()
             self._copies.append(copy)
+        # a shadow needs alpha, which a filter shows but a merge would drop
+        had_alpha = copy.has_alpha()
+        copy.add_alpha()
         copy.merge_filters()
+        if not had_alpha and pixels.is_opaque(copy):
+            copy.flatten()
         return copy
 
 
@@ -100,7 +106,10 @@ def offsets(layer: Gimp.Layer) -> tuple[int, int]:
 
 
 def _layers(drawables: Sequence[Gimp.Drawable]) -> list[Gimp.Layer]:
-    """The layers that are meant; a mask stands for its layer. Sensitivity masks do not bind callers of the PDB."""
+    """The layers that are meant, topmost first; a mask stands for its layer.
+
+    The kinds of drawables are checked here, because GIMP's sensitivity masks do not bind callers of the PDB.
+    """
     layers: list[Gimp.Layer] = []
     for drawable in drawables:
         layer = Gimp.Layer.from_mask(drawable) if isinstance(drawable, Gimp.LayerMask) else drawable
@@ -110,10 +119,19 @@ def _layers(drawables: Sequence[Gimp.Drawable]) -> list[Gimp.Layer]:
             layers.append(layer)
     if not layers:
         raise Refusal(_("No layer is chosen. Choose one in the Layers dialog."))
-    return layers
+    return sorted(layers, key=_path)
+
+
+def _path(layer: Gimp.Layer) -> list[int]:
+    """The positions of a layer's groups, from the outermost on, and its own; what lies above comes before."""
+    parent = layer.get_parent()
+    return [*(_path(parent) if parent else []), layer.get_image().get_item_position(layer)]
 
 
 def _same_place(layer: Gimp.Layer, duplicate: Gimp.Image) -> Gimp.Layer:
     """The layer of `duplicate` that lies where `layer` lies in its own image."""
-    siblings = duplicate.get_layers() if layer.get_parent() is None else _same_place(layer.get_parent(), duplicate).get_children()
-    return siblings[layer.get_image().get_item_position(layer)]
+    siblings = duplicate.get_layers()
+    *groups, own = _path(layer)
+    for position in groups:
+        siblings = siblings[position].get_children()
+    return siblings[own]

@@ -1,0 +1,179 @@
+"""Runs batch scripts in a real GIMP 3, headless, with the plug-in installed as a user would install it."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinysr_core.checkpoint import write_checkpoint
+from tinysr_core.config import ModelConfig
+from tinysr_core.gimp_install import Profile, install
+from tinysr_core.pipeline import enhance
+from tinysr_core.resize import resize
+from tinysr_core.upscaler import load_upscaler
+
+REPOSITORY = Path(__file__).parents[2]
+TOOLS = REPOSITORY.parent / "shared" / "tools"
+ROOT = Path(os.environ.get("GIMP3_ROOT", Path(tempfile.gettempdir()) / "gimp3" / "root"))
+READY = (TOOLS / "run_gimp3.sh").is_file() and (ROOT / ".gimp3-ready").is_file()
+SLOW_MODEL = "slow"
+"""A model that takes seconds for a picture of 256 x 256 pixels."""
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not READY:
+        terminalreporter.section("GIMP", sep="!", red=True)
+        terminalreporter.line(
+            f"No real GIMP 3 in {ROOT}: the tests in tests/gimp were SKIPPED. "
+            f"Set it up as root with {TOOLS / 'setup_gimp3.sh'}, or name its folder in GIMP3_ROOT."
+        )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.gimp)
+            if not READY:
+                item.add_marker(pytest.mark.skip(reason=f"no real GIMP 3 in {ROOT}"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A picture before and after the plug-in, as a batch script saved it."""
+
+    record: dict[str, Any]
+    source: np.ndarray
+    """[H,W,C], in the values of the drawable's own format."""
+    result: np.ndarray
+
+
+@dataclass(frozen=True)
+class Gimp:
+    """A GIMP with the plug-in in `plugin`, and models in `models`."""
+
+    plugin: Path
+    models: Path
+    folder: Path
+    """Where scripts write."""
+    cases: list[Case] = field(default_factory=list)
+
+    def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start `batch/script`; every run has a GIMP home of its own."""
+        # the same sums in the same order as here, so that floats can be compared exactly
+        blas = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
+        variables = [f"{name}={value}" for name, value in (blas | {"OMP_NUM_THREADS": "1"}).items()]
+        options = ["-r", ROOT, "-v", sys.prefix, "-w", self.folder, "-n", "-t", "300"]
+        options += [part for variable in variables for part in ("-e", variable)]
+        binds = ["-b", REPOSITORY, "-b", f"{self.models}:/gimp-home/.tinysr/models"]
+        path = REPOSITORY / "tests" / "gimp" / "batch" / script
+        command = ["bash", TOOLS / "run_gimp3.sh", *options, *binds, self.plugin, path, self.folder, *arguments]
+        return subprocess.Popen(
+            [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(self, script: str, *arguments: str) -> str:
+        """Run `batch/script`, which fails by an exception. Returns what it printed."""
+        with self.start(script, *arguments) as process:
+            output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return output
+
+    def run_cases(self, script: str, *arguments: str) -> list[Case]:
+        """Run a script that saves pictures; returns them in order."""
+        self.run(script, *arguments)
+        records = [json.loads(line) for line in (self.folder / "cases.jsonl").read_text().splitlines()]
+        return [Case(record, *(self._array(record[name]) for name in ("source", "result"))) for record in records]
+
+    def check(self, case: Case) -> None:
+        """Compare a result with what the core makes of its source: exact for float, at most a level apart for integers."""
+        source, result, options = case.record["source"], case.record["result"], case.record["options"]
+        size = result["height"], result["width"]
+        values = _decoded(case.source, source)
+        if source["mask"]:
+            planes = resize(_planes(values), *size).clip(0, 1)
+        else:
+            colours = values.shape[2] - source["alpha"]
+            pixels, alpha = enhance(
+                load_upscaler(self.models / f"tinysr-{options['model']}-{options.get('scale', 'x2')}.safetensors"),
+                _planes(values[:, :, :colours]),
+                _planes(values[:, :, colours:]) if source["alpha"] else None,
+                size=size,
+                sharpen=options.get("sharpen", False),
+                anti_alias=options.get("anti-alias", False),
+            )
+            planes = pixels if alpha is None else np.concatenate([pixels, alpha], 1)
+        expected = planes[0].transpose(1, 2, 0)
+        found = _decoded(case.result, result)
+        kind = result["format"].split()[-1]
+        linear = "'" not in result["format"]
+        step = {"u8": 1 / 255, "u16": 1 / 65535, "half": 2**-11}.get(kind, 1e-6 if linear or kind == "u32" else 0)
+        if linear and not source["mask"] and kind in ("u8", "u16", "half"):  # levels of a linear format are not those of non-linear values
+            expected, found = _linear(expected), _linear(found)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=step, err_msg=str(case.record))
+
+    def _array(self, saved: dict[str, Any]) -> np.ndarray:
+        kind = saved["format"].split()[-1].split("-")[0]
+        dtype = {"half": "f2", "float": "f4", "double": "f8"}.get(kind) or f"u{int(kind[1:]) // 8}"
+        data = np.fromfile(self.folder / saved["file"], dtype)
+        return data.reshape(saved["height"], saved["width"], -1)
+
+
+def _decoded(values: np.ndarray, picture: dict[str, Any]) -> np.ndarray:
+    """Non-linear values of the image's own space, and alpha, all float32 in [0,1]."""
+    top = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
+    plain = values.astype(np.float64) / top
+    if not (picture["mask"] or "'" in picture["format"] or "~" in picture["format"]):
+        colours = plain.shape[2] - picture["alpha"]
+        low = plain[:, :, :colours]
+        curve = np.where(low <= 0.0031308, low * 12.92, 1.055 * np.maximum(low, 1e-9) ** (1 / 2.4) - 0.055)
+        plain = np.concatenate([curve, plain[:, :, colours:]], 2)
+    return plain.astype(np.float32)
+
+
+def _linear(values: np.ndarray) -> np.ndarray:
+    """sRGB's curve undone."""
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+
+
+def _planes(picture: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks with random weights: `portrait`, small; and one that takes its time."""
+    folder = tmp_path_factory.mktemp("models")
+    random = np.random.default_rng(0)
+    for scale in (2, 3, 4):
+        configs = {"portrait": ModelConfig(scale, 16, 2), SLOW_MODEL: ModelConfig(scale, 64, 60)}
+        for name, config in configs.items():
+            tensors = {k: random.standard_normal(v, np.float32) / 20 for k, v in config.shapes.items()}
+            write_checkpoint(folder / f"tinysr-{name}-x{scale}.safetensors", config, tensors, {"title": name})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The plug-in, installed into an empty profile."""
+    (report,) = install([Profile(tmp_path_factory.mktemp("profile"))])
+    assert report.problem is None
+    return report.profile.plugin
+
+
+@pytest.fixture
+def gimp(installed: Path, models: Path, tmp_path: Path) -> Gimp:
+    return Gimp(installed, models, tmp_path)
+
+
+@pytest.fixture
+def gimp_with(models: Path, tmp_path: Path) -> Callable[[Path], Gimp]:
+    """A GIMP with another plug-in folder, such as a broken one."""
+    return lambda plugin: Gimp(plugin, models, tmp_path)

@@ -1,0 +1,241 @@
+import json
+import os
+import stat
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tinysr_core import __version__, gimp_install
+from tinysr_core.errors import RequestError
+from tinysr_core.gimp_install import Profile, check, find_profiles, install, plugin_source, uninstall
+
+
+def make(*folders: Path) -> None:
+    for folder in folders:
+        folder.mkdir(parents=True)
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Profile:
+    folder = tmp_path / "GIMP" / "3.0"
+    make(folder)
+    return Profile(folder)
+
+
+def script(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+    return path
+
+
+class TestFindProfiles:
+    def test_linux(self, tmp_path: Path) -> None:
+        native, flatpak, snap = (
+            tmp_path / ".config/GIMP",
+            tmp_path / ".var/app/org.gimp.GIMP/config/GIMP",
+            tmp_path / "snap/gimp/current/.config/GIMP",
+        )
+        make(native / "2.10", native / "3.0", native / "3.10", native / "3.2", flatpak / "3.2", snap / "3.0", native / "3.x")
+        assert find_profiles(tmp_path, {"PATH": ""}, "linux") == [
+            Profile(native / "3.10"),
+            Profile(native / "3.2"),
+            Profile(native / "3.0"),
+            Profile(flatpak / "3.2", "flatpak"),
+            Profile(snap / "3.0", "snap"),
+        ]
+
+    def test_the_profile_of_the_only_gimp_is_flatpaks(self, tmp_path: Path) -> None:
+        make(tmp_path / ".config/GIMP/3.2", tmp_path / ".local/share/flatpak/app/org.gimp.GIMP")
+        assert find_profiles(tmp_path, {"PATH": ""}, "linux")[0].host == "flatpak"
+        script(tmp_path / "bin/gimp", "#!/bin/sh\n")
+        assert find_profiles(tmp_path, {"PATH": str(tmp_path / "bin")}, "linux")[0].host == "native"
+
+    def test_inside_flatpak(self, tmp_path: Path) -> None:
+        config = tmp_path / ".var/app/org.gimp.GIMP/config"
+        make(config / "GIMP/3.2", tmp_path / ".local/share/flatpak/app/org.gimp.GIMP")
+        environment = {"PATH": "", "FLATPAK_ID": "org.gimp.GIMP", "XDG_CONFIG_HOME": str(config)}
+        assert find_profiles(tmp_path, environment, "linux") == [Profile(config / "GIMP/3.2")]
+
+    def test_windows(self, tmp_path: Path) -> None:
+        roaming, store = tmp_path / "Roaming", tmp_path / "Local/Packages/GIMP.43237F745779_x/LocalCache/Roaming"
+        make(roaming / "GIMP/3.0", store / "GIMP/3.2")
+        environment = {"APPDATA": str(roaming), "LOCALAPPDATA": str(tmp_path / "Local")}
+        expected = [Profile(roaming / "GIMP/3.0"), Profile(store / "GIMP/3.2")]
+        assert find_profiles(tmp_path, environment, "win32") == expected
+
+    def test_macos(self, tmp_path: Path) -> None:
+        folder = tmp_path / "Library/Application Support/GIMP/3.0"
+        make(folder)
+        assert find_profiles(tmp_path, {}, "darwin") == [Profile(folder)]
+
+    def test_gimp3_directory_comes_first_and_once(self, tmp_path: Path) -> None:
+        make(tmp_path / ".config/GIMP/3.0")
+        named = find_profiles(tmp_path, {"GIMP3_DIRECTORY": "/elsewhere", "PATH": ""}, "linux")
+        assert named == [Profile(Path("/elsewhere")), Profile(tmp_path / ".config/GIMP/3.0")]
+        relative = find_profiles(tmp_path, {"GIMP3_DIRECTORY": ".config/GIMP/3.0", "PATH": ""}, "linux")
+        assert relative == [Profile(tmp_path / ".config/GIMP/3.0")]
+
+
+def test_no_profile_is_an_error() -> None:
+    with pytest.raises(RequestError, match="start GIMP 3 once"):
+        install([])
+
+
+def test_install_check_uninstall(profile: Profile) -> None:
+    (before,) = check([profile])
+    assert not before.installed
+    assert before.problem is not None
+
+    (report,) = install([profile])
+    assert (report.installed, report.problem) == (True, None)
+    main = profile.plugin / "tinysr-gimp.py"
+    assert main.stat().st_mode & stat.S_IXUSR
+    assert json.loads((profile.plugin / "runtime.json").read_text()) == {
+        "version": __version__,
+        "command": list(report.command),
+    }
+    copied = {path.relative_to(profile.plugin) for path in profile.plugin.rglob("*") if path.is_file()}
+    shipped = {path.relative_to(plugin_source()) for path in plugin_source().rglob("*") if path.is_file()}
+    shipped = {path for path in shipped if path.suffix not in (".po", ".pyc")}
+    assert copied == shipped | {Path("runtime.json")}
+    assert sorted(path.name for path in profile.plugin.parent.iterdir()) == ["tinysr-gimp"]
+
+    (after,) = check([profile])
+    assert after == report
+    (gone,) = uninstall([profile])
+    assert not gone.installed
+    assert not profile.plugin.exists()
+    assert uninstall([profile]) == []
+
+
+def test_installing_again_replaces_the_whole_plugin_and_tells_gimp_by_its_time(profile: Profile) -> None:
+    install([profile])
+    stale = profile.plugin / "tinysr_gimp" / "of_an_older_version.py"
+    stale.touch()
+    os.utime(profile.plugin / "tinysr-gimp.py", (1, 1))
+    install([profile])
+    assert not stale.exists()
+    assert (profile.plugin / "tinysr-gimp.py").stat().st_mtime > 1
+
+
+def test_a_python_without_tinysr_is_told(profile: Profile, tmp_path: Path) -> None:
+    venv.create(tmp_path / "empty", with_pip=False, symlinks=os.name != "nt")
+    python = tmp_path / "empty" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    (report,) = install([profile], str(python))
+    assert not report.installed
+    assert report.problem is not None
+    assert "numpy" in report.problem
+    assert not profile.plugin.exists()
+
+
+def test_a_python_that_is_not_there_is_told(profile: Profile) -> None:
+    (report,) = install([profile], "/no/such/python")
+    assert report.problem is not None
+    assert "/no/such/python does not run" in report.problem
+
+
+def test_another_tinysr_in_the_way_is_told(profile: Profile, tmp_path: Path) -> None:
+    hello = {"type": "hello", "protocol": 1, "version": "0.0.1", "location": "/old/tinysr_core", "models": []}
+    python = script(tmp_path / "python", f"#!/bin/sh\necho '{json.dumps(hello)}'\n")
+    (report,) = install([profile], str(python))
+    assert report.problem is not None
+    assert "0.0.1 in /old/tinysr_core" in report.problem
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a shell script")
+@pytest.mark.parametrize("host", ["flatpak", "snap"])
+def test_sandboxes_are_entered_and_advised_on(
+    host: gimp_install.Host, profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    script(tmp_path / "bin" / host, f'#!/bin/sh\necho "$@" >> {log}\necho no such file >&2\nexit 127\n')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    (report,) = install([Profile(profile.folder, host)])
+    assert not report.installed
+    assert report.problem is not None
+    assert "sandbox" in report.problem
+    assert "no such file" in report.problem
+    entered = {"flatpak": f"run --command={sys.executable} org.gimp.GIMP -I", "snap": "run --shell gimp -c"}
+    assert log.read_text().startswith(entered[host])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda plugin: (plugin / "runtime.json").write_text("{"), "runtime.json is damaged"),
+        (lambda plugin: (plugin / "runtime.json").unlink(), "runtime.json is damaged"),
+        (lambda plugin: (plugin / "tinysr-gimp.py").unlink(), "may not be run"),
+        (
+            lambda plugin: (plugin / "runtime.json").write_text('{"version": "0.0.1", "command": ["python"]}'),
+            "is of version 0.0.1",
+        ),
+        (
+            lambda plugin: (plugin / "runtime.json").write_text(
+                json.dumps({"version": __version__, "command": ["/no/such/python"]})
+            ),
+            "does not run",
+        ),
+    ],
+)
+def test_check_says_what_is_wrong(profile: Profile, spoil: object, words: str) -> None:
+    install([profile])
+    assert callable(spoil)
+    spoil(profile.plugin)
+    (report,) = check([profile])
+    assert report.installed
+    assert report.problem is not None
+    assert words in report.problem
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user who may not write everywhere")
+def test_a_folder_that_may_not_be_written_to_is_told(profile: Profile) -> None:
+    profile.folder.chmod(0o500)
+    (report,) = install([profile])
+    profile.folder.chmod(0o700)
+    assert report.problem is not None
+    assert "close GIMP" in report.problem
+
+
+def test_a_failed_copy_leaves_the_old_plugin(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    install([profile])
+    before = (profile.plugin / "tinysr-gimp.py").stat().st_mtime_ns
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gimp_install.shutil, "copytree", full)
+    (report,) = install([profile])
+    assert report.problem is not None
+    assert "No space left" in report.problem
+    assert report.installed
+    assert (profile.plugin / "tinysr-gimp.py").stat().st_mtime_ns == before
+    assert [path.name for path in profile.plugin.parent.iterdir()] == ["tinysr-gimp"]
+
+
+@pytest.mark.slow
+def test_install_from_a_wheel(profile: Profile, tmp_path: Path) -> None:
+    """The wheel carries the plug-in, and installs it with the plain `python -I -m` command."""
+    root = Path(__file__).parents[1]
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, root], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "venv", with_pip=False)
+    packages = next((tmp_path / "venv").rglob("site-packages"))
+    subprocess.run([*pip, "install", "--no-deps", "--target", packages, wheel], check=True)
+    # the big packages come from this Python
+    own = [path for path in sys.path if path.endswith("site-packages")]
+    (packages / "own.pth").write_text("\n".join(own))
+    program = (
+        "import sys; from pathlib import Path; from tinysr_core.gimp_install import Profile, install\n"
+        "(report,) = install([Profile(Path(sys.argv[1]))]); print(report.problem); print(*report.command)"
+    )
+    python = next((tmp_path / "venv").glob("*/python*"))
+    done = subprocess.run([python, "-I", "-c", program, profile.folder], capture_output=True, text=True, check=True)
+    problem, command = done.stdout.splitlines()
+    assert problem == "None"
+    assert command.endswith("-I -m tinysr_core.worker")
+    assert list(profile.plugin.glob("locale/*/LC_MESSAGES/tinysr-gimp.mo"))

@@ -1,0 +1,320 @@
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tinysr_core.checkpoint import write_checkpoint
+from tinysr_core.config import ModelConfig
+from tinysr_core.errors import RequestError
+from tinysr_core.gimp_install import worker_commands
+from tinysr_core.pipeline import enhance
+from tinysr_core.upscaler import Progress, load_upscaler
+from tinysr_core.worker import MAX_LINE, Pixels, ProtocolError, Request, parse_request, serve
+
+REQUEST: dict[str, Any] = {
+    "protocol": 1,
+    "type": "upscale",
+    "width": 5,
+    "height": 4,
+    "channels": 3,
+    "result_width": 10,
+    "result_height": 8,
+    "model": "portrait",
+    "factor": 2.0,
+    "sharpen": False,
+    "anti_alias": False,
+}
+
+
+def frame(request: dict[str, Any], pixels: Pixels | None = None) -> bytes:
+    if pixels is None:
+        pixels = np.full((request["height"], request["width"], request["channels"]), 0.5, np.float32)
+    return json.dumps(request).encode() + b"\n" + pixels.tobytes()
+
+
+def repeat(request: Request, pixels: Pixels, progress: Progress) -> Pixels:
+    """Stands for the network: nearest neighbour."""
+    progress(1, 2)
+    rows = np.arange(request.result_height) * request.height // request.result_height
+    columns = np.arange(request.result_width) * request.width // request.result_width
+    return pixels[rows][:, columns]
+
+
+def answers(data: bytes) -> Iterator[dict[str, Any]]:
+    """The messages in `data`; pixels under the key "array"."""
+    stream = io.BytesIO(data)
+    while line := stream.readline():
+        message = json.loads(line)
+        if message["type"] == "done":
+            shape = message["height"], message["width"], message["channels"]
+            raw = stream.read(4 * int(np.prod(shape)))
+            message["array"] = np.frombuffer(raw, np.float32).reshape(shape)
+        yield message
+
+
+def talk(data: bytes, compute: Any = repeat) -> tuple[int, list[dict[str, Any]]]:
+    sink = io.BytesIO()
+    status = serve(io.BytesIO(data), sink, compute, client_gone=lambda: None)
+    return status, list(answers(sink.getvalue()))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_requests_are_answered_one_after_the_other(channels: int) -> None:
+    request = REQUEST | {"channels": channels}
+    pixels = np.random.default_rng(1).random((4, 5, channels), np.float32)
+    status, messages = talk(frame(request, pixels) + frame(request | {"result_width": 15}, pixels))
+    assert status == 0
+    assert [message["type"] for message in messages] == ["progress", "done"] * 2
+    np.testing.assert_array_equal(messages[1]["array"], np.repeat(np.repeat(pixels, 2, 0), 2, 1))
+    assert messages[3]["array"].shape == (8, 15, channels)
+
+
+def test_a_resize_request_needs_no_model() -> None:
+    resize = {key: REQUEST[key] for key in ("protocol", "width", "height", "channels", "result_width", "result_height")}
+    request = parse_request(json.dumps(resize | {"type": "resize"}).encode())
+    assert request.upscale is None
+    assert request.size == (8, 10)
+
+
+def test_colours_that_cannot_be_shown_are_cut_and_told() -> None:
+    pixels = np.array([[[np.nan, 0.5, 7], [-3, np.inf, 0.25]]], np.float32)
+    request = REQUEST | {"width": 2, "height": 1, "result_width": 2, "result_height": 1}
+    _, messages = talk(frame(request, pixels))
+    assert messages[-1]["clipped"]
+    np.testing.assert_array_equal(messages[-1]["array"], [[[0, 0.5, 1], [0, 1, 0.25]]])
+
+
+def test_rounding_errors_are_cut_in_silence() -> None:
+    pixels = np.full((4, 5, 3), 1.00001, np.float32)
+    _, messages = talk(frame(REQUEST, pixels))
+    assert not messages[-1]["clipped"]
+    assert messages[-1]["array"].max() == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "title", "hint"),
+    [
+        (RequestError("Ask for less."), "This cannot be done", "Ask for less."),
+        (MemoryError(), "There is not enough memory", "close other programs"),
+        (ImportError("No module named 'torch'"), "lacks a package", "pip install tinysr"),
+        (ZeroDivisionError("oh"), "TinySR failed", "ZeroDivisionError: oh"),
+    ],
+)
+def test_errors_are_told_with_title_and_hint(error: Exception, title: str, hint: str) -> None:
+    def fail(*_: object) -> Pixels:
+        raise error
+
+    status, messages = talk(frame(REQUEST), fail)
+    assert status == 1
+    assert [message["type"] for message in messages] == ["error"]
+    assert title in messages[0]["title"]
+    assert hint in messages[0]["hint"]
+
+
+BAD_REQUESTS = {
+    "not JSON": b"\x89PNG\n",
+    "not an object": b"[1, 2]\n",
+    "too deep": b"[" * 5000 + b"\n",
+    "cut off": json.dumps(REQUEST).encode(),
+    "too long": b" " * (MAX_LINE + 1) + frame(REQUEST),
+    "too few pixels": frame(REQUEST)[:-1],
+    "more pixels than memory": frame(REQUEST | {"width": 524288, "height": 524288}, np.zeros(3, np.float32)),
+    "a field too many": frame(REQUEST | {"colour": "red"}),
+    **{f"no {name}": json.dumps({k: v for k, v in REQUEST.items() if k != name}).encode() + b"\n" for name in REQUEST},
+    **{
+        f"{name} = {value!r}": json.dumps(REQUEST | {name: value}).encode() + b"\n"
+        for name, values in {
+            "protocol": [0, 2, "1", None],
+            "type": ["", "train", 1],
+            "width": [0, -1, 2.0, True, "5", 10**30, None],
+            "result_height": [0, 524289],
+            "channels": [0, 5],
+            "factor": [0, -1, float("nan"), float("inf"), True, "2", 10**400],
+            "model": [None, 3],
+            "sharpen": [1, "yes", None],
+        }.items()
+        for value in values
+    },
+}
+
+
+@pytest.mark.parametrize("data", BAD_REQUESTS.values(), ids=BAD_REQUESTS.keys())
+def test_malformed_requests_get_an_error_line(data: bytes) -> None:
+    status, messages = talk(data)
+    assert status == 1
+    assert [message["type"] for message in messages] == ["error"]
+    assert messages[0]["title"]
+    assert messages[0]["hint"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> bytes:
+    """Well-formed requests with some fields, bytes or their ends spoilt; or anything at all."""
+    if draw(st.booleans()):
+        return draw(st.binary(max_size=200))
+    small = st.integers(1, 9)
+    sizes = {name: draw(small) for name in ("width", "height", "result_width", "result_height")}
+    request = REQUEST | sizes | {"channels": draw(st.integers(1, 4))}
+    data = frame(request)
+    if draw(st.booleans()):
+        spoilt = draw(st.dictionaries(st.sampled_from([*REQUEST, "extra"]), json_values, max_size=2))
+        data = json.dumps(request | spoilt).encode() + data[data.index(b"\n") :]
+    if draw(st.booleans()):
+        place = draw(st.integers(0, len(data) - 1))
+        data = data[:place] + draw(st.binary(max_size=4)) + data[place + draw(st.integers(0, 4)) :]
+    if draw(st.booleans()):
+        data = data[: draw(st.integers(0, len(data)))]
+    return data * draw(st.integers(1, 2))
+
+
+@settings(max_examples=1000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(conversations())
+def test_any_bytes_end_in_an_answer(data: bytes) -> None:
+    status, messages = talk(data)
+    kinds = [message["type"] for message in messages]
+    if status == 0:
+        assert kinds == ["progress", "done"] * (len(kinds) // 2)
+    else:
+        assert status == 1
+        assert kinds[-1] == "error"
+        assert "error" not in kinds[:-1]
+        assert messages[-1]["kind"] in (ProtocolError.__name__, "MemoryLimitError")
+    for done in (message for message in messages if message["type"] == "done"):
+        assert np.isfinite(done["array"]).all()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with two models, one small, one slow."""
+    home = tmp_path_factory.mktemp("home")
+    models = home / ".tinysr" / "models"
+    models.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, config in (("small", ModelConfig(channels=16, blocks=2)), ("slow", ModelConfig(channels=64, blocks=20))):
+        tensors = {k: random.standard_normal(v, np.float32) / 20 for k, v in config.shapes.items()}
+        write_checkpoint(models / f"tinysr-{name}-x2.safetensors", config, tensors, {"title": name})
+    return home
+
+
+@pytest.fixture
+def process(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A real worker, started as the plug-in starts it."""
+    environment = os.environ | {"HOME": str(home), "USERPROFILE": str(home), "OMP_NUM_THREADS": "2"}
+    command = worker_commands(sys.executable)[1]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        yield process
+        process.kill()
+
+
+def hear(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    assert process.stdout is not None
+    message = json.loads(process.stdout.readline())
+    if message["type"] == "done":
+        shape = message["height"], message["width"], message["channels"]
+        message["array"] = np.frombuffer(process.stdout.read(4 * int(np.prod(shape))), np.float32).reshape(shape)
+    return message
+
+
+def send(process: subprocess.Popen[bytes], data: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(data)
+    process.stdin.flush()
+
+
+def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[bytes], home: Path) -> None:
+    hello = hear(process)
+    assert hello["protocol"] == 1
+    assert Path(hello["location"]).samefile(Path(__file__).parents[1] / "tinysr_core")
+    assert {"name": "small", "scales": [2]} in hello["models"]
+    pixels = np.random.default_rng(2).random((9, 7, 4), np.float32)
+    pixels[:3, :, 3] = 0
+    request = REQUEST | {"width": 7, "height": 9, "channels": 4, "model": "small", "sharpen": True}
+    send(process, frame(request | {"result_width": 14, "result_height": 18}, pixels))
+    while (message := hear(process))["type"] == "progress":
+        assert 0 <= message["done"] <= message["total"]
+    planes = pixels.transpose(2, 0, 1)[None]
+    upscaler = load_upscaler(home / ".tinysr" / "models" / "tinysr-small-x2.safetensors")
+    colour, alpha = enhance(upscaler, planes[:, :3], planes[:, 3:], size=(18, 14), sharpen=True)
+    assert alpha is not None
+    expected = np.concatenate([colour, alpha], 1)[0].transpose(1, 2, 0)
+    np.testing.assert_allclose(message["array"], expected, atol=1e-6)
+
+
+def test_the_worker_names_the_models_there_are(process: subprocess.Popen[bytes]) -> None:
+    hear(process)
+    send(process, frame(REQUEST | {"model": "nobody"}))
+    error = hear(process)
+    assert (error["type"], error["kind"]) == ("error", "CheckpointError")
+    assert "small" in error["hint"]
+    assert process.wait(10) == 1
+
+
+def test_the_worker_ends_with_an_error_on_nonsense(process: subprocess.Popen[bytes]) -> None:
+    hear(process)
+    send(process, b"GET / HTTP/1.1\r\n")
+    assert hear(process)["kind"] == "ProtocolError"
+    assert process.wait(10) == 1
+
+
+def test_the_worker_ends_when_nobody_asks(process: subprocess.Popen[bytes]) -> None:
+    hear(process)
+    output, _ = process.communicate(timeout=30)
+    assert output == b""
+    assert process.returncode == 0
+
+
+def test_the_worker_dies_with_its_client_in_the_middle_of_a_computation(process: subprocess.Popen[bytes]) -> None:
+    hear(process)
+    size = {"width": 600, "height": 600, "result_width": 1200, "result_height": 1200}
+    send(process, frame(REQUEST | size | {"model": "slow"}))
+    assert hear(process)["type"] == "progress"
+    assert process.stdin is not None
+    start = time.monotonic()
+    process.stdin.close()  # what the system does when the client is killed
+    process.wait(10)
+    assert time.monotonic() - start < 1
+
+
+def test_what_libraries_print_does_not_reach_the_client(home: Path, tmp_path: Path) -> None:
+    noisy = (
+        "import runpy, sys, os, safetensors, numpy\n"
+        "sys.path.insert(0, sys.argv.pop(1))\n"
+        "import tinysr_core.worker as worker\n"
+        "class Loud(worker.Enlarger):\n"
+        "    def __call__(self, *arguments):\n"
+        "        print('hello from a library'); os.write(1, b'and from C')\n"
+        "        return super().__call__(*arguments)\n"
+        "worker.Enlarger = Loud\n"
+        "raise SystemExit(worker.main())\n"
+    )
+    command = [sys.executable, "-I", "-c", noisy, str(Path(__file__).parents[1])]
+    environment = os.environ | {"HOME": str(home), "USERPROFILE": str(home)}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:
+        hear(process)
+        send(process, frame(REQUEST | {"model": "small"}))
+        while (message := hear(process))["type"] == "progress":
+            pass
+        assert message["array"].shape == (8, 10, 3)
+        output, errors = process.communicate(timeout=30)
+    assert output == b""
+    assert b"hello from a library" in errors
+    assert b"and from C" in errors
