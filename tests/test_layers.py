@@ -93,7 +93,6 @@ def test_the_public_names() -> None:
         "list_checkpoints",
         "load_upscaler",
         "read_picture",
-        "resize",
         "sharpen",
         "write_picture",
     ]

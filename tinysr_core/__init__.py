@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from .images import Picture, read_picture, write_picture
     from .pipeline import enhance
     from .postprocess import anti_alias, sharpen
-    from .resize import resize
     from .upscaler import Upscaler, load_upscaler
 
 __version__ = "0.1.0"
@@ -28,7 +27,6 @@ __all__ = [
     "list_checkpoints",
     "load_upscaler",
     "read_picture",
-    "resize",
     "sharpen",
     "write_picture",
 ]
@@ -39,7 +37,6 @@ _MODULES = {
     "images": ("Picture", "read_picture", "write_picture"),
     "pipeline": ("enhance",),
     "postprocess": ("anti_alias", "sharpen"),
-    "resize": ("resize",),
     "upscaler": ("Upscaler", "load_upscaler"),
 }
 
