@@ -1,0 +1,137 @@
+"""Linear filters along one axis of a picture, for numpy arrays and torch tensors alike.
+
+A filter whose samples depend on a few neighbours (resize, blur) is a banded matrix. It is applied in blocks of rows,
+each a product with a small dense matrix that every BLAS and GPU is good at.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Image
+from .errors import RequestError
+
+BLOCK = 64
+"""Output samples of one small product: few enough that little of the dense matrix is zero, enough for BLAS."""
+SLAB = 1 << 22
+"""Output samples that are worked on at once, so that what lies between two passes stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """A banded matrix: output `i` is the sum of `weights[i, t] * input[first[i] + t]`. `first` never decreases.
+
+    Every `first[i] + t` lies inside the input; where fewer taps are needed, weights are 0.
+    """
+
+    first: NDArray[np.intp]
+    weights: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @property
+    def taps(self) -> int:
+        """Width of the band."""
+        return self.weights.shape[1]
+
+    def inputs(self, start: int, stop: int) -> tuple[int, int]:
+        """Range of the inputs that the outputs `start` to `stop` depend on."""
+        return int(self.first[start]), int(self.first[stop - 1]) + self.taps
+
+    def after(self, inner: "Bands") -> "Bands":
+        """The product: this filter applied to what `inner` gives."""
+        rows = self.first[:, None] + np.arange(self.taps)
+        # No row of the product is wider than this; it is moved left where it would pass the end of the input.
+        taps = int((inner.first[rows[:, -1]] - inner.first[rows[:, 0]]).max()) + inner.taps
+        end = int(inner.first[-1]) + inner.taps
+        first = np.minimum(inner.first[rows[:, 0]], end - taps)
+        weights = np.zeros((len(self), taps))
+        outputs = np.arange(len(self))[:, None]
+        for t in range(self.taps):
+            columns = (inner.first[rows[:, t]] - first)[:, None] + np.arange(inner.taps)
+            weights[outputs, columns] += self.weights[:, t, None] * inner.weights[rows[:, t]]
+        return Bands(first, weights)
+
+    def blocks(self, start: int, stop: int, like: Any) -> list[tuple[slice, slice, Any]]:
+        """Outputs `start` to `stop` in blocks: (outputs, inputs, matrix [outputs, inputs] of the kind of `like`)."""
+        result: list[tuple[slice, slice, Any]] = []
+        for a in range(start, stop, BLOCK):
+            b = min(a + BLOCK, stop)
+            low, high = self.inputs(a, b)
+            dense = np.zeros((b - a, high - low))
+            np.put_along_axis(dense, self.first[a:b, None] - low + np.arange(self.taps), self.weights[a:b], 1)
+            result.append((slice(a, b), slice(low, high), constant(dense, like)))
+        return result
+
+
+def filter_rows(bands: Bands, image: Image, start: int, stop: int, offset: int = 0) -> Image:
+    """Rows `start` to `stop` of the filtered picture. Row 0 of `image` [B,C,h,W] is input row `offset`.
+
+    Half precision gives single.
+    """
+    low, high = bands.inputs(start, stop)
+    image = single(image[:, :, low - offset : high - offset])
+    result = empty(image, (*image.shape[:2], stop - start, image.shape[3]))
+    for outputs, inputs, matrix in bands.blocks(start, stop, image):
+        rows = image[:, :, inputs.start - low : inputs.stop - low]
+        result[:, :, outputs.start - start : outputs.stop - start] = matrix @ rows
+    return result
+
+
+def column_filter(bands: Bands, like: Image) -> Callable[[Image], Image]:
+    """A function [B,C,h,w] -> [B,C,h,W] that filters all columns; its matrices are made once, for slab after slab.
+
+    Half precision gives single.
+    """
+    blocks = bands.blocks(0, len(bands), like)
+
+    def apply(image: Image) -> Image:
+        image = single(image)
+        result = empty(image, (*image.shape[:3], len(bands)))
+        for outputs, inputs, matrix in blocks:
+            result[..., outputs] = image[..., inputs] @ matrix.T
+        return result
+
+    return apply
+
+
+def require_picture(image: Any) -> None:
+    """Refuse what is not a float array [B,C,H,W] with at least one pixel.
+
+    Raises:
+        RequestError: it is something else.
+    """
+    if image.ndim != 4 or 0 in image.shape or "float" not in str(image.dtype):
+        raise RequestError(
+            "Pictures must be float arrays [batch, channels, height, width] with at least one pixel, "
+            f"not {image.dtype} {list(image.shape)}."
+        )
+
+
+def slabs(image: Any, height: int, width: int) -> list[tuple[int, int]]:
+    """Ranges of rows of a result [B,C,height,width], each of about `SLAB` samples."""
+    row = image.shape[0] * image.shape[1] * width
+    step = BLOCK * max(1, SLAB // (BLOCK * row))
+    return [(a, min(a + step, height)) for a in range(0, height, step)]
+
+
+def single(image: Any) -> Any:
+    """The same with at least single precision: half floats are widened, others are returned as they are."""
+    if isinstance(image, np.ndarray):
+        return image.astype(np.float32) if image.itemsize < 4 else image
+    return image.float() if image.element_size() < 4 else image
+
+
+def constant(values: NDArray[np.float64], like: Any) -> Any:
+    """`values` as an array of the kind and device of `like`, in at least single precision."""
+    like = single(like[:0])
+    return values.astype(like.dtype) if isinstance(like, np.ndarray) else like.new_tensor(values)
+
+
+def empty(like: Any, shape: tuple[int, ...]) -> Any:
+    """An array of the kind, device and precision of `like`, its values unset."""
+    return np.empty(shape, like.dtype) if isinstance(like, np.ndarray) else like.new_empty(shape)
