@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +62,6 @@ class Gimp:
     models: Path
     folder: Path
     """Where scripts write."""
-    cases: list[Case] = field(default_factory=list)
 
     def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
         """Start `batch/script`; every run has a GIMP home of its own."""
@@ -89,6 +87,10 @@ class Gimp:
     def run_cases(self, script: str, *arguments: str) -> list[Case]:
         """Run a script that saves pictures; returns them in order."""
         self.run(script, *arguments)
+        return self.read_cases()
+
+    def read_cases(self) -> list[Case]:
+        """The pictures that lie in `folder`."""
         records = [json.loads(line) for line in (self.folder / "cases.jsonl").read_text().splitlines()]
         return [Case(record, *(self._array(record[name]) for name in ("source", "result"))) for record in records]
 
@@ -171,9 +173,3 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def gimp(installed: Path, models: Path, tmp_path: Path) -> Gimp:
     return Gimp(installed, models, tmp_path)
-
-
-@pytest.fixture
-def gimp_with(models: Path, tmp_path: Path) -> Callable[[Path], Gimp]:
-    """A GIMP with another plug-in folder, such as a broken one."""
-    return lambda plugin: Gimp(plugin, models, tmp_path)

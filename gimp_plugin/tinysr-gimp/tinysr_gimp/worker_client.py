@@ -76,15 +76,15 @@ def worker_command(plugin_folder: Path, environment: dict[str, str]) -> list[str
     elif runtime.exists():
         try:
             command = [str(part) for part in json.loads(runtime.read_text(encoding="utf-8"))["command"]]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, LookupError, TypeError) as error:
             raise WorkerError(f"{runtime} is damaged", INSTALL_HINT) from error
         origin = str(runtime)
     elif venv.exists():
         command, origin = _module_command(str(venv)), "the plug-in's folder"
     else:
         raise WorkerError("TinySR's Python is not known", INSTALL_HINT)
-    if not command or not Path(command[0]).exists():
-        raise WorkerError(f"TinySR's Python, {command[:1]}, named by {origin}, is not there", INSTALL_HINT)
+    if not Path(command[0]).exists():
+        raise WorkerError(f"TinySR's Python is not at {command[0]} any more, where {origin} says", INSTALL_HINT)
     return command
 
 
