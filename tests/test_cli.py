@@ -33,6 +33,7 @@ def write_network(path: Path) -> Path:
 
 
 def photo(path: Path, width: int = 40, height: int = 30) -> Path:
+    path.parent.mkdir(exist_ok=True)
     ramp = np.linspace(0, 255, height * width * 3).astype(np.uint8).reshape(height, width, 3)
     Image.fromarray(ramp).save(path, format="JPEG")
     return path
@@ -208,7 +209,34 @@ def test_compare_writes_a_page(tmp_path: Path) -> None:
     assert "80 x 60" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("command", ["", "upscale", "models", "info", "compare", "gimp"])
+def test_evaluate_writes_the_table_it_is_asked_for(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "photos" / "a.jpg", 48, 36)
+    evaluate = ["evaluate", str(tmp_path / "photos"), "--model", str(network)]
+    assert main(evaluate) == 0
+    assert [line.split(" | ")[1] for line in capsys.readouterr().out.splitlines()[2:]] == [
+        "bicubic",
+        "lanczos",
+        "net-x2",
+    ]
+    assert main([*evaluate, "-o", str(tmp_path / "table.json")]) == 0
+    assert {row["method"] for row in json.loads((tmp_path / "table.json").read_text())} == {
+        "bicubic",
+        "lanczos",
+        "net-x2",
+    }
+    capsys.readouterr()
+    for options, message in [
+        (["--scale", "3"], "enlarges 2 times, not 3"),
+        (["-o", str(tmp_path / "table.doc")], "write to .md, .csv or .json"),
+        (["--lpips", str(tmp_path)], "LPIPS needs lpips_alex.safetensors"),
+    ]:
+        assert main([*evaluate, *options]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["", "upscale", "models", "info", "compare", "evaluate", "gimp"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])

@@ -5,7 +5,6 @@ refused, 2 the command line makes no sense, 130 stopped by Ctrl-C. Modules that 
 used, so that help and lists come at once.
 """
 
-import dataclasses
 import json
 import os
 import sys
@@ -17,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from .catalog import DEFAULT_NAME, SUFFIX, list_checkpoints, model_name
-from .checkpoint import CheckpointInfo, read_info
+from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, list_checkpoints
+from .checkpoint import read_info
 from .errors import RequestError, TinySRError
-from .terminal import say, show_facts, show_models, show_reports, work
+from .files import atomic_write
+from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 
 if TYPE_CHECKING:
+    from .evaluate import Method, Row
     from .gimp_install import Profile
     from .target import Target
 
@@ -123,7 +124,7 @@ class Models:
     def run(self) -> int:
         infos, errors = list_checkpoints()
         if self.json:
-            print(json.dumps([_described(info) for info in infos], indent=2))
+            print(json.dumps([model_facts(info) for info in infos], indent=2))
         else:
             show_models(infos)
         for error in errors:
@@ -143,7 +144,7 @@ class Info:
     json: Json = False
 
     def run(self) -> int:
-        facts = _described(read_info(self.file)) if self.file.suffix == SUFFIX else _described_picture(self.file)
+        facts = model_facts(read_info(self.file)) if self.file.suffix == SUFFIX else picture_facts(self.file)
         if self.json:
             print(json.dumps(facts, indent=2))
         else:
@@ -171,6 +172,67 @@ class Compare:
         write_page(self.a, self.b, self.output)
         say(f"{self.output} is written; open it in a browser.")
         return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure models against plain interpolation on the same pictures: PSNR-Y, SSIM-Y and, if asked for, LPIPS.
+
+    Example: tinysr evaluate photos --scale 2 -o table.md
+    """
+
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR...", help_behavior_hint="")]
+    """Folders of photographs, which are shrunk first, or data sets such as Set5 with folders x2, x3, x4 of pairs."""
+    model: Annotated[tuple[str, ...], arg(metavar="NAME|PATH...")] = (DEFAULT_NAME,)
+    """Names that `tinysr models` lists, or checkpoint files."""
+    scale: Annotated[int, arg(metavar="N")] = 2
+    """Upscaling factor, that of all models."""
+    lpips: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: without LPIPS)")] = None
+    """The folder with lpips_alex.safetensors."""
+    device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
+    """Where the networks run."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: stdout)")] = None
+    """Where the table goes: .md holds means and deviations, .csv and .json every picture."""
+
+    def run(self) -> int:
+        from .evaluate import as_csv, as_json, as_markdown, evaluate, interpolation
+        from .metrics import load_lpips
+
+        written = {".md": as_markdown, ".csv": as_csv, ".json": as_json}.get(
+            self.output.suffix if self.output else ".md"
+        )
+        if written is None:
+            raise RequestError(f"{self.output} has no suffix of a table; write to .md, .csv or .json.")
+        if not self.folders:
+            raise RequestError("Nothing to measure on was named; give at least one folder of photographs.")
+        methods = {"bicubic": interpolation("bicubic", self.scale), "lanczos": interpolation("lanczos", self.scale)}
+        methods |= dict(_network_method(name, self.scale, self.device) for name in self.model)
+        lpips = load_lpips("alex", self.lpips) if self.lpips else None
+        rows: list[Row] = []
+        for row in evaluate(self.folders, self.scale, methods, lpips):
+            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}")
+            rows.append(row)
+        if self.output is None:
+            print(written(rows), end="")
+        else:
+            try:
+                with atomic_write(self.output) as temporary:
+                    temporary.write_text(written(rows), encoding="utf-8")
+            except OSError as error:
+                raise RequestError(f"{self.output} cannot be written: {error.strerror}.") from error
+        return 0
+
+
+def _network_method(name: str, scale: int, device: str) -> "tuple[str, Method]":
+    """What runs a model of exactly this scale, by the name of its file."""
+    from .evaluate import to_8_bits, to_float
+    from .upscaler import load_upscaler
+
+    path = find_checkpoint(name, scale)
+    upscaler = load_upscaler(path, device=device)
+    if upscaler.scale != scale:
+        raise RequestError(f"{path} enlarges {upscaler.scale} times, not {scale}; choose another model or --scale.")
+    return path.stem, lambda lr: to_8_bits(upscaler.upscale(to_float(lr)))
 
 
 GimpFolder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: every GIMP 3 profile found)")]
@@ -239,6 +301,7 @@ Command = (
     | Annotated[Models, subcommand("models")]
     | Annotated[Info, subcommand("info")]
     | Annotated[Compare, subcommand("compare")]
+    | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Gimp, subcommand("gimp")]
 )
 
@@ -264,34 +327,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("tinysr: stopped. What was finished is kept; the same command goes on from there.")
         return 130
-
-
-def _described(info: CheckpointInfo) -> dict[str, Any]:
-    return {
-        "name": model_name(info.path),
-        "path": str(info.path),
-        "parameters": info.config.parameters,
-        **dataclasses.asdict(info.config),
-        "card": dict(info.card),
-    }
-
-
-def _described_picture(path: Path) -> dict[str, Any]:
-    from .images import read_picture
-
-    picture = read_picture(path)
-    return {
-        "path": str(path),
-        "width": picture.width,
-        "height": picture.height,
-        "colours": "grey" if picture.grey else "RGB",
-        "alpha": picture.alpha is not None,
-        "bits": picture.bits,
-        "dpi": picture.dpi,
-        "icc_bytes": len(picture.icc or b""),
-        "exif_bytes": len(picture.exif or b""),
-        "notes": list(picture.notes),
-    }
 
 
 def _profiles(folder: Path | None) -> "list[Profile]":

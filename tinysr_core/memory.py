@@ -13,6 +13,9 @@ TILE_BYTES = 1100
 """Bytes of features for each LR pixel of a tile (measured: 330 MB at 540 x 540, the default tile with its halo)."""
 
 
+SLAB_BYTES, SLAB_COLUMN_BYTES = 100_000_000, 6000
+"""What resize and post-processing hold besides pictures: always, and for each column and channel of the result
+(measured: up to 92 MB for 1000 columns of RGB, 514 MB for 24000)."""
 _STATUS_FIELDS = ("total", "free", "paged", "paged_free", "virtual", "virtual_free")
 
 
@@ -40,14 +43,15 @@ class Work:
         enlarged = pixels * self.scale**2
         result = self.result_height * self.result_width
         resized = (self.result_height, self.result_width) != (self.height * self.scale, self.width * self.scale)
-        # Floats that are held at the same time, at each step.
-        upscale = 3 * enlarged + (0 if self.colours == 3 else max(3 * pixels, 2 * enlarged))
-        resize = self.colours * (enlarged + 2 * result) if resized else 0
-        post_process = 2 * self.colours * result if self.post_processing else 0
-        encode = 1.25 * self.colours * result  # the result, and its copy of 8 bits where Pillow writes it
-        throughout = result + self.colours * pixels if self.alpha else 0  # alpha, and colours bled under it
         side = min(self.tile or DEFAULT_TILE, max(self.height, self.width))
-        return int(4 * (max(upscale, resize, post_process, encode) + throughout)) + TILE_BYTES * side * side
+        slab = SLAB_BYTES + SLAB_COLUMN_BYTES * self.colours * self.result_width
+        # Bytes held at the same time, at each step.
+        upscale = 12 * enlarged + (0 if self.colours == 3 else max(12 * pixels, 8 * enlarged)) + TILE_BYTES * side**2
+        resize = 4 * self.colours * (enlarged + 2 * result) + slab if resized else 0
+        post_process = 8 * self.colours * result + slab if self.post_processing else 0
+        encode = 5 * self.colours * result  # the result, and its copy of 8 bits where Pillow writes it
+        throughout = 4 * (result + self.colours * pixels) if self.alpha else 0  # alpha, and colours bled under it
+        return max(upscale, resize, post_process, encode) + throughout
 
 
 def available_bytes() -> int | None:

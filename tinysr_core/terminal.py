@@ -95,6 +95,36 @@ def show_models(infos: Sequence[CheckpointInfo]) -> None:
     Console().print(table if infos else "There are no models; put checkpoints into ~/.tinysr/models.")
 
 
+def model_facts(info: CheckpointInfo) -> dict[str, Any]:
+    """What `info` and `models` tell about a checkpoint."""
+    return {
+        "name": model_name(info.path),
+        "path": str(info.path),
+        "parameters": info.config.parameters,
+        **dataclasses.asdict(info.config),
+        "card": dict(info.card),
+    }
+
+
+def picture_facts(path: Path) -> dict[str, Any]:
+    """What `info` tells about a picture. Raises PictureError where it cannot be read."""
+    from .images import read_picture
+
+    picture = read_picture(path)
+    return {
+        "path": str(path),
+        "width": picture.width,
+        "height": picture.height,
+        "colours": "grey" if picture.grey else "RGB",
+        "alpha": picture.alpha is not None,
+        "bits": picture.bits,
+        "dpi": picture.dpi,
+        "icc_bytes": len(picture.icc or b""),
+        "exif_bytes": len(picture.exif or b""),
+        "notes": list(picture.notes),
+    }
+
+
 def show_facts(facts: Mapping[str, Any], indent: str = "") -> None:
     """Print names and values, nested ones indented."""
     for key, value in facts.items():
