@@ -1,0 +1,100 @@
+"""Makes the core's upscaler from any UPSCALE_MODEL, TinySR's or another network's."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..tinysr_core.engines.torch import TorchEngine
+from ..tinysr_core.errors import RequestError
+from ..tinysr_core.upscaler import Upscaler
+from . import host
+from .interop import tinysr_checkpoint
+
+PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+FOREIGN_HALO = 32
+"""Border of a tile of a network whose reach is unknown: the overlap of ComfyUI's stock node."""
+FOREIGN_TILE = 512
+"""Tile of a network whose need of memory is unknown, as in ComfyUI's stock node."""
+WHOLE_PICTURE = 1 << 20
+"""A tile larger than any picture."""
+TINYSR_MEMORY = 1 << 30
+"""More bytes than TinySR needs for its tiles of 512 pixels."""
+FOREIGN_MEMORY = 512 * 512 * 3 * 4 * 384
+"""Bytes per unit of scale, as ComfyUI's stock node estimates them."""
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""How CUDA, XPU and the CPU say it."""
+
+
+class SpandrelEngine:
+    """Runs a network described by spandrel as an `Engine` of the core.
+
+    The network is shared with other nodes: it is not moved or cast; where that is needed, a copy is.
+
+    Raises:
+        RequestError: the network is not of a kind, or cannot run in a precision, that is asked for.
+    """
+
+    pool_halo = None
+
+    def __init__(self, descriptor: Any, device: torch.device, precision: str) -> None:
+        channels = descriptor.input_channels
+        if channels not in (1, 3) or descriptor.output_channels != channels:
+            raise RequestError(
+                f"This upscale model turns {channels} channels into {descriptor.output_channels}; "
+                "choose one from RGB to RGB or grey to grey."
+            )
+        self.scale: int = descriptor.scale
+        self.halo = FOREIGN_HALO
+        self._grey = channels == 1
+        self._device = device
+        self._dtype = _dtype(descriptor, precision)
+        self._descriptor = _on(descriptor, device, self._dtype)
+
+    def run(self, image: Tensor, gate: None) -> Tensor:
+        try:
+            source = image.to(self._device, self._dtype)
+            parts = source.split(1, dim=1) if self._grey else [source]
+            return torch.cat([self._descriptor(part) for part in parts], dim=1).to(image.device, torch.float32)
+        except RuntimeError as error:
+            if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+                raise MemoryError(str(error)) from error
+            raise
+
+
+def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | None) -> Upscaler:
+    """An upscaler that runs an UPSCALE_MODEL.
+
+    Raises:
+        RequestError: it is not a network from picture to picture, or the precision is not possible.
+    """
+    if not (hasattr(model, "model") and hasattr(model, "scale")):
+        raise RequestError(
+            f"This UPSCALE_MODEL is a {type(model).__name__}; use one from Load TinySR or Load Upscale Model."
+        )
+    checkpoint = tinysr_checkpoint(model.model)
+    if checkpoint is not None:
+        host.make_room(TINYSR_MEMORY, device)
+        return Upscaler(TorchEngine(checkpoint, str(device), host.precision(precision, device)), tile)
+    host.make_room(FOREIGN_MEMORY * model.scale, device)
+    whole = getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL"  # it cuts its own tiles
+    return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile or FOREIGN_TILE)
+
+
+def _dtype(descriptor: Any, precision: str) -> torch.dtype:
+    if precision == "fp16" and descriptor.supports_half:
+        return torch.float16
+    if precision == "bf16" and descriptor.supports_bfloat16:
+        return torch.bfloat16
+    if precision in ("fp16", "bf16"):
+        raise RequestError(f"This upscale model cannot run in {precision}; set the precision to auto or fp32.")
+    return torch.float32
+
+
+def _on(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    if descriptor.device == device and descriptor.dtype == dtype:
+        return descriptor
+    own = copy.copy(descriptor)
+    vars(own).pop("patcher", None)  # ComfyUI's book-keeping of the shared network
+    return copy.deepcopy(own).to(device=device, dtype=dtype)

@@ -1,0 +1,111 @@
+"""TinySR as an architecture of spandrel, so that ComfyUI's stock nodes and other packs run its checkpoints.
+
+spandrel comes with ComfyUI but may be missing or broken; everything but the stock nodes works without it.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..tinysr_core.checkpoint import Checkpoint
+from ..tinysr_core.config import ModelConfig
+from ..tinysr_core.errors import CheckpointError
+from ..tinysr_core.model import TinySR
+from . import host
+
+if TYPE_CHECKING:
+    from spandrel import Architecture, ImageModelDescriptor
+
+ARCHITECTURE_ID = "TinySR"
+
+
+@dataclass(frozen=True)
+class BareModel:
+    """Stands in for spandrel's descriptor where spandrel is missing; only TinySR's own nodes understand it."""
+
+    model: nn.Module
+    scale: int
+
+
+def register_architecture() -> None:
+    """Have the stock *Load Upscale Model* recognise TinySR checkpoints, if ComfyUI has imported spandrel."""
+    if "spandrel" not in sys.modules:
+        return
+    try:
+        from spandrel import MAIN_REGISTRY, ArchSupport
+
+        MAIN_REGISTRY.add(ArchSupport.from_architecture(_architecture()), ignore_duplicates=True)
+    except Exception as error:  # a broken or a future spandrel must not take the pack down
+        host.warn(f"The stock upscale nodes will not read TinySR checkpoints: {error}")
+
+
+def upscale_model(checkpoint: Checkpoint) -> "ImageModelDescriptor[Any] | BareModel":
+    """What ComfyUI calls an UPSCALE_MODEL, on the CPU in float32."""
+    state = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+    try:
+        architecture = _architecture()
+    except Exception as error:  # with torchvision built for another torch, spandrel fails with a RuntimeError
+        host.warn(f"spandrel cannot be used, so only TinySR's own nodes can use this model: {error}")
+        model = TinySR(checkpoint.config)
+        model.load_state_dict(state)
+        return BareModel(model.eval().requires_grad_(False), checkpoint.config.scale)
+    descriptor = architecture.load(state).eval()
+    descriptor.patcher = host.patcher(descriptor.model)
+    return descriptor
+
+
+def tinysr_checkpoint(model: nn.Module) -> Checkpoint | None:
+    """The TinySR checkpoint that `model` was built from, whoever loaded it; None for other networks."""
+    state = model.state_dict()
+    config = _config(state)
+    if config is None:
+        return None
+    tensors = {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
+    return Checkpoint(Path("UPSCALE_MODEL"), config, {}, tensors, sha256="")
+
+
+def _config(state: dict[str, Any]) -> ModelConfig | None:
+    try:
+        return ModelConfig.from_shapes({name: tuple(tensor.shape) for name, tensor in state.items()})
+    except (CheckpointError, AttributeError):  # AttributeError: a value that is no tensor
+        return None
+
+
+def _run(model: TinySR, image: Tensor) -> Tensor:
+    """Runs a network that another pack may have cast: gate and skip stay float32, the result is of the image's type."""
+    if model.attention is not None:
+        model.attention.float()
+    return model(image.float()).to(image.dtype)
+
+
+def _architecture() -> "Architecture[TinySR]":
+    from spandrel import Architecture, ImageModelDescriptor
+
+    class TinySRArchitecture(Architecture[TinySR]):
+        """Recognised by the exact shapes of all tensors, which are also where the config comes from."""
+
+        def __init__(self) -> None:
+            super().__init__(id=ARCHITECTURE_ID, detect=lambda state: _config(state) is not None)
+
+        def load(self, state_dict: dict[str, Tensor]) -> ImageModelDescriptor[TinySR]:
+            config = _config(state_dict)
+            assert config is not None, "spandrel calls load only after detect"
+            return ImageModelDescriptor(
+                TinySR(config).requires_grad_(False),
+                state_dict,
+                architecture=self,
+                purpose="SR",
+                tags=[f"{config.channels}nf", f"{config.blocks}nb"],
+                supports_half=True,
+                supports_bfloat16=True,
+                scale=config.scale,
+                input_channels=3,
+                output_channels=3,
+                call_fn=_run,
+            )
+
+    return TinySRArchitecture()

@@ -1,0 +1,69 @@
+"""*Load TinySR*: a checkpoint becomes an UPSCALE_MODEL."""
+
+from typing import Any
+
+from ..tinysr_core.checkpoint import read_checkpoint
+from ..tinysr_core.errors import CheckpointError
+from . import host
+from .interop import upscale_model
+
+DEFAULT = "tinysr-portrait-x2.safetensors"
+
+
+class TinySRLoader:
+    """Reads the file anew when it changes; finds new files without a restart (press R)."""
+
+    CATEGORY = "loaders"
+    DESCRIPTION = (
+        "Loads a TinySR network: one of those shipped with the pack, or your own fine-tuned one from models/tinysr. "
+        "Every node that takes an upscale model can use it."
+    )
+    SEARCH_ALIASES = ("superres", "super resolution", "upscale model", "load upscale model", "fine-tuned upscaler")
+    RETURN_TYPES = ("UPSCALE_MODEL",)
+    RETURN_NAMES = ("upscale_model",)
+    OUTPUT_TOOLTIPS = ("For TinySR Upscale, or for any other node that upscales with a model.",)
+    FUNCTION = "load"
+
+    @classmethod
+    def INPUT_TYPES(cls) -> dict[str, Any]:
+        names = host.checkpoint_names()
+        return {
+            "required": {
+                "checkpoint": (
+                    names,
+                    {"default": DEFAULT if DEFAULT in names else next(iter(names), "")}
+                    | {
+                        "tooltip": "The number after the x is the scale. Your own checkpoints belong into "
+                        "models/tinysr; press R to see new ones."
+                    },
+                )
+            }
+        }
+
+    @classmethod
+    def VALIDATE_INPUTS(cls, checkpoint: str) -> bool | str:
+        """Says what to do about a missing file, before anything runs."""
+        if host.checkpoint_path(checkpoint) is not None:
+            return True
+        names = ", ".join(host.checkpoint_names())
+        return f"There is no TinySR checkpoint {checkpoint!r}; put it into models/tinysr, or choose one of: {names}."
+
+    @classmethod
+    def IS_CHANGED(cls, checkpoint: str) -> str:
+        """A fingerprint of the file, so that a replaced one is read again."""
+        path = host.checkpoint_path(checkpoint)
+        if path is None:
+            return "missing"
+        status = path.stat()
+        return f"{path}:{status.st_size}:{status.st_mtime_ns}"
+
+    def load(self, checkpoint: str) -> tuple[Any]:
+        """Name of a checkpoint -> UPSCALE_MODEL.
+
+        Raises:
+            CheckpointError: the file is gone, damaged, or not TinySR's.
+        """
+        path = host.checkpoint_path(checkpoint)
+        if path is None:
+            raise CheckpointError(f"The checkpoint {checkpoint!r} is gone; put it back, or choose another one.")
+        return (upscale_model(read_checkpoint(path)),)

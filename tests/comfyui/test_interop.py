@@ -1,0 +1,168 @@
+"""TinySR in the stock nodes' world; other networks in TinySR's."""
+
+import importlib
+
+import pytest
+import torch
+from torch import nn
+
+
+@pytest.fixture
+def spandrel():
+    """spandrel fails with a RuntimeError where torchvision was built for another torch."""
+    try:
+        return importlib.import_module("spandrel")
+    except Exception as error:
+        pytest.skip(f"needs spandrel, which ComfyUI has: {error}")
+
+
+class Nearest(nn.Module):
+    """A network whose result is known: every pixel repeated."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, image):
+        return image.repeat_interleave(self.scale, 2).repeat_interleave(self.scale, 3) * self.weight
+
+
+class Descriptor:
+    """What TinySR uses of spandrel's ImageModelDescriptor."""
+
+    def __init__(self, scale=3, channels=3, half=False) -> None:
+        self.model = Nearest(scale)
+        self.scale = scale
+        self.input_channels = self.output_channels = channels
+        self.supports_half = self.supports_bfloat16 = half
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        self.seen = []
+
+    def to(self, device, dtype):
+        self.model.to(device, dtype)
+        self.device, self.dtype = device, dtype
+        return self
+
+    @torch.inference_mode()
+    def __call__(self, image):
+        self.seen.append(tuple(image.shape))
+        assert image.dtype == self.dtype
+        return self.model(image).clamp(0, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_any_network_runs_in_tiles_and_sees_what_it_can(run, picture, channels):
+    descriptor = Descriptor(channels=channels)
+    result, _ = run("TinySRUpscale", descriptor, picture, tile=32)
+    expected = picture.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    assert torch.equal(result, expected)
+    assert len(descriptor.seen) == 2 * 2 * (3 if channels == 1 else 1)
+    assert {shape[1] for shape in descriptor.seen} == {channels}
+
+
+def test_half_precision_leaves_the_shared_network_as_it_is(run, picture):
+    descriptor = Descriptor(half=True)
+    descriptor.patcher = object()
+    result, _ = run("TinySRUpscale", descriptor, picture, precision="bf16")
+    assert descriptor.dtype == torch.float32 and descriptor.model.weight.dtype == torch.float32
+    assert result.dtype == torch.float32
+    expected = picture.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    assert torch.allclose(result, expected, atol=2**-8) and not torch.equal(result, expected)
+
+
+def test_a_precision_that_a_network_cannot_do_is_refused(run, core, picture):
+    with pytest.raises(core("errors").RequestError, match="cannot run in fp16"):
+        run("TinySRUpscale", Descriptor(), picture, precision="fp16")
+
+
+def test_what_is_no_network_from_picture_to_picture_is_refused(run, core, picture):
+    with pytest.raises(core("errors").RequestError, match="is a str"):
+        run("TinySRUpscale", "model", picture)
+    with pytest.raises(core("errors").RequestError, match="4 channels"):
+        run("TinySRUpscale", Descriptor(channels=4), picture)
+
+
+def test_out_of_memory_halves_the_tile(run, core, picture):
+    class Small(Descriptor):
+        def __call__(self, image):
+            if max(image.shape[2:]) > 120:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            return super().__call__(image)
+
+    wide = picture.repeat(1, 5, 5, 1)
+    descriptor = Small(scale=2)
+    result, _ = run("TinySRUpscale", descriptor, wide, tile=0)
+    assert torch.equal(result, wide.repeat_interleave(2, 1).repeat_interleave(2, 2))
+
+    class Broken(Descriptor):
+        def __call__(self, image):
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+    with pytest.raises(core("errors").MemoryLimitError, match="Memory ran out"):
+        run("TinySRUpscale", Broken(), picture)
+
+    class Wrong(Descriptor):
+        def __call__(self, image):
+            raise RuntimeError("a bug of this network")
+
+    with pytest.raises(RuntimeError, match="a bug of this network"):
+        run("TinySRUpscale", Wrong(), picture)
+
+
+def test_a_network_that_tiles_by_itself_gets_the_whole_picture(run, picture):
+    class Tiling:
+        name = "INTERNAL"
+
+    descriptor = Descriptor()
+    descriptor.tiling = Tiling
+    run("TinySRUpscale", descriptor, picture, tile=32)
+    assert set(descriptor.seen) == {(1, 3, 24, 40)}
+
+
+def test_the_loader_gives_a_real_descriptor(spandrel, model, picture):
+    assert isinstance(model, spandrel.ImageModelDescriptor)
+    assert (model.scale, model.input_channels, model.output_channels) == (2, 3, 3)
+    assert model.patcher.model is model.model
+    planes = picture[:1].movedim(-1, 1)
+    assert torch.equal(model(planes), model.model(planes).clamp(0, 1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_other_packs_may_run_it_in_half_precision(spandrel, model, picture, dtype):
+    planes = picture[:1].movedim(-1, 1)
+    exact = model(planes)
+    half = model.to(dtype=dtype)(planes.to(dtype))
+    assert half.dtype == dtype
+    assert torch.allclose(half.float(), exact, atol=2e-2)
+
+
+def test_spandrel_recognises_our_files_and_no_others_change(spandrel, pack, comfyui, checkpoint):
+    importlib.import_module(f"{pack.__name__}.nodes.interop").register_architecture()
+    loaded = spandrel.ModelLoader().load_from_file(comfyui / "tinysr" / checkpoint)
+    assert loaded.architecture.id == "TinySR" and loaded.scale == 2
+    compact_arch = importlib.import_module("spandrel.architectures.Compact.__arch.SRVGG")
+    compact = compact_arch.SRVGGNetCompact(num_feat=8, num_conv=2, upscale=2).state_dict()
+    assert spandrel.ModelLoader().load_from_state_dict(compact).architecture.id == "Compact"
+
+
+def test_a_second_copy_of_the_pack_may_register_too(spandrel, pack):
+    interop = importlib.import_module(f"{pack.__name__}.nodes.interop")
+    interop.register_architecture()
+    interop.register_architecture()
+    assert [a.architecture.id for a in spandrel.MAIN_REGISTRY].count("TinySR") == 1
+
+
+def test_tinysr_from_the_stock_loader_is_run_exactly(spandrel, pack, run, model, comfyui, checkpoint, picture):
+    importlib.import_module(f"{pack.__name__}.nodes.interop").register_architecture()
+    stock = spandrel.ModelLoader().load_from_file(comfyui / "tinysr" / checkpoint)
+    ours, _ = run("TinySRUpscale", model, picture)
+    theirs, _ = run("TinySRUpscale", stock, picture)
+    assert torch.equal(ours, theirs)
+
+
+def test_without_spandrel_our_own_nodes_still_work(run, checkpoint, picture, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "spandrel", None)
+    bare = run("TinySRLoader", checkpoint=checkpoint)[0]
+    result, _ = run("TinySRUpscale", bare, picture)
+    assert result.shape == (2, 48, 80, 3)

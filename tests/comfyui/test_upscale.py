@@ -1,0 +1,231 @@
+import inspect
+from itertools import pairwise
+
+import pytest
+import torch
+
+
+@pytest.fixture
+def upscale(run, model):
+    """`upscale(image, **changed)` runs the node with all widgets but the changed ones at their defaults."""
+    return lambda image, **changed: run("TinySRUpscale", model, image, **changed)
+
+
+@pytest.fixture
+def reference(core, comfyui, checkpoint):
+    """`reference(pixels, alpha=None, **options)` is what the core makes of planes [1,C,H,W]."""
+
+    def run(pixels, alpha=None, **options):
+        upscaler = core("upscaler").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu")
+        return core("pipeline").enhance(upscaler, pixels, alpha, **options)
+
+    return run
+
+
+def planes(frame):
+    return frame.movedim(-1, 0)[None]
+
+
+def test_it_gives_what_the_core_gives(upscale, reference, picture):
+    image, mask = upscale(picture)
+    assert image.shape == (2, 48, 80, 3) and image.dtype == torch.float32
+    for before, after in zip(picture, image, strict=True):
+        expected, _ = reference(planes(before))
+        torch.testing.assert_close(planes(after), expected, atol=1e-5, rtol=0)
+    assert mask.shape == (1, 48, 80) and not mask.any()
+
+
+def test_inputs_are_not_written_to(upscale, picture):
+    mask = torch.rand(2, 24, 40)
+    rgba = torch.cat([picture, torch.rand(2, 24, 40, 1).round()], -1)
+    before = rgba.clone(), mask.clone()
+    upscale(rgba, mask=mask, size="factor", factor=1.3)
+    upscale(rgba[..., :3], mask=mask, mask_is="transparency")
+    assert torch.equal(rgba, before[0]) and torch.equal(mask, before[1])
+
+
+def test_frames_do_not_influence_each_other(upscale, picture):
+    together, _ = upscale(picture)
+    alone, _ = upscale(picture[1:])
+    assert torch.equal(together[1:], alone)
+
+
+def test_rgba_comes_back_as_rgba(upscale, reference, picture):
+    alpha = (torch.rand(2, 24, 40, 1) > 0.5).float()
+    image, mask = upscale(torch.cat([picture, alpha], -1))
+    assert image.shape == (2, 48, 80, 4)
+    colours, opacity = reference(planes(picture[0]), planes(alpha[0]))
+    torch.testing.assert_close(planes(image[0]), torch.cat([colours, opacity], 1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(mask, 1 - image[..., 3])
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_grey_comes_back_grey(upscale, picture, channels):
+    image, mask = upscale(picture[..., :channels])
+    assert image.shape == (2, 48, 80, channels)
+    assert mask.shape == (2 if channels == 2 else 1, 48, 80)
+
+
+def test_five_channels_are_refused(upscale, core):
+    with pytest.raises(core("errors").RequestError, match="5 channels"):
+        upscale(torch.rand(1, 8, 8, 5))
+
+
+def test_half_precision_images_come_back_in_the_type_comfyui_wants(upscale, picture, monkeypatch):
+    import comfy.model_management as management
+
+    exact, _ = upscale(picture.half().float())
+    assert torch.equal(upscale(picture.half())[0], exact)
+    monkeypatch.setattr(management, "intermediate_dtype", lambda: torch.float16, raising=False)
+    half, _ = upscale(picture.half())
+    assert half.dtype == torch.float16
+    assert torch.equal(half, exact.half())
+
+
+@pytest.mark.parametrize(
+    ("changed", "size"),
+    [
+        ({"size": "factor", "factor": 1.5}, (36, 60)),
+        ({"size": "factor", "factor": 0.5}, (12, 20)),
+        ({"size": "fit", "width": 100, "height": 100}, (60, 100)),
+        ({"size": "fit", "width": 0, "height": 33}, (33, 55)),
+        ({"size": "fill", "width": 50, "height": 50}, (50, 50)),
+        ({"size": "fill", "width": 101, "height": 37}, (37, 101)),
+        ({"size": "fill", "width": 100, "height": 0}, (60, 100)),
+        ({"size": "stretch", "width": 31, "height": 77}, (77, 31)),
+        ({"size": "stretch", "width": 0, "height": 30}, (30, 50)),
+        ({"size": "megapixels", "megapixels": 0.015}, (95, 158)),
+    ],
+)
+def test_size_modes(upscale, picture, changed, size):
+    image, mask = upscale(picture, **changed, mask=torch.rand(2, 24, 40))
+    assert image.shape == (2, *size, 3) and mask.shape == (2, *size)
+    assert image.min() >= 0 and image.max() <= 1
+
+
+def test_exact_sizes_are_resized_as_the_core_does(upscale, reference, picture):
+    image, _ = upscale(picture, size="stretch", width=57, height=41)
+    expected, _ = reference(planes(picture[1]), size=(41, 57))
+    torch.testing.assert_close(planes(image[1]), expected, atol=1e-5, rtol=0)
+
+
+def test_fill_cuts_off_evenly(upscale, picture):
+    whole, _ = upscale(picture, size="fit", width=0, height=50)
+    middle, _ = upscale(picture, size="fill", width=50, height=50)
+    left = (whole.shape[2] - 50) // 2
+    assert torch.equal(middle, whole[:, :, left : left + 50])
+
+
+def test_a_size_without_sides_is_refused(upscale, core, picture):
+    for mode in ("fit", "fill", "stretch"):
+        with pytest.raises(core("errors").RequestError, match="width or a height"):
+            upscale(picture, size=mode)
+
+
+def test_a_selection_does_not_change_the_picture(upscale, picture):
+    mask = torch.zeros(24, 40)
+    mask[6:12, 10:20] = 1
+    plain, _ = upscale(picture)
+    image, grown = upscale(picture, mask=mask)
+    assert torch.equal(image, plain)
+    assert grown.shape == (1, 48, 80)
+    assert (grown[:, 14:22, 24:36] > 0.99).all() and grown[:, :8].max() < 0.01 and grown.min() >= 0
+
+
+def test_a_transparency_mask_hides_its_colours(upscale, reference, picture):
+    mask = torch.zeros(1, 24, 40)
+    mask[:, :, 20:] = 1
+    dark = picture * (1 - mask[..., None])  # what a cut-out often has under its transparency
+    image, grown = upscale(dark, mask=mask, mask_is="transparency")
+    assert image.shape == (2, 48, 80, 3) and grown.shape == (2, 48, 80)
+    expected, alpha = reference(planes(dark[1]), 1 - mask[None])
+    torch.testing.assert_close(planes(image[1]), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(grown[1], 1 - alpha[0, 0])
+    fringe, _ = upscale(dark)
+    assert image[:, :, 36:40].mean() > fringe[:, :, 36:40].mean() + 0.02
+
+
+def test_the_mask_of_an_opaque_picture_from_load_image(upscale, picture):
+    """Load Image gives 64 x 64 zeros where a picture has no alpha."""
+    plain, _ = upscale(picture)
+    image, mask = upscale(picture, mask=torch.zeros(1, 64, 64), mask_is="transparency")
+    torch.testing.assert_close(image, plain)
+    assert mask.shape == (2, 48, 80) and mask.max() < 1e-6
+
+
+def test_tiles_leave_no_seam(upscale):
+    random = torch.Generator().manual_seed(1)
+    image = torch.rand(1, 150, 170, 3, generator=random)
+    whole, _ = upscale(image, tile=4096)
+    for tile in (32, 64, 96):
+        torch.testing.assert_close(upscale(image, tile=tile)[0], whole, atol=1e-5, rtol=0)
+
+
+def test_a_tile_too_small_is_refused(upscale, core, picture):
+    with pytest.raises(core("errors").RequestError, match="too small"):
+        upscale(picture, tile=8)
+
+
+def test_a_gpu_that_is_not_there_is_told(upscale, core, picture):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(core("errors").RequestError, match="no GPU"):
+        upscale(picture, device="gpu")
+
+
+def test_progress_counts_frames_and_tiles(upscale, picture, monkeypatch):
+    import comfy.utils
+
+    seen = []
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
+    upscale(picture, tile=32)
+    assert seen[-1] == (4, 4)
+    assert all(later >= earlier for (earlier, _), (later, _) in pairwise(seen))
+
+
+def test_cancel_stops_before_the_next_tile(upscale, picture, monkeypatch):
+    import comfy.model_management as management
+    import comfy.utils
+
+    seen = []
+
+    def press_cancel(value, total, *_, **__):
+        seen.append(value)
+        management.interrupt_current_processing(True)
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", press_cancel)
+    with pytest.raises(management.InterruptProcessingException):
+        upscale(picture.repeat(1, 8, 8, 1), tile=32)
+    assert seen == [0]
+
+
+def test_a_result_that_cannot_fit_is_refused_before_work_starts(upscale, core, picture, monkeypatch):
+    import comfy.model_management as management
+
+    monkeypatch.setattr(
+        management, "get_free_memory", lambda device, torch_free_too=False: (9, 9) if torch_free_too else 9
+    )
+    with pytest.raises(core("errors").MemoryLimitError, match="2 x 80 x 48 pixels"):
+        upscale(picture)
+
+
+def test_an_empty_batch_gives_an_empty_batch(upscale):
+    assert upscale(torch.rand(0, 8, 8, 3))[0].shape == (0, 16, 16, 3)
+
+
+def test_widgets_and_arguments_agree(nodes):
+    for node in nodes.values():
+        inputs = node.INPUT_TYPES()
+        declared = [*inputs["required"], *inputs.get("optional", {})]
+        arguments = inspect.signature(getattr(node, node.FUNCTION)).parameters
+        assert declared == [name for name in arguments if name != "self"]
+        for name, (kind, options) in {**inputs["required"], **inputs.get("optional", {})}.items():
+            assert options["tooltip"].endswith("."), name
+            assert isinstance(kind, (str, list))
+        assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
+
+
+def test_bf16_is_close(upscale, picture):
+    exact, _ = upscale(picture, precision="fp32")
+    close, _ = upscale(picture, precision="bf16")
+    torch.testing.assert_close(close, exact, atol=0.02, rtol=0)
