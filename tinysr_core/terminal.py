@@ -36,7 +36,7 @@ def work(jobs: "Sequence[Job]", settings: "Settings", as_json: bool) -> "list[Ou
     columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn())
     hidden = not console.is_terminal or (as_json and sys.stdout.isatty())
     with Progress(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=1.0)
+        task = progress.add_task("loading the network", total=1.0)
 
         def report(picture: Path, share: float) -> None:
             number = 1 + sum(outcome.status != "skipped" for outcome in outcomes)
