@@ -15,17 +15,18 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "arrays"},
     {"files", "config"},
-    {"checkpoint", "tiling", "bands", "target", "model", "backbones"},
+    {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "data", "engines"},
     {"postprocess", "upscaler", "recipe"},
     {"pipeline", "trainer"},
     {"evaluate", "jobs", "memory", "gimp_install", "compare"},
     {"batch"},
-    {"worker", "terminal"},
+    {"worker_requests", "terminal"},
+    {"worker"},
     {"cli"},
 ]
 """A module may import those of earlier sets, and its own package."""
-TRAINING = {"backbones", "data", "loss", "metrics", "evaluate", "recipe", "trainer"}
+TRAINING = {"backbones", "data", "lpips", "loss", "metrics", "evaluate", "recipe", "trainer"}
 
 
 def module_of(path: Path) -> str:

@@ -7,7 +7,18 @@ from skimage.color import rgb2lab
 
 from tinysr_core.backbones import LAYERS, VggFeatures
 from tinysr_core.errors import DataError
-from tinysr_core.loss import LAPLACIAN, SOBEL_X, SOBEL_Y, Loss, LossConfig, edge_distance, edge_maps, rgb_to_lab
+from tinysr_core.loss import (
+    LAPLACIAN,
+    SOBEL_X,
+    SOBEL_Y,
+    TERMS,
+    Loss,
+    LossConfig,
+    edge_distance,
+    edge_maps,
+    rgb_to_lab,
+)
+from tinysr_core.lpips import Lpips
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +36,18 @@ def random_vgg() -> dict[str, torch.Tensor]:
     return tensors
 
 
-ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05)
+def random_lpips() -> Lpips:
+    """LPIPS with AlexNet's shapes and random weights."""
+    tensors: dict[str, torch.Tensor] = {}
+    sizes = {0: (3, 64, 11), 3: (64, 192, 5), 6: (192, 384, 3), 8: (384, 256, 3), 10: (256, 256, 3)}
+    for head, (index, (inputs, outputs, side)) in enumerate(sizes.items()):
+        tensors[f"features.{index}.weight"] = torch.randn(outputs, inputs, side, side) * (2 / inputs) ** 0.5 / side
+        tensors[f"features.{index}.bias"] = torch.zeros(outputs)
+        tensors[f"lin{head}.weight"] = torch.rand(1, outputs, 1, 1)
+    return Lpips("alex", tensors)
+
+
+ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05, lpips=0.5)
 
 
 def test_the_papers_weights_are_the_default() -> None:
@@ -33,17 +55,17 @@ def test_the_papers_weights_are_the_default() -> None:
 
 
 def test_the_total_is_the_weighted_sum_of_the_named_terms() -> None:
-    total, terms = Loss(ALL, random_vgg())(torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16))
-    assert set(terms) == {"vgg", "edge", "lab", "l1", "fft"}
+    total, terms = Loss(ALL, random_vgg(), random_lpips())(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
+    assert tuple(terms) == TERMS
     assert total.item() == pytest.approx(sum(ALL.weights[name] * term.item() for name, term in terms.items()))
 
 
-@pytest.mark.parametrize("name", ["vgg", "edge", "lab", "l1", "fft"])
+@pytest.mark.parametrize("name", TERMS)
 def test_every_term_pulls_towards_the_photograph(name: str) -> None:
     """Zero at equality; a step against the gradient makes it smaller, also from outside [0,1]."""
-    config = LossConfig(**{term: float(term == name) for term in ("vgg", "edge", "lab", "l1", "fft")})
-    loss = Loss(config, random_vgg())
-    hr = torch.rand(1, 3, 16, 16)
+    config = LossConfig(**{term: float(term == name) for term in TERMS})
+    loss = Loss(config, random_vgg(), random_lpips())
+    hr = torch.rand(1, 3, 64, 64)
     assert loss(hr, hr)[0].item() == 0
     sr = (hr + 0.3 * torch.randn_like(hr)).requires_grad_()
     total, _ = loss(sr, hr)
@@ -99,3 +121,9 @@ def test_vgg_taps_are_the_layers_they_name() -> None:
 def test_unknown_taps_are_refused(taps: tuple[str, ...]) -> None:
     with pytest.raises(DataError, match="Unknown VGG layer"):
         VggFeatures(taps, random_vgg())
+
+
+@pytest.mark.parametrize("name", ["vgg", "lpips"])
+def test_a_term_without_its_network_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} needs the weights"):
+        Loss(LossConfig(**{term: float(term == name) for term in TERMS}))

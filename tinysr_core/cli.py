@@ -196,7 +196,7 @@ class Evaluate:
 
     def run(self) -> int:
         from .evaluate import as_csv, as_json, as_markdown, evaluate, interpolation
-        from .metrics import load_lpips
+        from .lpips import load_lpips
 
         written = {".md": as_markdown, ".csv": as_csv, ".json": as_json}.get(
             self.output.suffix if self.output else ".md"

@@ -14,7 +14,8 @@ from PIL import Image
 
 from .data import list_photos
 from .errors import DataError
-from .metrics import Lpips, Picture8, psnr_y, ssim_y
+from .lpips import Lpips
+from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
 from .resize import Kernel, resize
 
 CROP = 12
@@ -85,7 +86,7 @@ def evaluate(
                     name,
                     psnr_y(result, pair.hr, scale),
                     ssim_y(result, pair.hr, scale),
-                    None if lpips is None else lpips.distance(result, pair.hr),
+                    None if lpips is None else lpips_distance(lpips, result, pair.hr),
                 )
 
 

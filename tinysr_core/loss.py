@@ -11,10 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backbones import VggFeatures
+from .lpips import Lpips
 
 LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 SOBEL_Y = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
+
+TERMS = ("vgg", "edge", "lab", "l1", "fft", "lpips")
 
 RGB_TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -23,6 +26,9 @@ RGB_TO_XYZ = (
 )
 """Linear sRGB to CIE XYZ (ITU-R BT.709 primaries, D65)."""
 WHITE_D65 = (0.95047, 1.0, 1.08883)
+
+
+Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -39,41 +45,51 @@ class LossConfig:
     """L1 between pixels."""
     fft: float = 0.0
     """L1 between Fourier coefficients."""
+    lpips: float = 0.0
+    """LPIPS with SqueezeNet; the one with AlexNet judges, and is never trained on."""
     vgg_taps: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1")
     """VGG19 layers to compare, by name (conv1_1 to relu3_2)."""
 
     @property
     def weights(self) -> dict[str, float]:
         """Name to weight, of the terms that are used."""
-        named = {"vgg": self.vgg, "edge": self.edge, "lab": self.lab, "l1": self.l1, "fft": self.fft}
-        return {name: weight for name, weight in named.items() if weight > 0}
+        weights = {name: getattr(self, name) for name in TERMS}
+        return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 class Loss(nn.Module):
     """The weighted sum of named terms.
 
-    `vgg_tensors` are the weights from `backbones.load_vgg19`; they are needed only where the VGG term is used.
+    `vgg_tensors` are the weights from `backbones.load_vgg19`, `lpips` is from `lpips.load_lpips`; each is needed only
+    where its term is used.
     """
 
-    def __init__(self, config: LossConfig, vgg_tensors: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, config: LossConfig, vgg_tensors: Mapping[str, Tensor] | None = None, lpips: Lpips | None = None
+    ) -> None:
         super().__init__()
         self.weights = config.weights
-        self.vgg = None
-        if "vgg" in self.weights:
-            if vgg_tensors is None:
-                raise ValueError("the VGG term needs the weights of VGG19")
+        self.distances: dict[str, Distance] = {
+            "edge": edge_distance,
+            "lab": lab_distance,
+            "l1": F.l1_loss,
+            "fft": fft_distance,
+        }
+        if vgg_tensors is not None:
             self.vgg = VggFeatures(config.vgg_taps, vgg_tensors)
+            self.distances["vgg"] = self.vgg.distance
+        if lpips is not None:
+            self.lpips = lpips
+            self.distances["lpips"] = lpips
+        missing = sorted(set(self.weights) - set(self.distances))
+        if missing:
+            raise ValueError(f"the term {missing[0]} needs the weights of its network")
 
     def forward(self, sr: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted total, and each term by name, before its weight."""
-        terms = {name: self._term(name)(sr, hr) for name in self.weights}
+        terms = {name: self.distances[name](sr, hr) for name in self.weights}
         total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
         return total, terms
-
-    def _term(self, name: str) -> Callable[[Tensor, Tensor], Tensor]:
-        if self.vgg is not None and name == "vgg":
-            return self.vgg.distance
-        return {"edge": edge_distance, "lab": lab_distance, "l1": F.l1_loss, "fft": fft_distance}[name]
 
 
 def edge_distance(sr: Tensor, hr: Tensor) -> Tensor:

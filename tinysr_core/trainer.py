@@ -20,6 +20,7 @@ from .data import PatchDataset, batches, fingerprint
 from .errors import TrainingError
 from .files import atomic_write
 from .loss import Loss
+from .lpips import Lpips
 from .model import TinySR
 from .recipe import OptimizerConfig, Recipe
 
@@ -38,6 +39,7 @@ def train(
     *,
     name: str = "model",
     vgg_tensors: dict[str, Tensor] | None = None,
+    lpips: Lpips | None = None,
     base: Checkpoint | None = None,
     max_minutes: float = math.inf,
     save_every: int = 500,
@@ -76,7 +78,7 @@ def train(
     )
     model, optimizer = fabric.setup(network, optimizer)
     average.to(fabric.device)
-    loss = Loss(recipe.loss, vgg_tensors).to(fabric.device)
+    loss = Loss(recipe.loss, vgg_tensors, lpips).to(fabric.device)
 
     state: dict[str, Any] = {"network": network, "optimizer": optimizer, "average": average, "step": 0}
     state_file = run_folder / STATE_FILE

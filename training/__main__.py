@@ -14,6 +14,7 @@ from tinysr_core.catalog import find_checkpoint
 from tinysr_core.checkpoint import read_checkpoint
 from tinysr_core.data import list_photos
 from tinysr_core.errors import TinySRError, TrainingError
+from tinysr_core.lpips import load_lpips
 from tinysr_core.recipe import Recipe, load_recipe
 from tinysr_core.trainer import train
 
@@ -44,7 +45,8 @@ class Arguments:
     max_minutes: float = float("inf")
     """Save and stop after this time."""
     backbones: Path | None = None
-    """Folder with vgg19_features.safetensors; without it torch.hub fetches VGG19."""
+    """Folder with vgg19_features.safetensors and, for recipes that use it, lpips_squeeze.safetensors; without it
+    torch.hub fetches VGG19."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +71,7 @@ def _run(arguments: Arguments) -> None:
         arguments.out / f"{arguments.name}-x{arguments.scale}",
         name=arguments.name,
         vgg_tensors=load_vgg19(arguments.backbones) if recipe.loss.vgg else None,
+        lpips=load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None,
         base=base,
         max_minutes=arguments.max_minutes,
         report=_print_terms,

@@ -1,0 +1,99 @@
+"""LPIPS, the learned perceptual distance (Zhang et al. 2018, version 0.1), as a judge and as a loss term."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from .errors import DataError
+
+Backbone = Literal["alex", "squeeze"]
+SHIFT = (-0.030, -0.088, -0.188)
+SCALE = (0.458, 0.448, 0.450)
+"""Normalisation of pictures in [-1,1]."""
+
+
+class Lpips(nn.Module):
+    """The distance of two pictures in the features of a small network. Frozen: gradients reach the pictures only.
+
+    `tensors` are a backbone's convs under torchvision's names and the heads `linN.weight`; see `load_lpips`.
+    """
+
+    def __init__(self, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.taps = {"alex": _alex_taps, "squeeze": _squeeze_taps}[backbone]
+        self.names = {name: name.replace(".", "_") for name in tensors}
+        for name, tensor in tensors.items():
+            self.register_buffer(self.names[name], tensor)
+        self.register_buffer("shift", torch.tensor(SHIFT).view(3, 1, 1))
+        self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """RGB [B,3,H,W] in [0,1], at least 32 pixels a side -> the mean distance, a number >= 0."""
+        tensors = {name: self.get_buffer(buffer) for name, buffer in self.names.items()}
+        features = [self.taps(self._normalised(picture), tensors) for picture in (a, b)]
+        distances: list[Tensor] = []
+        for index, (x, y) in enumerate(zip(*features, strict=True)):
+            head = tensors[f"lin{index}.weight"].view(1, -1, 1, 1)
+            distances.append(F.conv2d((_unit(x) - _unit(y)).square(), head).mean())
+        return torch.stack(distances).sum()
+
+    def _normalised(self, picture: Tensor) -> Tensor:
+        return (2 * picture - 1 - self.get_buffer("shift")) / self.get_buffer("scale")
+
+
+def load_lpips(backbone: Backbone, folder: Path | None) -> Lpips:
+    """LPIPS with the weights in `folder`/lpips_`backbone`.safetensors.
+
+    Raises:
+        DataError: the file is not there. It is never replaced by something else in silence.
+    """
+    name = f"lpips_{backbone}.safetensors"
+    path = None if folder is None else folder / name
+    if path is None or not path.is_file():
+        raise DataError(
+            f"LPIPS needs {name}{f', not in {folder}' if folder else ''}: give the folder that holds it as the "
+            "backbones, or leave LPIPS out."
+        )
+    return Lpips(backbone, load_file(path))
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Divided by the length over the channels, whose slope is kept finite where all features are 0."""
+    return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-10)
+
+
+def _conv_relu(x: Tensor, tensors: Mapping[str, Tensor], name: str, stride: int = 1, padding: int = 0) -> Tensor:
+    return F.relu(F.conv2d(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"], stride, padding))
+
+
+def _alex_taps(x: Tensor, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """AlexNet after each of its five ReLUs."""
+    first = _conv_relu(x, tensors, "features.0", 4, 2)
+    second = _conv_relu(F.max_pool2d(first, 3, 2), tensors, "features.3", 1, 2)
+    third = _conv_relu(F.max_pool2d(second, 3, 2), tensors, "features.6", 1, 1)
+    fourth = _conv_relu(third, tensors, "features.8", 1, 1)
+    return [first, second, third, fourth, _conv_relu(fourth, tensors, "features.10", 1, 1)]
+
+
+def _squeeze_taps(x: Tensor, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """SqueezeNet 1.1 after its first ReLU and the fire modules 4, 7, 9, 10, 11, 12."""
+    x = _conv_relu(x, tensors, "features.0", 2)
+    taps = [x]
+    for index in range(2, 13):
+        if index in (2, 5, 8):
+            x = F.max_pool2d(x, 3, 2, ceil_mode=True)
+            continue
+        squeezed = _conv_relu(x, tensors, f"features.{index}.squeeze")
+        expanded = [
+            _conv_relu(squeezed, tensors, f"features.{index}.expand1x1"),
+            _conv_relu(squeezed, tensors, f"features.{index}.expand3x3", padding=1),
+        ]
+        x = torch.cat(expanded, 1)
+        if index in (4, 7, 9, 10, 11, 12):
+            taps.append(x)
+    return taps
