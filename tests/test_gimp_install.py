@@ -39,7 +39,7 @@ class TestFindProfiles:
             tmp_path / ".var/app/org.gimp.GIMP/config/GIMP",
             tmp_path / "snap/gimp/current/.config/GIMP",
         )
-        make(native / "2.10", native / "3.0", native / "3.10", native / "3.2", flatpak / "3.2", snap / "3.0", native / "3.x")
+        make(*(native / name for name in ("2.10", "3.0", "3.10", "3.2", "3.x")), flatpak / "3.2", snap / "3.0")
         assert find_profiles(tmp_path, {"PATH": ""}, "linux") == [
             Profile(native / "3.10"),
             Profile(native / "3.2"),

@@ -19,7 +19,8 @@ from tinysr_core.errors import RequestError
 from tinysr_core.gimp_install import worker_commands
 from tinysr_core.pipeline import enhance
 from tinysr_core.upscaler import Progress, load_upscaler
-from tinysr_core.worker import MAX_LINE, Pixels, ProtocolError, Request, parse_request, serve
+from tinysr_core.worker import MAX_LINE, Pixels, serve
+from tinysr_core.worker_requests import ProtocolError, Request, parse_request
 
 REQUEST: dict[str, Any] = {
     "protocol": 1,

@@ -1,8 +1,8 @@
 """Installs the GIMP 3 plug-in: finds GIMP's profiles, copies the plug-in there, records a Python that runs the worker.
 
-The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own Python
-has no torch, so the plug-in starts `tinysr_core.worker` with the command in its `runtime.json`, which is written here
-after that command has said hello.
+The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own
+Python has no torch, so the plug-in starts `tinysr_core.worker` with the command in its `runtime.json`, which is written
+here after that command has said hello.
 """
 
 import json
@@ -243,13 +243,14 @@ def _advice(profile: Profile) -> str:
     if profile.host == "flatpak":
         return (
             "Flatpak's sandbox hides the system's Python. Make TinySR a home inside it: `flatpak run --command=python3 "
-            f"{FLATPAK_APP} -m venv ~/tinysr-gimp`, then `flatpak run --command=$HOME/tinysr-gimp/bin/pip {FLATPAK_APP} "
-            f"install tinysr`, then `flatpak run --command=$HOME/tinysr-gimp/bin/tinysr {FLATPAK_APP} gimp install`."
+            f"{FLATPAK_APP} -m venv ~/tinysr-gimp`, then `flatpak run --command=$HOME/tinysr-gimp/bin/pip "
+            f"{FLATPAK_APP} install tinysr`, then `flatpak run --command=$HOME/tinysr-gimp/bin/tinysr {FLATPAK_APP} "
+            "gimp install`."
         )
     if profile.host == "snap":
         return (
-            "The snap's sandbox hides the system's Python and hidden folders. Install a Python and TinySR in a folder of "
-            "your home whose name does not begin with a dot, and run its `tinysr gimp install`; docs/gimp.md says how."
+            "The snap's sandbox hides the system's Python and hidden folders. Install a Python and TinySR in a folder "
+            "of your home whose name does not begin with a dot, and run its `tinysr gimp install`; see docs/gimp.md."
         )
     return "Install TinySR in that Python, or run `tinysr gimp install` of a Python that has it."
 

@@ -1,30 +1,30 @@
 """The server behind the GIMP plug-in: `python -I -m tinysr_core.worker` enlarges pictures that come over stdin.
 
-Protocol 1. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved, row
-by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
+Protocol 1. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
+row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
 
-    worker  {"type": "hello", "protocol": 1, "version", "location", "default", "models": [{"name", "scales"}, ...]}
+    worker  {"type": "hello", "protocol": 1, "version", "location", "models": [{"name", "scales"}, ...]}
     client  {"protocol": 1, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
-             "model", "factor", "sharpen", "anti_alias"}                                                   and pixels
-         or {"protocol": 1, "type": "resize", "width", "height", "channels", "result_width", "result_height"}   and pixels
-    worker  {"type": "progress", "done", "total"}                                                   any number of times
-    worker  {"type": "done", "width", "height", "channels", "clipped"}                                       and pixels
-         or {"type": "error", "kind", "title", "hint"}                                            and it ends, status 1
+             "model", "factor", "sharpen", "anti_alias"} and pixels
+         or {"protocol": 1, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
+    worker  {"type": "progress", "done", "total"}, any number of times, then
+            {"type": "done", "width", "height", "channels", "clipped"} and pixels
+         or {"type": "error", "kind", "title", "hint"}, and it ends with status 1
 
-`resize` is plain interpolation, for layer masks. Requests follow one another until the client goes. The client keeps the
-pipe open as long as it wants results: its end means that the client is gone, and the worker ends at once, in the middle of
-a computation too. This holds on every system, however the client ended. stderr is free for messages and tracebacks.
+`resize` is plain interpolation, for layer masks. Requests follow one another until the client goes. The client keeps
+the pipe open as long as it wants results: its end means that the client is gone, and the worker ends at once, in the
+middle of a computation too. This holds on every system, however the client ended. stderr is free for messages.
 """
 
+import contextlib
 import json
-import math
 import os
 import queue
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -37,20 +37,14 @@ from .errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
 from .pipeline import enhance
 from .resize import resize
 from .upscaler import Progress, Upscaler, load_upscaler
+from .worker_requests import PROTOCOL, UPDATE, ProtocolError, Request, Upscale, parse_request
 
-PROTOCOL = 1
-MAX_SIDE = 524288
-"""The longest side of an image in GIMP, in pixels."""
 MAX_LINE = 65536
 """The longest request line in bytes."""
 ROUNDING = 1e-4
 """How far outside 0 to 1 conversions of linear colours may bring a value."""
 
 Pixels = NDArray[np.float32]
-
-
-class ProtocolError(TinySRError):
-    """The client sent something that is not a request of this protocol."""
 
 
 TITLES: Mapping[type[TinySRError], str] = {
@@ -61,70 +55,8 @@ TITLES: Mapping[type[TinySRError], str] = {
 }
 
 
-@dataclass(frozen=True)
-class Upscale:
-    """What the network shall do with a picture."""
-
-    model: str
-    """A name or path for `catalog.find_checkpoint`; empty for the default."""
-    factor: float
-    """The enlargement the network is chosen for."""
-    sharpen: bool
-    anti_alias: bool
-
-
-@dataclass(frozen=True)
-class Request:
-    """One picture to be enlarged."""
-
-    width: int
-    height: int
-    channels: int
-    result_width: int
-    result_height: int
-    upscale: Upscale | None
-    """None: plain interpolation."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(height, width) of the result."""
-        return self.result_height, self.result_width
-
-
 Compute = Callable[[Request, Pixels, Progress], Pixels]
 """`(request, pixels [H,W,C], progress)` -> pixels [result_height, result_width, C]."""
-
-
-def parse_request(line: bytes) -> Request:
-    """Check one request line.
-
-    Raises:
-        ProtocolError: it is not JSON, or a name, type or value is not one of protocol 1.
-    """
-    try:
-        fields = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"A request is not JSON ({error}); {_UPDATE}") from error
-    if not isinstance(fields, dict):
-        raise ProtocolError(f"A request is not an object; {_UPDATE}")
-    take = _Fields(fields)
-    if (protocol := take.integer("protocol", 0, 2**31)) != PROTOCOL:
-        raise ProtocolError(f"The plug-in speaks protocol {protocol}, this TinySR {PROTOCOL}; {_UPDATE}")
-    kind = take.text("type")
-    if kind not in ("upscale", "resize"):
-        raise ProtocolError(f"A request has the unknown type {kind!r}; {_UPDATE}")
-    request = Request(
-        width=take.integer("width", 1, MAX_SIDE),
-        height=take.integer("height", 1, MAX_SIDE),
-        channels=take.integer("channels", 1, 4),
-        result_width=take.integer("result_width", 1, MAX_SIDE),
-        result_height=take.integer("result_height", 1, MAX_SIDE),
-        upscale=None
-        if kind == "resize"
-        else Upscale(take.text("model"), take.factor("factor"), take.flag("sharpen"), take.flag("anti_alias")),
-    )
-    take.finish()
-    return request
 
 
 def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Callable[[], None]) -> int:
@@ -193,7 +125,7 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
         _say(sink, **_hello())
-        from .engines import torch  # noqa: F401  (takes a second, while the user still reads the dialog)
+        import_module(".engines.torch", __package__)  # takes a second, while the user still reads the dialog
     except BrokenPipeError:
         return 1
     except Exception as error:
@@ -201,49 +133,6 @@ def main() -> int:
         _say_error(sink, error)
         return 1
     return serve(source, sink, Enlarger(), client_gone=lambda: os._exit(1))
-
-
-_UPDATE = "install the plug-in of this version with `tinysr gimp install`."
-
-
-class _Fields:
-    """Takes the fields of a request one by one, each checked."""
-
-    def __init__(self, fields: dict[str, Any]) -> None:
-        self._fields = fields
-
-    def integer(self, name: str, low: int, high: int) -> int:
-        value = self._take(name)
-        if type(value) is not int or not low <= value <= high:
-            raise ProtocolError(f"{name} must be a whole number from {low} to {high}; {_UPDATE}")
-        return value
-
-    def factor(self, name: str) -> float:
-        value = self._take(name)
-        if type(value) not in (int, float) or not 0 < value <= MAX_SIDE or not math.isfinite(value):
-            raise ProtocolError(f"{name} must be a number above 0; {_UPDATE}")
-        return float(value)
-
-    def text(self, name: str) -> str:
-        value = self._take(name)
-        if not isinstance(value, str):
-            raise ProtocolError(f"{name} must be text; {_UPDATE}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        value = self._take(name)
-        if not isinstance(value, bool):
-            raise ProtocolError(f"{name} must be true or false; {_UPDATE}")
-        return value
-
-    def finish(self) -> None:
-        if self._fields:
-            raise ProtocolError(f"A request has the unknown field {min(self._fields)!r}; {_UPDATE}")
-
-    def _take(self, name: str) -> Any:
-        if name not in self._fields:
-            raise ProtocolError(f"A request lacks {name}; {_UPDATE}")
-        return self._fields.pop(name)
 
 
 class _Inbox:
@@ -284,14 +173,14 @@ class _Inbox:
         if not line:
             return None
         if not line.endswith(b"\n"):
-            raise ProtocolError(f"A request line is cut off, or longer than {MAX_LINE} bytes; {_UPDATE}")
+            raise ProtocolError(f"A request line is cut off, or longer than {MAX_LINE} bytes; {UPDATE}")
         request = parse_request(line)
         pixels = np.empty((request.height, request.width, request.channels), np.float32)
-        rest = memoryview(pixels).cast("B")
+        rest = memoryview(pixels.data).cast("B")
         while rest:
             count = self._source.readinto(rest)  # type: ignore[attr-defined]  # every buffered stream has it
             if not count:
-                raise ProtocolError(f"The pixels of a request end {len(rest)} bytes too early; {_UPDATE}")
+                raise ProtocolError(f"The pixels of a request end {len(rest)} bytes too early; {UPDATE}")
             rest = rest[count:]
         return request, pixels
 
@@ -315,7 +204,6 @@ def _hello() -> dict[str, Any]:
         "protocol": PROTOCOL,
         "version": __version__,
         "location": str(Path(__file__).parent),
-        "default": DEFAULT_NAME,
         "models": models,
     }
 
@@ -334,10 +222,8 @@ def _say_error(sink: BinaryIO, error: Exception) -> None:
         title, hint = TITLES.get(type(error), "TinySR cannot do this"), str(error)
     else:
         title, hint = "TinySR failed", f"{type(error).__name__}: {error}."
-    try:
+    with contextlib.suppress(OSError):  # the client may be gone; the traceback is in the log
         _say(sink, type="error", kind=type(error).__name__, title=title, hint=hint)
-    except OSError:
-        pass  # the client is gone; the traceback is in the log
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ gi.require_version("Gimp", "3.0")
 gi.require_version("Gegl", "0.4")
 gi.require_version("Babl", "0.1")
 from gi.repository import Gimp  # noqa: E402
-
 from tinysr_gimp import procedure  # noqa: E402
 
 

@@ -95,7 +95,7 @@ class Gimp:
         return [Case(record, *(self._array(record[name]) for name in ("source", "result"))) for record in records]
 
     def check(self, case: Case) -> None:
-        """Compare a result with what the core makes of its source: exact for float, at most a level apart for integers."""
+        """A result must be what the core makes of its source: exactly for float, within a level for integers."""
         source, result, options = case.record["source"], case.record["result"], case.record["options"]
         size = result["height"], result["width"]
         values = _decoded(case.source, source)
@@ -117,7 +117,8 @@ class Gimp:
         kind = result["format"].split()[-1]
         linear = "'" not in result["format"]
         step = {"u8": 1 / 255, "u16": 1 / 65535, "half": 2**-11}.get(kind, 1e-6 if linear or kind == "u32" else 0)
-        if linear and not source["mask"] and kind in ("u8", "u16", "half"):  # levels of a linear format are not those of non-linear values
+        if linear and not source["mask"] and kind in ("u8", "u16", "half"):
+            # its levels are steps of linear values
             expected, found = _linear(expected), _linear(found)
         np.testing.assert_allclose(found, expected, rtol=0, atol=step, err_msg=str(case.record))
 

@@ -4,13 +4,10 @@ import gi
 
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
-from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk  # noqa: E402
+from gi.repository import Gimp, GimpUi, GObject, Gtk  # noqa: E402
 
+from .translation import _  # noqa: E402
 from .worker_client import Model  # noqa: E402
-
-
-def _(text: str) -> str:
-    return GLib.dgettext(None, text)
 
 
 def ask(procedure: Gimp.Procedure, config: Gimp.ProcedureConfig, models: tuple[Model, ...]) -> bool:

@@ -5,26 +5,23 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 
-from gi.repository import Gimp, GLib
+from gi.repository import Gimp
 
 from . import pixels, placement
 from .geometry import MAX_SIDE, Box, Plan, plan
 from .placement import Enlarged
-from .sources import Refusal, Source, Sources
+from .sources import RefusalError, Source, Sources
+from .translation import _
 from .worker_client import Result, Worker
-
-
-def _(text: str) -> str:
-    return GLib.dgettext(None, text)
 
 
 def enlarge(
     worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable], config: Gimp.ProcedureConfig
 ) -> Gimp.Image:
-    """Do what `config` says with the `drawables` of `image`. Returns the image with the results, as its selected layers.
+    """Do what `config` says with the `drawables` of `image`. Returns the image with the results, which are selected.
 
     Raises:
-        Refusal: this cannot be done with this image.
+        RefusalError: this cannot be done with this image.
         WorkerError: the network failed. In both cases the image is as it was.
     """
     output = config.get_property("output")
@@ -48,11 +45,11 @@ def enlarge(
 def _check_can_hold_results(image: Gimp.Image) -> None:
     """Indexed images cannot show new colours; a floating selection keeps new layers out and would not be scaled."""
     if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
-        raise Refusal(
-            _("An indexed image cannot hold the result's colours. Choose New image as output, or first Image ▸ Mode ▸ RGB.")
+        raise RefusalError(
+            _("An indexed image cannot hold new colours. Choose New image as output, or first Image ▸ Mode ▸ RGB.")
         )
     if image.get_floating_sel():
-        raise Refusal(
+        raise RefusalError(
             _("The image has a floating selection. Anchor it (Layer ▸ Anchor Layer), or choose New image as output.")
         )
 
@@ -60,12 +57,12 @@ def _check_can_hold_results(image: Gimp.Image) -> None:
 def _layout(image: Gimp.Image, sources: Sources, config: Gimp.ProcedureConfig) -> Plan:
     output, scale, width, height = (config.get_property(name) for name in ("output", "scale", "width", "height"))
     if scale == "size" and not (width or height):
-        raise Refusal(_("“Given size” needs a width or a height."))
+        raise RefusalError(_("“Given size” needs a width or a height."))
     canvas = Box(0, 0, image.get_width(), image.get_height())
     layout = plan(output, canvas, [source.region for source in sources.items], scale, width, height)
     if layout.longest_side > MAX_SIDE:
         text = _("The result would be {longest} pixels long; GIMP's limit is {limit}. Choose a smaller size.")
-        raise Refusal(text.format(longest=layout.longest_side, limit=MAX_SIDE))
+        raise RefusalError(text.format(longest=layout.longest_side, limit=MAX_SIDE))
     return layout
 
 

@@ -16,8 +16,7 @@ CHANNELS = {"Y float": 1, "Y' float": 1, "Y'A float": 2, "R'G'B' float": 3, "R'G
 def encoding(drawable: Gimp.Drawable) -> str:
     """The babl name, a key of `CHANNELS`, of the values that stand for `drawable`'s.
 
-    Non-linear ones for pictures, whatever its precision; masks hold plain coverage, which is linear. Palette colours are
-    read as RGB.
+    Non-linear ones for pictures, whatever its precision, and RGB for palettes; masks hold plain coverage.
     """
     if isinstance(drawable, Gimp.Channel):
         return "Y float"

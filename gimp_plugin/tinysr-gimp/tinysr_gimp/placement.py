@@ -1,4 +1,4 @@
-"""Puts the results where the user wants them. Everything is computed before: here the image changes, in one undo step."""
+"""Puts the results where the user wants them. All is computed before: here the image changes, in one undo step."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gi.repository import GLib, Gimp
+from gi.repository import Gimp
 
 from . import pixels
 from .geometry import Box, Factors, Plan
-from .sources import Refusal, Source, offsets
-
-
-def _(text: str) -> str:
-    return GLib.dgettext(None, text)
+from .sources import RefusalError, Source, offsets
+from .translation import _
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,7 @@ def into_scaled_image(image: Gimp.Image, results: list[Enlarged], layout: Plan, 
         scaled = image.scale(layout.frame.width, layout.frame.height)
         Gimp.context_pop()
         if not scaled:
-            raise Refusal(_("GIMP could not scale this image."))
+            raise RefusalError(_("GIMP could not scale this image."))
         for layer, result in zip(layers, results, strict=True):
             _insert_above(image, layer, result, hide_originals)
         for text, copy in texts:
@@ -107,7 +104,8 @@ def _layer(image: Gimp.Image, result: Enlarged, name: str) -> Gimp.Layer:
         else (Gimp.ImageType.RGB_IMAGE, Gimp.ImageType.RGBA_IMAGE)
     )
     kind = kinds[content.has_alpha()]
-    layer = Gimp.Layer.new(image, name, result.box.width, result.box.height, kind, source.get_opacity(), source.get_mode())
+    size = result.box.width, result.box.height
+    layer = Gimp.Layer.new(image, name, *size, kind, source.get_opacity(), source.get_mode())
     layer.set_blend_space(source.get_blend_space())
     layer.set_composite_space(source.get_composite_space())
     layer.set_composite_mode(source.get_composite_mode())

@@ -11,16 +11,13 @@ from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 
 from .enlarge import enlarge
 from .geometry import MAX_SIDE
-from .sources import Refusal
+from .sources import RefusalError
+from .translation import _
 from .worker_client import Model, Worker, WorkerError, worker_command
 
 NAME = "plug-in-tinysr"
 DEFAULT_MODEL = "portrait"
 MAX_LOG_BYTES = 2**20
-
-
-def _(text: str) -> str:
-    return GLib.dgettext(None, text)
 
 
 def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
@@ -31,9 +28,7 @@ def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
     """
     procedure = Gimp.ImageProcedure.new(plugin, NAME, Gimp.PDBProcType.PLUGIN, run, folder)
     procedure.set_image_types("*")
-    procedure.set_sensitivity_mask(
-        Gimp.ProcedureSensitivityMask.DRAWABLE | Gimp.ProcedureSensitivityMask.DRAWABLES
-    )
+    procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE | Gimp.ProcedureSensitivityMask.DRAWABLES)
     procedure.set_menu_label(_("Tiny_SR…"))
     procedure.add_menu_path("<Image>/Filters/Enhance")
     procedure.set_icon_file(Gio.File.new_for_path(str(folder / "icon.png")))
@@ -60,9 +55,7 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     output.add("new-image", 0, _("New image"), _("An image of the enlarged layers alone"))
     output.add("scale-image", 1, _("Scale this image"), _("The image is scaled; the results become layers in it"))
     output.add("new-layer", 2, _("New layer of the same size"), _("Enlarged and brought back to the old size: refined"))
-    procedure.add_string_argument(
-        "model", _("_Model"), _("Name or path of a TinySR model"), DEFAULT_MODEL, read_write
-    )
+    procedure.add_string_argument("model", _("_Model"), _("Name or path of a TinySR model"), DEFAULT_MODEL, read_write)
     procedure.add_choice_argument("scale", _("_Enlarge"), _("How much larger"), scale, "x2", read_write)
     size_help = _("In pixels, for “Given size”; 0 keeps the proportions")
     procedure.add_int_argument("width", _("_Width"), size_help, 0, MAX_SIDE, 0, read_write)
@@ -74,7 +67,9 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     procedure.add_boolean_argument(
         "anti-alias", _("_Anti-alias"), _("Smooth stair-steps in the result"), False, read_write
     )
-    procedure.add_image_return_value("result-image", _("Result"), _("The image with the results; they are its selected layers"), False, read_write)
+    procedure.add_image_return_value(
+        "result-image", _("Result"), _("The image with the results; they are its selected layers"), False, read_write
+    )
 
 
 def run(
@@ -102,7 +97,7 @@ def run(
                 Gimp.Display.new(image)
             Gimp.displays_flush()
         return _success(procedure, image)
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return _failure(procedure, status.CALLING_ERROR, str(refusal))
     except WorkerError as error:
         return _failure(procedure, status.EXECUTION_ERROR, str(error))

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gi.repository import GLib, Gimp
+from gi.repository import Gimp
 
 from . import pixels
 from .geometry import Box
+from .translation import _
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """What was asked for cannot be done with this image; says what to do instead."""
-
-
-def _(text: str) -> str:
-    return GLib.dgettext(None, text)
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Sources:
         """Find out what `drawables` (layers, or the masks of layers) stand for.
 
         Raises:
-            Refusal: there is no layer among them, or nothing of them is selected.
+            RefusalError: there is no layer among them, or nothing of them is selected.
         """
         self._image = image
         self._copies: list[Gimp.Layer] = []
@@ -61,7 +58,9 @@ class Sources:
                 self.items.append(Source(layer, content, region))
         if not self.items:
             self.close()
-            raise Refusal(_("The selection lies outside the chosen layers. Choose another layer, or Select ▸ None."))
+            raise RefusalError(
+                _("The selection lies outside the chosen layers. Choose another layer, or Select ▸ None.")
+            )
 
     def __enter__(self) -> Sources:
         return self
@@ -114,11 +113,11 @@ def _layers(drawables: Sequence[Gimp.Drawable]) -> list[Gimp.Layer]:
     for drawable in drawables:
         layer = Gimp.Layer.from_mask(drawable) if isinstance(drawable, Gimp.LayerMask) else drawable
         if not isinstance(layer, Gimp.Layer):
-            raise Refusal(_("TinySR enlarges layers. Choose one in the Layers dialog."))
+            raise RefusalError(_("TinySR enlarges layers. Choose one in the Layers dialog."))
         if layer not in layers:
             layers.append(layer)
     if not layers:
-        raise Refusal(_("No layer is chosen. Choose one in the Layers dialog."))
+        raise RefusalError(_("No layer is chosen. Choose one in the Layers dialog."))
     return sorted(layers, key=_path)
 
 

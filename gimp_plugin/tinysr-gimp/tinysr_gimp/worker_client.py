@@ -1,4 +1,4 @@
-"""The client of `tinysr_core.worker`: finds its Python, starts it, sends pictures, takes results. Knows nothing of GIMP.
+"""The client of `tinysr_core.worker`: starts it, sends pictures, takes results. Knows nothing of GIMP.
 
 The protocol is described in `tinysr_core/worker.py`. Nothing here waits for ever for a worker that does not start, and
 nothing here leaves one behind.
@@ -49,7 +49,6 @@ class Hello:
 
     version: str
     location: str
-    default: str
     models: tuple[Model, ...]
 
 
@@ -152,7 +151,7 @@ class Worker:
                 INSTALL_HINT,
             )
         models = tuple(Model(model["name"], tuple(model["scales"])) for model in hello["models"])
-        return Hello(hello["version"], hello["location"], hello["default"], models)
+        return Hello(hello["version"], hello["location"], models)
 
     def compute(self, request: dict, pixels: Iterable[bytes], progress: Callable[[float], None]) -> Result:
         """Send one picture and wait for its result. `progress` is told the share done, 0 to 1.

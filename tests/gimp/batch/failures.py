@@ -70,7 +70,7 @@ command("echo 'Python 2.7'; sleep 60")
 fails(image, layer, "not understood", str(LOG))
 command("""echo '{"type": "hello", "protocol": 2, "version": "9.0", "location": "/opt/tinysr"}'; sleep 60""")
 fails(image, layer, "different versions", "9.0", "/opt/tinysr")
-hello = '{"type": "hello", "protocol": 1, "version": "9.0", "location": "/", "default": "", "models": []}'
+hello = '{"type": "hello", "protocol": 1, "version": "9.0", "location": "/", "models": []}'
 command(f"echo '{hello}'; exit 3")
 fails(image, layer, "status 3")
 command(f"""echo '{hello}'; echo '{{"type": "done", "width": 48, "height": 36, "channels": 3}}'; echo too little""")

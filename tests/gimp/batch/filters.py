@@ -1,6 +1,6 @@
 """Non-destructive filters are part of what a layer shows, and so of the result."""
 
-from helper import Gegl, Gimp, add_layer, enlarge, image_of, native, offsets, save
+from helper import Gimp, add_layer, enlarge, image_of, native, offsets, save
 
 
 def add_filter(drawable, operation, **properties):

@@ -1,6 +1,6 @@
 """Several layers, layers smaller than, larger than and outside their canvas, groups, locks, masks, selections."""
 
-from helper import Gimp, add_layer, enlarge, fill, image_of, native, offsets, run, save, SUCCESS
+from helper import Gimp, add_layer, enlarge, fill, image_of, native, offsets, save
 
 # several layers keep their places to one another, and their order
 image = image_of(40, 30)
@@ -10,7 +10,7 @@ new, results = enlarge(image, [bottom, top], scale="x3")
 assert (new.get_width(), new.get_height()) == (87, 90)
 assert [layer.get_name() for layer in new.get_layers()] == ["top", "bottom"]
 assert [offsets(layer) for layer in results] == [(0, 42), (27, 0)]
-for source, result in zip([top, bottom], results):
+for source, result in zip([top, bottom], results, strict=True):
     save(source, result, scale="x3")
 
 # in the scaled image each lies over its own
@@ -18,7 +18,7 @@ copies = [top.copy(), bottom.copy()]
 _, results = enlarge(image, [top, bottom], output="scale-image")
 assert [layer.get_name() for layer in image.get_layers()] == ["top (TinySR)", "top", "bottom (TinySR)", "bottom"]
 assert [offsets(layer) for layer in results] == [(-8, 40), (10, 12)]
-for source, result in zip(copies, results):
+for source, result in zip(copies, results, strict=True):
     save(source, result)
 
 # a child of a group: the result joins it there; the group itself: the result joins its parent

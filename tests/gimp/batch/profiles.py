@@ -1,6 +1,6 @@
 """Pictures in colour spaces of their own, saturated colours included."""
 
-from helper import GRAY, RGB, SUCCESS, Gimp, add_layer, enlarge, image_of, save
+from helper import GRAY, RGB, Gimp, add_layer, enlarge, image_of, save
 
 KINDS = [
     (RGB, "U8_NON_LINEAR", Gimp.ColorProfile.new_rgb_adobe()),

@@ -34,7 +34,7 @@ assert offsets(text) == (33, 21)
 points, unit = text.get_font_size()
 assert abs(points - 60) < 0.1, (points, unit.get_name())
 assert abs(text.get_letter_spacing() - 6) < 0.01
-for found, old in zip((text.get_width(), text.get_height()), size):
+for found, old in zip((text.get_width(), text.get_height()), size, strict=True):
     assert abs(found - 3 * old) <= 6, (found, old)
 assert box.is_text_layer()
 assert abs(box.get_font_size()[0] - 27) < 0.1
