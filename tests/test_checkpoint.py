@@ -105,7 +105,7 @@ def _bad_card(path: Path) -> None:
         (_not_finite, r"NaN or infinite numbers in trunk\.1\.bias"),
         (_wrong_shape, "not a TinySR network"),
         (_newer, "format version 2, this TinySR reads 1; update TinySR"),
-        (_bad_card, "model card .* damaged"),
+        (_bad_card, "header .* damaged"),
         (Path.unlink, "There is no file"),
     ],
 )

@@ -46,6 +46,22 @@ def test_any_size_is_reached_by_one_resize() -> None:
     np.testing.assert_array_equal(pixels, expected)
 
 
+def test_a_smaller_size_needs_no_network() -> None:
+    engine = NearestEngine()
+    pixels, _ = enhance(Upscaler(engine), colours(), size=(12, 7))
+    np.testing.assert_array_equal(pixels, resize(colours(), 12, 7).clip(0, 1))
+    assert not hasattr(engine, "seen")
+
+
+def test_the_input_is_not_written_to() -> None:
+    pixels, alpha = colours(), np.full((1, 1, 12, 10), 0.5, np.float32)
+    alpha[..., 3:] = 0
+    for size in (None, (12, 10), (5, 5), (30, 30)):
+        enhance(Upscaler(NearestEngine()), pixels, alpha, size=size, sharpen=True, anti_alias=True)
+    np.testing.assert_array_equal(pixels, colours())
+    assert set(np.unique(alpha)) == {0, 0.5}
+
+
 def test_grey_stays_grey() -> None:
     pixels, _ = enhance(Upscaler(NearestEngine()), colours(channels=1))
     assert pixels.shape == (1, 1, 24, 20)

@@ -2,8 +2,18 @@
 
 from typing import Any, TypeVar
 
+import numpy as np
+
 Image = TypeVar("Image", bound=Any)
 """A numpy array or a torch tensor, [B,C,H,W]; a function that takes one returns one of the same kind and device.
 
 The two share operators, slicing, `shape` and `clip`, which is all that the core needs; no type covers just that.
 """
+
+
+def clamp_in_place(image: Any) -> None:
+    """Clamp to [0,1] without a copy, for arrays that the caller has made itself."""
+    if isinstance(image, np.ndarray):
+        np.clip(image, 0, 1, out=image)
+    else:
+        image.clamp_(0, 1)

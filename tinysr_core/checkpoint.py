@@ -65,11 +65,14 @@ def read_info(path: Path) -> CheckpointInfo:
         raise CheckpointError(f"{path} has format version {version}, this TinySR reads {VERSION}; update TinySR.")
     try:
         config = ModelConfig.from_shapes(shapes)
+        if "config" in header:
+            stated = ModelConfig(**json.loads(header["config"]))
+            config = stated if stated.shapes == shapes else config
         card = json.loads(header.get("card", "{}"))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except ValueError as error:
-        raise CheckpointError(f"The model card in {path} is damaged ({error}); get the file again.") from error
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"The header of {path} is damaged ({error}); get the file again.") from error
     return CheckpointInfo(path, config, card)
 
 

@@ -1,6 +1,6 @@
 """From a picture to a better one: alpha, grey, the network, the wanted size, sharpening, anti-aliasing."""
 
-from .arrays import Image
+from .arrays import Image, clamp_in_place
 from .postprocess import anti_alias as supersample
 from .postprocess import sharpen as unsharp_mask
 from .resize import resize
@@ -22,7 +22,8 @@ def enhance(
     Args:
         pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; numpy array or torch tensor. Not written to.
         alpha: [B,1,H,W] in [0,1], or None for opaque pictures.
-        size: (height, width) of the result, reached by one antialiased resize; None: the network's scale.
+        size: (height, width) of the result, reached by one antialiased resize; None: the network's scale. A size that
+            enlarges neither way needs no network.
         sharpen: apply the paper's unsharp mask.
         anti_alias: apply the paper's supersampling.
         progress: called for each tile; what it raises cancels.
@@ -34,21 +35,33 @@ def enhance(
         RequestError: the arrays have other shapes.
         MemoryLimitError: memory does not suffice.
     """
-    height, width = size or (pixels.shape[2] * upscaler.scale, pixels.shape[3] * upscaler.scale)
+    size = size or (pixels.shape[2] * upscaler.scale, pixels.shape[3] * upscaler.scale)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
-        alpha = resize(alpha, height, width).clip(0, 1)
-    grey = pixels.shape[1] == 1
-    result = upscaler.upscale(pixels[:, [0, 0, 0]] if grey else pixels, progress)
-    if grey:
-        result = (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
-    if result.shape[2:] != (height, width):
-        result = resize(result, height, width).clip(0, 1)
+        alpha = _resized(alpha, size)
+    enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
+    result = _resized(_upscaled(upscaler, pixels, progress) if enlarges else pixels, size)
     if sharpen:
         result = unsharp_mask(result)
     if anti_alias:
         result = supersample(result)
     return result, alpha
+
+
+def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress | None) -> Image:
+    if pixels.shape[1] != 1:
+        return upscaler.upscale(pixels, progress)
+    result = upscaler.upscale(pixels[:, [0, 0, 0]], progress)
+    return (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    """At `size`, in [0,1]: the kernel overshoots at edges."""
+    if tuple(image.shape[2:]) == size:
+        return image
+    result = resize(image, *size)
+    clamp_in_place(result)
+    return result
 
 
 def bleed(pixels: Image, alpha: Image) -> Image:
