@@ -38,8 +38,7 @@ def main() -> None:
         with torch.no_grad():
             whole = engine.model(torch.from_numpy(image)).numpy()
         reached = [
-            psnr_y(to_8_bits(result), pair.hr, arguments.scale)
-            for result in (whole, Upscaler(engine).upscale(image))
+            psnr_y(to_8_bits(result), pair.hr, arguments.scale) for result in (whole, Upscaler(engine).upscale(image))
         ]
         differences.append(reached[1] - reached[0])
         share = seen / (height * width)

@@ -1,6 +1,6 @@
 """Draw crops of validation portraits at 1:1: the small picture, bicubic, TinySR, the original.
 
-    python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.png --scale 2
+python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.png --scale 2
 """
 
 import argparse

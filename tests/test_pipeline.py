@@ -3,9 +3,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tinysr_core.postprocess import anti_alias, sharpen
 
 from tinysr_core.pipeline import bleed, enhance
+from tinysr_core.postprocess import anti_alias, sharpen
 from tinysr_core.resize import resize
 from tinysr_core.upscaler import Upscaler
 

@@ -1,7 +1,7 @@
 """TinySR: one tiny network that upscales portraits.
 
-Names are imported when they are used, so that `import tinysr_core` is quick; none of them imports torch before a network
-is run.
+Names are imported when they are used, so that `import tinysr_core` is quick; none of them imports torch before a
+network is run.
 """
 
 from importlib import import_module

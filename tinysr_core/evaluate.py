@@ -102,7 +102,7 @@ def interpolation(kernel: Kernel, scale: int) -> Method:
 
 def to_float(picture: Picture8) -> NDArray[np.float32]:
     """[H,W,3] of 8 bits -> [1,3,H,W] in [0,1]."""
-    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None]).astype(np.float32) / 255
+    return picture.transpose(2, 0, 1)[None].astype(np.float32, order="C") / np.float32(255)
 
 
 def to_8_bits(pixels: NDArray[np.float32]) -> Picture8:

@@ -16,7 +16,7 @@ from .loss import LossConfig
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]  # only needed before Python 3.11
 
 
 @dataclass(frozen=True)

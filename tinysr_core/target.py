@@ -1,11 +1,11 @@
 """What size the result shall have: a factor, exact sides, a longest side, or megapixels.
 
-Every target answers one question, `sides(height, width)`: the sides it asks for, before rounding to limits. `result_size`
-asks it, refuses nonsense, and says by which factor the network has to enlarge.
+Every target answers one question, `sides(height, width)`: the sides it asks for, before rounding to limits.
+`result_size` asks it, refuses nonsense, and says by which factor the network has to enlarge.
 
-Rounding: sides are rounded half up to whole pixels and are never below 1. A factor counts as the decimal number that was
-typed (1.005 is 1005/1000, not the nearest binary fraction below it). Rounding never pushes a result over a whole factor:
-whatever asks for at most twice the size needs a factor of at most 2.
+Rounding: sides are rounded half up to whole pixels and are never below 1. A factor counts as the decimal number that
+was typed (1.005 is 1005/1000, not the nearest binary fraction below it). Rounding never pushes a result over a whole
+factor: whatever asks for at most twice the size needs a factor of at most 2.
 """
 
 import math
@@ -37,8 +37,8 @@ class Factor:
 class ExactSize:
     """Exactly `width` x `height` pixels, in the order people write it.
 
-    Exact means exact: where the aspect ratio differs from the picture's, the result is stretched. Nothing is cropped and
-    no border is added; who wants the ratio kept asks for a `LongestSide` or a `Factor`.
+    Exact means exact: where the aspect ratio differs from the picture's, the result is stretched. Nothing is cropped
+    and no border is added; who wants the ratio kept asks for a `LongestSide` or a `Factor`.
     """
 
     width: int
@@ -93,9 +93,7 @@ class ResultSize:
     """The larger enlargement of the two axes; 1 or less: nothing has to be enlarged."""
 
 
-def result_size(
-    target: Target, height: int, width: int, *, max_pixels: int = MAX_RESULT_PIXELS
-) -> ResultSize:
+def result_size(target: Target, height: int, width: int, *, max_pixels: int = MAX_RESULT_PIXELS) -> ResultSize:
     """The size that `target` means for a picture of `height` x `width` pixels.
 
     Raises:
