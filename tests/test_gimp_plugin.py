@@ -108,9 +108,15 @@ class TestPlan:
         plan = geometry.plan("new-image", layer, [layer], "size", 30, 40)
         assert (plan.frame.width, plan.frame.height, plan.factors.largest) == (30, 40, 4)
 
-    def test_a_new_layer_keeps_size_and_place(self, geometry: Any) -> None:
+    def test_a_new_layer_grows_about_its_centre(self, geometry: Any) -> None:
+        canvas, layer = geometry.Box(0, 0, 50, 50), geometry.Box(10, 20, 20, 10)
+        plan = geometry.plan("new-layer", canvas, [layer], "x3", 0, 0)
+        assert plan.frame == canvas
+        assert plan.boxes == [geometry.Box(-10, 10, 60, 30)]
+
+    def test_a_layer_of_the_same_size_keeps_its_place(self, geometry: Any) -> None:
         layer = geometry.Box(3, 4, 20, 10)
-        plan = geometry.plan("new-layer", geometry.Box(0, 0, 50, 50), [layer], "x4", 0, 0)
+        plan = geometry.plan("same-size-layer", geometry.Box(0, 0, 50, 50), [layer], "x4", 0, 0)
         assert plan.boxes == [layer]
         assert plan.factors.largest == 4
 
@@ -129,12 +135,6 @@ class TestWorkerCommand:
     def test_then_what_the_installer_recorded(self, client: Any, tmp_path: Path) -> None:
         (tmp_path / "runtime.json").write_text(json.dumps({"command": [sys.executable, "-I", "-c", "pass"]}))
         assert client.worker_command(tmp_path, {}) == [sys.executable, "-I", "-c", "pass"]
-
-    def test_then_a_venv_in_the_folder(self, client: Any, tmp_path: Path) -> None:
-        python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-        python.parent.mkdir(parents=True)
-        python.touch()
-        assert client.worker_command(tmp_path, {})[0] == str(python)
 
     @pytest.mark.parametrize("runtime", [None, "{", "[]", '{"command": 3}', '{"command": ["/no/python"]}'])
     def test_else_the_user_is_told_what_to_run(self, client: Any, tmp_path: Path, runtime: str | None) -> None:

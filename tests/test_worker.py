@@ -259,6 +259,17 @@ def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[by
     np.testing.assert_allclose(message["array"], expected, atol=1e-6)
 
 
+def test_a_result_of_the_same_size_has_been_through_the_network(process: subprocess.Popen[bytes]) -> None:
+    hear(process)
+    pixels = np.random.default_rng(3).random((8, 8, 3), np.float32)
+    sizes = dict.fromkeys(("width", "height", "result_width", "result_height"), 8)
+    send(process, frame(REQUEST | sizes | {"model": "small"}, pixels))
+    while (message := hear(process))["type"] == "progress":
+        pass
+    assert message["array"].shape == (8, 8, 3)
+    assert np.abs(message["array"] - pixels).max() > 0.01
+
+
 def test_the_worker_names_the_models_there_are(process: subprocess.Popen[bytes]) -> None:
     hear(process)
     send(process, frame(REQUEST | {"model": "nobody"}))

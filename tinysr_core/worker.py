@@ -11,9 +11,10 @@ row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + 
             {"type": "done", "width", "height", "channels", "clipped"} and pixels
          or {"type": "error", "kind", "title", "hint"}, and it ends with status 1
 
-`resize` is plain interpolation, for layer masks. Requests follow one another until the client goes. The client keeps
-the pipe open as long as it wants results: its end means that the client is gone, and the worker ends at once, in the
-middle of a computation too. This holds on every system, however the client ended. stderr is free for messages.
+`resize` is plain interpolation, for layer masks. A result of the picture's own size is enlarged by the network's
+scale and brought back. Requests follow one another until the client goes. The client keeps the pipe open as long as
+it wants results: its end means that the client is gone, and the worker ends at once, in the middle of a computation
+too. This holds on every system, however the client ended. stderr is free for messages.
 """
 
 import contextlib
@@ -95,20 +96,24 @@ class Enlarger:
         """See `Compute`."""
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
         if request.upscale is None:
-            enlarged = [resize(planes, *request.size).clip(0, 1)]
+            enlarged = [planes]
         else:
             colours = 3 if request.channels > 2 else 1
+            same_size = request.size == (request.height, request.width)
             colour, alpha = enhance(
                 self._upscaler(request.upscale),
                 planes[:, :colours],
                 planes[:, colours:] if request.channels in (2, 4) else None,
-                size=request.size,
+                size=None if same_size else request.size,
                 sharpen=request.upscale.sharpen,
                 anti_alias=request.upscale.anti_alias,
                 progress=progress,
             )
             enlarged = [colour] if alpha is None else [colour, alpha]
-        return np.concatenate(enlarged, axis=1)[0].transpose(1, 2, 0)
+        result = np.concatenate(enlarged, axis=1)
+        if result.shape[2:] != request.size:
+            result = resize(result, *request.size).clip(0, 1)
+        return result[0].transpose(1, 2, 0)
 
     def _upscaler(self, wanted: Upscale) -> Upscaler:
         path = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor)

@@ -18,6 +18,13 @@ class Box:
     width: int
     height: int
 
+    def grown(self, factors: Factors) -> Box:
+        """The rectangle enlarged about its centre."""
+        size = self.scaled(factors)
+        return Box(
+            self.x + (self.width - size.width) // 2, self.y + (self.height - size.height) // 2, size.width, size.height
+        )
+
     @property
     def area(self) -> int:
         """Its number of pixels."""
@@ -77,12 +84,15 @@ def plan(output: str, canvas: Box, regions: list[Box], scale: str, width: int, h
     """Where the results of `regions`, parts of an image of the size of `canvas`, lie.
 
     `output`, `scale`, `width` and `height` are the procedure's arguments; one of `width` and `height` is not 0 where
-    `scale` is `size`. The wanted size is that of the image for `scale-image`, else that of all regions together.
+    `scale` is `size`. The wanted size is that of the image for `scale-image`, else that of all regions together. New
+    layers stay centred where their regions are.
     """
     subject = canvas if output == "scale-image" else _bounding_box(regions)
     factors = _factors(subject, scale, width, height)
-    if output == "new-layer":
+    if output == "same-size-layer":
         return Plan(factors, canvas, regions)
+    if output == "new-layer":
+        return Plan(factors, canvas, [region.grown(factors) for region in regions])
     enlarged = subject.scaled(factors)
     boxes = [region.scaled(factors).moved(-enlarged.x, -enlarged.y) for region in regions]
     return Plan(factors, Box(0, 0, enlarged.width, enlarged.height), boxes)

@@ -73,7 +73,7 @@ def into_scaled_image(image: Gimp.Image, results: list[Enlarged], layout: Plan, 
 
 
 def into_new_layers(image: Gimp.Image, results: list[Enlarged], hide_originals: bool) -> None:
-    """Lay each result, which has its layer's size, over its layer. `hide_originals` as above."""
+    """Lay each result over its layer; the image keeps its size. `hide_originals` as above."""
     layers = [_layer(image, result, _result_name(result)) for result in results]
     with _one_undo_step(image):
         for layer, result in zip(layers, results, strict=True):

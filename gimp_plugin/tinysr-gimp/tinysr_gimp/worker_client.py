@@ -63,32 +63,25 @@ class Result:
 def worker_command(plugin_folder: Path, environment: dict[str, str]) -> list[str]:
     """The command line that starts the worker.
 
-    Looks at `TINYSR_PYTHON`, then at the installer's `runtime.json`, then for a `venv` in the plug-in's folder.
+    The variable `TINYSR_PYTHON` goes before what the installer wrote into `runtime.json`.
 
     Raises:
-        WorkerError: none of them names a Python that exists.
+        WorkerError: neither names a Python that exists.
     """
     runtime = plugin_folder / "runtime.json"
-    venv = plugin_folder / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if environment.get("TINYSR_PYTHON"):
-        command, origin = _module_command(environment["TINYSR_PYTHON"]), "TINYSR_PYTHON"
+        command, origin = [environment["TINYSR_PYTHON"], "-I", "-m", "tinysr_core.worker"], "TINYSR_PYTHON"
     elif runtime.exists():
         try:
             command = [str(part) for part in json.loads(runtime.read_text(encoding="utf-8"))["command"]]
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise WorkerError(f"{runtime} is damaged", INSTALL_HINT) from error
         origin = str(runtime)
-    elif venv.exists():
-        command, origin = _module_command(str(venv)), "the plug-in's folder"
     else:
         raise WorkerError("TinySR's Python is not known", INSTALL_HINT)
     if not Path(command[0]).exists():
         raise WorkerError(f"TinySR's Python is not at {command[0]} any more, where {origin} says", INSTALL_HINT)
     return command
-
-
-def _module_command(python: str) -> list[str]:
-    return [python, "-I", "-m", "tinysr_core.worker"]
 
 
 class Worker:

@@ -32,7 +32,7 @@ seen = visible(image)
 assert native(seen) != before
 _, (result,) = enlarge(image, [layer])
 save(seen, result)
-_, (result,) = enlarge(image, [layer], output="new-layer")
+_, (result,) = enlarge(image, [layer], output="same-size-layer")
 save(seen, result)
 assert native(layer) == before
 assert len(layer.get_filters()) == 2
@@ -42,7 +42,7 @@ image = image_of(120, 100)
 layer = add_layer(image, 24, 18, x=30, y=25)
 add_filter(layer, "gegl:dropshadow", x=6.0, y=4.0, radius=2.0)
 seen = visible(image)
-_, (result,) = enlarge(image, [layer], output="new-layer")
+_, (result,) = enlarge(image, [layer], output="same-size-layer")
 assert result.get_width() > 24 and result.get_height() > 18
 x, y = offsets(result)
 save(seen, result, box=(x, y, result.get_width(), result.get_height()))
@@ -59,7 +59,7 @@ add_filter(child, "gegl:exposure", exposure=-1.0)
 add_filter(group, "gegl:invert-gamma")
 image.get_layers()[-1].set_visible(False)
 seen = visible(image)
-_, (result,) = enlarge(image, [group], output="new-layer")
+_, (result,) = enlarge(image, [group], output="same-size-layer")
 assert result.get_parent() == outer
 save(seen, result)
 assert len(group.get_filters()) == 1

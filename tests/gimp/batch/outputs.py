@@ -1,4 +1,4 @@
-"""The three outputs, sizes and options; what a new image takes over; what an image keeps."""
+"""The outputs, sizes and options; what a new image takes over; what an image keeps."""
 
 from helper import Gimp, add_layer, enlarge, image_of, native, offsets, save
 
@@ -19,7 +19,7 @@ assert (result.get_name(), result.get_opacity(), result.get_mode()) == ("face", 
 assert result.get_color_tag() == Gimp.ColorTag.RED
 assert not new.is_dirty() or new.undo_is_enabled()
 
-# one side given: proportions are kept; both: they are not; smaller than the network's result
+# one side given: proportions are kept; both: they are not
 new, (result,) = enlarge(image, [layer], scale="size", width=100)
 assert (new.get_width(), new.get_height()) == (100, 67)
 save(layer, result, scale="x4")
@@ -42,17 +42,20 @@ assert native(layer) == before
 assert image.get_layers() == [layer]
 assert layer.get_visible()
 
-# a refined layer over the old one, which is kept
-new, (result,) = enlarge(image, [layer], output="new-layer", scale="x3")
-assert new == image
-assert image.get_layers() == [result, layer]
-assert (result.get_width(), result.get_height()) == (30, 20)
-assert (result.get_name(), result.get_opacity()) == ("face (TinySR)", 60)
-assert not layer.get_visible()
-assert native(layer) == before
-save(layer, result, scale="x3")
-image.remove_layer(result)
-layer.set_visible(True)
+# a layer over the old one, which is kept: enlarged about its centre, or enlarged and brought back
+for output, size, place in (("new-layer", (90, 60), (-30, -20)), ("same-size-layer", (30, 20), (0, 0))):
+    new, (result,) = enlarge(image, [layer], output=output, scale="x3")
+    assert new == image
+    assert (image.get_width(), image.get_height()) == (30, 20)
+    assert image.get_layers() == [result, layer]
+    assert (result.get_width(), result.get_height()) == size
+    assert offsets(result) == place
+    assert (result.get_name(), result.get_opacity()) == ("face (TinySR)", 60)
+    assert not layer.get_visible()
+    assert native(layer) == before
+    save(layer, result, scale="x3")
+    image.remove_layer(result)
+    layer.set_visible(True)
 
 source = layer.copy()
 new, (result,) = enlarge(image, [layer], output="scale-image")

@@ -32,7 +32,7 @@ image.select_rectangle(Gimp.ChannelOps.REPLACE, 2, 3, 10, 8)
 Gimp.edit_copy([layer])
 (floating,) = Gimp.edit_paste(layer, True)
 assert floating.is_floating_sel()
-refused("floating selection", image, [layer], output="new-layer")
+refused("floating selection", image, [layer], output="same-size-layer")
 refused("floating selection", image, [floating], output="scale-image")
 status, new = run(image, [floating])
 assert status == SUCCESS, new

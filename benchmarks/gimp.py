@@ -1,0 +1,84 @@
+"""Times the plug-in in a real GIMP 3, headless: python benchmarks/gimp.py > benchmarks/results/gimp.md
+
+Needs root and a GIMP made by `setup_gimp3.sh`; both scripts lie in the folder that --tools names.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from tinysr_core.gimp_install import Profile, install
+
+REPOSITORY = Path(__file__).parents[1]
+IDLE = (
+    "import sys; sys.path.insert(0, sys.argv[1])\n"
+    "import tinysr_core.worker as worker\n"
+    "class Idle:\n"
+    "    def __call__(self, request, pixels, progress):\n"
+    "        return pixels.repeat(2, 0).repeat(2, 1)\n"
+    "worker.Enlarger = Idle\n"
+    "raise SystemExit(worker.main())"
+)
+"""A worker with nearest neighbour in place of the network: what is left is reading, the pipe and the new layer."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tools", type=Path, default=REPOSITORY.parent / "shared" / "tools")
+    parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "gimp3" / "root")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024])
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (report,) = install([Profile(folder / "profile")])
+        if report.problem:
+            sys.exit(report.problem)
+        commands = folder / "commands.json"
+        commands.write_text(json.dumps([report.command, [sys.executable, "-I", "-c", IDLE, str(REPOSITORY)]]))
+        subprocess.run(
+            [
+                *("bash", arguments.tools / "run_gimp3.sh", "-r", arguments.root, "-v", sys.prefix, "-w", folder),
+                *("-t", "900", "-b", REPOSITORY, report.profile.plugin, REPOSITORY / "benchmarks" / "gimp_batch.py"),
+                *(folder / "result.json", report.profile.plugin, commands, str(arguments.repeats)),
+                *map(str, arguments.sides),
+            ],
+            check=True,
+            stdout=sys.stderr,
+        )
+        found = json.loads((folder / "result.json").read_text())
+    print_table(found, arguments.repeats)
+
+
+def print_table(found: dict, repeats: int) -> None:
+    print(
+        f"# The GIMP plug-in: seconds\n\nGIMP {found['version']} headless, {os.cpu_count()} CPU cores "
+        f"({platform.processor() or platform.machine()}), torch {torch.__version__}. RGBA 8-bit layer, x2, into a new "
+        f"image. The least of {repeats} runs, the median in brackets; load average at the end "
+        f"{os.getloadavg()[0]:.1f}.\n\n"
+        "| layer | from OK to the picture | of that beside the network | PDB call, worker started first |\n"
+        "|---|---|---|---|"
+    )
+    for side, times in found["sides"].items():
+        cells = (shown(times[name]) for name in ("after OK", "beside the network", "whole call"))
+        print(f"| {side} x {side} | {' | '.join(cells)} |")
+    print(
+        f"\nThe worker says hello, and the dialog can open, after {shown(found['hello'])}. torch loads while the "
+        "user reads the dialog. *Beside the network* is the same run with nearest neighbour in its place: reading the "
+        "layer, the pipe both ways, making and filling the new layer.\n\nMade by `python benchmarks/gimp.py`."
+    )
+
+
+def shown(seconds: list[float]) -> str:
+    return f"{min(seconds):.2f} ({sorted(seconds)[len(seconds) // 2]:.2f})"
+
+
+if __name__ == "__main__":
+    main()
