@@ -16,7 +16,7 @@ from .errors import RequestError
 
 BLOCK = 64
 """Output samples of one small product: few enough that little of the dense matrix is zero, enough for BLAS."""
-SLAB = 1 << 22
+SLAB = 1 << 21
 """Output samples that are worked on at once, so that what lies between two passes stays in the cache."""
 
 
@@ -41,20 +41,6 @@ class Bands:
     def inputs(self, start: int, stop: int) -> tuple[int, int]:
         """Range of the inputs that the outputs `start` to `stop` depend on."""
         return int(self.first[start]), int(self.first[stop - 1]) + self.taps
-
-    def after(self, inner: "Bands") -> "Bands":
-        """The product: this filter applied to what `inner` gives."""
-        rows = self.first[:, None] + np.arange(self.taps)
-        # No row of the product is wider than this; it is moved left where it would pass the end of the input.
-        taps = int((inner.first[rows[:, -1]] - inner.first[rows[:, 0]]).max()) + inner.taps
-        end = int(inner.first[-1]) + inner.taps
-        first = np.minimum(inner.first[rows[:, 0]], end - taps)
-        weights = np.zeros((len(self), taps))
-        outputs = np.arange(len(self))[:, None]
-        for t in range(self.taps):
-            columns = (inner.first[rows[:, t]] - first)[:, None] + np.arange(inner.taps)
-            weights[outputs, columns] += self.weights[:, t, None] * inner.weights[rows[:, t]]
-        return Bands(first, weights)
 
     def blocks(self, start: int, stop: int, like: Any) -> list[tuple[slice, slice, Any]]:
         """Outputs `start` to `stop` in blocks: (outputs, inputs, matrix [outputs, inputs] of the kind of `like`)."""

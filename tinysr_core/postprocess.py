@@ -1,0 +1,188 @@
+"""The paper's finishing steps, an unsharp mask and supersampling, in float for numpy arrays and torch tensors alike.
+
+Both work through a picture in slabs of rows, so that memory beyond the result stays small and constant.
+"""
+
+import math
+from typing import Any
+
+from .arrays import Image
+from .bands import column_filter, empty, filter_rows, require_picture, single, slabs
+from .errors import RequestError
+from .resize import resize_bands
+
+LEVELS = 255
+"""What happens between the steps is counted in levels of 8 bits."""
+THRESHOLD_RAMP = 0.25
+"""Levels over which the unsharp mask fades in, so that no jump is drawn where a difference crosses the threshold."""
+SHARPEN_RAMP = 0.04
+"""On pictures of 8 bits the mask is Pillow's to the last level: so few changes lie on a ramp."""
+ANTI_ALIAS_RAMP = 0.25
+"""Behind an enlargement nothing is exact, and a gentler ramp forgives more."""
+PASSES = 3
+"""Box blurs along each axis, which together are nearly a Gaussian one."""
+
+
+def sharpen(image: Image, radius: float = 1.2, percent: float = 100, threshold: float = 1) -> Image:
+    """Unsharp mask: add to each sample its difference to the blurred picture. Pillow's `UnsharpMask`.
+
+    Args:
+        image: [B,C,H,W] of any float precision, in [0,1]. Not written to.
+        radius: standard deviation of the blur, in pixels; 0 changes nothing.
+        percent: how much of the difference is added; 0 changes nothing.
+        threshold: differences of up to so many of 255 levels are left alone. As in Pillow they count in whole levels:
+            1 leaves alone what is below 1.5. 0 leaves nothing alone.
+
+    Returns:
+        A picture of the same kind and shape, clamped to [0,1]; `image` itself where nothing is to be done.
+
+    Raises:
+        RequestError: a number is negative, or the array is no picture.
+    """
+    require_picture(image)
+    _require_range(float("inf"), radius=radius, percent=percent, threshold=threshold)
+    if radius == 0 or percent == 0:
+        return image
+    height, width = image.shape[2:]
+    blur = BoxBlur(radius, SHARPEN_RAMP)
+    result = empty(image, image.shape)
+    for start, stop in slabs(image, height, width):
+        low, high = blur.inputs(start, stop, height)
+        levels = single(image[:, :, low:high]) * LEVELS
+        sharp = levels[:, :, start - low : stop - low]
+        difference = sharp - blur.rows(levels, low, start, stop, height)
+        if threshold:
+            faded = (abs(difference) - (threshold + 0.5 - THRESHOLD_RAMP / 2)) / THRESHOLD_RAMP
+            difference = difference * faded.clip(0, 1)
+        result[:, :, start:stop] = ((sharp + difference * (percent / 100)) / LEVELS).clip(0, 1)
+    return result
+
+
+def anti_alias(image: Image, blur: float = 0.5, amount: float = 1) -> Image:
+    """Supersampling: Lanczos to twice the size, a Gaussian blur there, Lanczos back. Smooths stairs at edges.
+
+    Args:
+        image: [B,C,H,W] of any float precision, in [0,1]. Not written to.
+        blur: standard deviation of the blur, in pixels of twice the size.
+        amount: share of the smoothed picture in the result, from 0 (changes nothing) to 1.
+
+    Returns:
+        A picture of the same kind and shape, clamped to [0,1]; `image` itself where nothing is to be done.
+
+    Raises:
+        RequestError: a number is out of its range, or the array is no picture.
+    """
+    require_picture(image)
+    _require_range(float("inf"), blur=blur)
+    _require_range(1, amount=amount)
+    if amount == 0:
+        return image
+    height, width = image.shape[2:]
+    enlarge_rows = resize_bands(height, 2 * height, "lanczos")
+    shrink_rows = resize_bands(2 * height, height, "lanczos")
+    enlarge_columns = column_filter(resize_bands(width, 2 * width, "lanczos"), image)
+    shrink_columns = column_filter(resize_bands(2 * width, width, "lanczos"), image)
+    gaussian = BoxBlur(blur, ANTI_ALIAS_RAMP)
+    result = empty(image, image.shape)
+    for start, stop in slabs(image, height, 4 * width):
+        # The slab's rows at twice the size, what the blur sees of them, and their sources: that much and no more.
+        first, last = shrink_rows.inputs(start, stop)
+        seen_first, seen_last = gaussian.inputs(first, last, 2 * height)
+        low, high = enlarge_rows.inputs(seen_first, seen_last)
+        # Lanczos overshoots at edges. Each pass is clamped, as Pillow's are, or an overshoot would be smeared.
+        levels = single(image[:, :, low:high]) * LEVELS
+        large = enlarge_columns(levels).clip(0, LEVELS)
+        large = filter_rows(enlarge_rows, large, seen_first, seen_last, low).clip(0, LEVELS)
+        large = gaussian.rows(large, seen_first, first, last, 2 * height)
+        small = shrink_columns(large).clip(0, LEVELS)
+        smooth = filter_rows(shrink_rows, small, start, stop, first).clip(0, LEVELS)
+        if amount < 1:
+            rough = levels[:, :, start - low : stop - low]
+            smooth = rough + amount * (smooth - rough)
+        result[:, :, start:stop] = smooth / LEVELS
+    return result
+
+
+class BoxBlur:
+    """Three box blurs along each axis of pictures [B,C,H,W] in levels of 8 bits, [0,255]; border samples are repeated.
+
+    The box of fractional width is that of Gwosdek et al., "Theoretical Foundations of Gaussian Convolution by Extended
+    Box Filtering" (2011): three of them have the variance of a Gaussian of that standard deviation.
+
+    Pillow rounds after each pass, so a change of less than half a level never comes about, six times over: its blur is
+    weaker than a Gaussian by up to three levels. Here each pass changes samples by whole levels too, without rounding
+    the samples themselves: pictures of 8 bits get Pillow's blur, and smooth parts of finer ones stay as fine as they
+    are. Halfway between two whole changes lies a ramp, `ramp` levels wide, rather than a step: a difference in the last
+    bit of a sample must not become a level. Sums are taken in one order for all samples, so the result does not depend
+    on how the picture is cut into slabs.
+    """
+
+    def __init__(self, deviation: float, ramp: float) -> None:
+        variance = deviation**2 / PASSES
+        whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
+        rest = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
+        self.reach = whole + 1
+        self.inner = 1 / (2 * (whole + rest) + 1)
+        """Weight of each sample nearer than `reach`."""
+        self.outer = rest * self.inner
+        """Weight of the two samples at `reach`."""
+        self.ramp = ramp
+
+    def inputs(self, start: int, stop: int, height: int) -> tuple[int, int]:
+        """Range of the rows, of `height`, that the rows `start` to `stop` of the result depend on."""
+        return max(start - PASSES * self.reach, 0), min(stop + PASSES * self.reach, height)
+
+    def rows(self, image: Image, low: int, start: int, stop: int, height: int) -> Image:
+        """Rows `start` to `stop` of the blurred picture, from those that `inputs` tells; `low` is the first of them."""
+        for _ in range(PASSES):
+            image = self._blurred(image, 3, self.reach, self.reach)
+        for later in reversed(range(PASSES)):
+            first, last = max(start - later * self.reach, 0), min(stop + later * self.reach, height)
+            above = low - (first - self.reach)
+            below = last + self.reach - (low + image.shape[2])
+            image = self._blurred(image, 2, above, below)
+            low = first
+        return image
+
+    def _blurred(self, image: Image, axis: int, before: int, after: int) -> Image:
+        """One pass along `axis`, over the picture with its border samples repeated so many times."""
+        padded = _padded(image, axis, before, after)
+        length = padded.shape[axis] - 2 * self.reach
+
+        def shifted(offset: int) -> Any:
+            return padded[_cut(axis, self.reach + offset, self.reach + offset + length)]
+
+        centre = shifted(0)
+        change = (shifted(-self.reach) + shifted(self.reach) - 2 * centre) * self.outer
+        for offset in range(1, self.reach):
+            change += (shifted(-offset) + shifted(offset) - 2 * centre) * self.inner
+        whole = change.round()
+        change -= whole
+        flat = (1 - self.ramp) / 2
+        change -= change.clip(-flat, flat)
+        change *= 1 / self.ramp
+        change += whole
+        change += centre
+        return change
+
+
+def _require_range(most: float, **numbers: float) -> None:
+    for name, number in numbers.items():
+        if not (0 <= number <= most and math.isfinite(number)):
+            limits = "must not be negative" if most == float("inf") else f"must lie between 0 and {most:g}"
+            raise RequestError(f"The {name} {limits}, and {number:g} was given.")
+
+
+def _padded(image: Any, axis: int, before: int, after: int) -> Any:
+    length = image.shape[axis]
+    shape = list(image.shape)
+    shape[axis] += before + after
+    padded = empty(image, tuple(shape))
+    padded[_cut(axis, before, before + length)] = image
+    padded[_cut(axis, 0, before)] = image[_cut(axis, 0, 1)]
+    padded[_cut(axis, before + length, None)] = image[_cut(axis, length - 1, length)]
+    return padded
+
+
+def _cut(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
+    return (*(slice(None),) * axis, slice(start, stop))
