@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from tinysr_core.config import PRESETS, ModelConfig
-from tinysr_core.model import TinySR
+from tinysr_core.model import TinySR, bicubic
 
 SMALL = ModelConfig(channels=16, blocks=3)
 
@@ -31,11 +31,23 @@ def test_output_size(scale: int, size: tuple[int, int]) -> None:
     assert model(torch.rand(2, 3, *size)).shape == (2, 3, scale * size[0], scale * size[1])
 
 
+@pytest.mark.parametrize("scale", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("size", [(1, 1), (2, 7), (20, 30)])
+def test_bicubic_is_torchs(scale: int, size: tuple[int, int]) -> None:
+    image = torch.rand(2, 3, *size, dtype=torch.float64)
+    expected = F.interpolate(image, scale_factor=scale, mode="bicubic")
+    torch.testing.assert_close(bicubic(image, scale), expected)
+
+
+def test_bicubic_does_not_depend_on_where_a_tile_begins() -> None:
+    image = torch.rand(1, 3, 8, 4000)
+    torch.testing.assert_close(bicubic(image, 3)[..., 9006:9100], bicubic(image[..., 3000:], 3)[..., 6:100])
+
+
 def test_training_starts_near_bicubic() -> None:
     image = torch.rand(1, 3, 32, 32)
-    bicubic = F.interpolate(image, scale_factor=2, mode="bicubic")
     with torch.no_grad():
-        difference = TinySR(PRESETS["tiny"])(image) - bicubic
+        difference = TinySR(PRESETS["tiny"])(image) - bicubic(image, 2)
     assert 0 < difference.std() < 0.25
 
 

@@ -21,9 +21,12 @@ SMALL = ModelConfig(channels=16, blocks=2)
 
 
 def checkpoint(config: ModelConfig = SMALL) -> Checkpoint:
-    """Random weights with a strong tail and a gate that depends on the picture."""
+    """Random weights with a gate that depends on the picture."""
     torch.manual_seed(0)
-    tensors = {name: tensor.numpy() * 1.5 for name, tensor in TinySR(config).state_dict().items()}
+    tensors = {name: tensor.numpy() for name, tensor in TinySR(config).state_dict().items()}
+    for name in tensors:
+        if name.startswith("attention"):
+            tensors[name] = tensors[name] * 4
     return Checkpoint(Path("random"), config, {}, tensors, "")
 
 
