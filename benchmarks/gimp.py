@@ -14,9 +14,10 @@ from pathlib import Path
 
 import torch
 
+import tinysr_core
 from tinysr_core.gimp_install import Profile, install
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(tinysr_core.__file__).parents[1]
 IDLE = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
     "import tinysr_core.worker as worker\n"

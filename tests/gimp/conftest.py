@@ -68,7 +68,7 @@ class Gimp:
         # the same sums in the same order as here, so that floats can be compared exactly
         blas = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
         variables = [f"{name}={value}" for name, value in (blas | {"OMP_NUM_THREADS": "1"}).items()]
-        options = ["-r", ROOT, "-v", sys.prefix, "-w", self.folder, "-n", "-t", "300"]
+        options = ["-r", ROOT, "-v", sys.prefix, "-w", self.folder, "-n", "-t", "900"]
         options += [part for variable in variables for part in ("-e", variable)]
         binds = ["-b", REPOSITORY, "-b", f"{self.models}:/gimp-home/.tinysr/models"]
         path = REPOSITORY / "tests" / "gimp" / "batch" / script
