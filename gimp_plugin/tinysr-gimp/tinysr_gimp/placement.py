@@ -138,7 +138,8 @@ def _finish(layer: Gimp.Layer, result: Enlarged) -> None:
 
 
 def _text_copies(image: Gimp.Image, factors: Factors) -> list[tuple[Gimp.TextLayer, Gimp.TextLayer]]:
-    """Text layers and copies of them, for GIMP 3.0, whose `image.scale` turns text into pixels.
+    """Text layers and copies of them, as `image.scale` stretches their pixels: in GIMP 3.0 they are text no more after
+    it, in 3.2 they would fall back to the old size when they are edited.
 
     Left out is what a change of the font size cannot do: stretching, masks, locked layers.
     """
@@ -154,14 +155,14 @@ def _text_copies(image: Gimp.Image, factors: Factors) -> list[tuple[Gimp.TextLay
 
 
 def _keep_text(image: Gimp.Image, text: Gimp.TextLayer, copy: Gimp.TextLayer, factor: float) -> None:
-    """Put `copy`, made before the image was scaled, in the place of `text` if that is text no more."""
-    if text.is_text_layer():
+    """Put `copy`, made before the image was scaled, in the place of `text`, unless GIMP has enlarged its font."""
+    size, unit = copy.get_font_size()
+    if text.is_text_layer() and text.get_font_size()[0] != size:
         copy.delete()
         return
     width, height = copy.get_width(), copy.get_height()
     name = text.get_name()
     image.insert_layer(copy, text.get_parent(), image.get_item_position(text))
-    size, unit = copy.get_font_size()
     copy.set_font_size(size * factor, unit)
     copy.set_indent(copy.get_indent() * factor)
     copy.set_line_spacing(copy.get_line_spacing() * factor)
