@@ -233,7 +233,7 @@ def test_install_from_a_wheel(profile: Profile, tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from tinysr_core.gimp_install import Profile, install\n"
         "(report,) = install([Profile(Path(sys.argv[1]))]); print(report.problem); print(*report.command)"
     )
-    python = next((tmp_path / "venv").glob("*/python*"))
+    python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = subprocess.run([python, "-I", "-c", program, profile.folder], capture_output=True, text=True, check=True)
     problem, command = done.stdout.splitlines()
     assert problem == "None"

@@ -19,12 +19,11 @@ from tinysr_core.pipeline import enhance
 from tinysr_core.resize import resize
 from tinysr_core.upscaler import load_upscaler
 
-REPOSITORY = Path(__file__).parents[2]
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
 TOOLS = REPOSITORY.parent / "shared" / "tools"
 ROOT = Path(os.environ.get("GIMP3_ROOT", Path(tempfile.gettempdir()) / "gimp3" / "root"))
 READY = (TOOLS / "run_gimp3.sh").is_file() and (ROOT / ".gimp3-ready").is_file()
-SLOW_MODEL = "slow"
-"""A model that takes seconds for a picture of 256 x 256 pixels."""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -38,7 +37,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if HERE in item.path.parents:
             item.add_marker(pytest.mark.gimp)
             if not READY:
                 item.add_marker(pytest.mark.skip(reason=f"no real GIMP 3 in {ROOT}"))
@@ -63,30 +62,50 @@ class Gimp:
     folder: Path
     """Where scripts write."""
 
-    def start(self, script: str, *arguments: str) -> subprocess.Popen[str]:
-        """Start `batch/script`; every run has a GIMP home of its own."""
+    root: Path = ROOT
+
+    def start(self, script: Path, *options: str) -> subprocess.Popen[str]:
+        """Start a script; every run has a GIMP home of its own."""
         # the same sums in the same order as here, so that floats can be compared exactly
         blas = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
         variables = [f"{name}={value}" for name, value in (blas | {"OMP_NUM_THREADS": "1"}).items()]
-        options = ["-r", ROOT, "-v", sys.prefix, "-w", self.folder, "-n", "-t", "900"]
-        options += [part for variable in variables for part in ("-e", variable)]
-        binds = ["-b", REPOSITORY, "-b", f"{self.models}:/gimp-home/.tinysr/models"]
-        path = REPOSITORY / "tests" / "gimp" / "batch" / script
-        command = ["bash", TOOLS / "run_gimp3.sh", *options, *binds, self.plugin, path, self.folder, *arguments]
+        command = [
+            "bash",
+            TOOLS / "run_gimp3.sh",
+            "-r",
+            self.root,
+            "-v",
+            sys.prefix,
+            "-w",
+            self.folder,
+            "-n",
+            "-t",
+            "900",
+        ]
+        command += [part for variable in variables for part in ("-e", variable)]
+        command += ["-b", REPOSITORY, "-b", f"{self.models}:/gimp-home/.tinysr/models", *options]
+        command += [self.plugin, script, self.folder]
         return subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
 
-    def run(self, script: str, *arguments: str) -> str:
+    def run(self, script: str) -> str:
         """Run `batch/script`, which fails by an exception. Returns what it printed."""
-        with self.start(script, *arguments) as process:
-            output, _ = process.communicate()
+        return self._finish(self.start(HERE / "batch" / script))
+
+    def run_gui(self, script: str) -> str:
+        """Run the steps of `gui/script` on a virtual display. Returns what they printed."""
+        return self._finish(self.start(HERE / "gui" / script, "-g"))
+
+    @staticmethod
+    def _finish(process: subprocess.Popen[str]) -> str:
+        output, _ = process.communicate()
         assert process.returncode == 0, output
         return output
 
-    def run_cases(self, script: str, *arguments: str) -> list[Case]:
+    def run_cases(self, script: str) -> list[Case]:
         """Run a script that saves pictures; returns them in order."""
-        self.run(script, *arguments)
+        self.run(script)
         return self.read_cases()
 
     def read_cases(self) -> list[Case]:
@@ -157,7 +176,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     random = np.random.default_rng(0)
     for scale in (2, 3, 4):
-        configs = {"portrait": ModelConfig(scale, 16, 2), SLOW_MODEL: ModelConfig(scale, 64, 60)}
+        configs = {"portrait": ModelConfig(scale, 16, 2), "slow": ModelConfig(scale, 64, 60)}
         for name, config in configs.items():
             tensors = {k: random.standard_normal(v, np.float32) / 20 for k, v in config.shapes.items()}
             write_checkpoint(folder / f"tinysr-{name}-x{scale}.safetensors", config, tensors, {"title": name})
