@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_becomes_a_checkpoint(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = folder.parent
     arguments = [str(folder), "--recipe", str(base / "toy.toml"), "--scale", "3", "--out", str(base / "runs")]
-    assert main(arguments) == 0
+    assert main([*arguments, "--base", "None"]) == 0
     path = Path(capsys.readouterr().out.strip())
     assert path == base / "runs" / "my-portraits-x3" / "my-portraits-x3.safetensors"
     checkpoint = read_checkpoint(path)
@@ -52,7 +52,7 @@ def test_a_folder_becomes_a_checkpoint(folder: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["FOLDER", "--recipe", "papr"], "no recipe 'papr'; choose fidelity, paper, portrait"),
+        (["FOLDER", "--recipe", "papr"], "no recipe 'papr'; choose fidelity, finetune, paper, portrait"),
         (["FOLDER/none"], "is not a folder"),
         (["FOLDER", "--base", "nobody"], "no model 'nobody'"),
         (["FOLDER", "--backbones", "FOLDER"], "no vgg19_features.safetensors"),
@@ -70,7 +70,8 @@ def test_the_papers_recipe_runs_as_written(folder: Path, shared: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
     out = folder.parent / "runs"
-    arguments = [str(folder), "--recipe", "paper", "--max-minutes", "0.05", "--backbones", str(shared / "weights")]
+    arguments = [str(folder), "--recipe", "paper", "--max-minutes", "0.05", "--base", "None"]
+    arguments += ["--backbones", str(shared / "weights")]
     assert main([*arguments, "--out", str(out)]) == 0
     card = read_checkpoint(out / "my-portraits-x2" / "my-portraits-x2.safetensors").card
     assert card["recipe"]["loss"]["vgg_taps"] == ["relu1_1", "relu2_1", "relu3_1"]

@@ -140,7 +140,9 @@ def _to_float(pixels: Tensor) -> Tensor:
 
 def _load_matching(network: TinySR, base: Checkpoint) -> None:
     own = network.state_dict()
-    fitting = {name: torch.from_numpy(a) for name, a in base.tensors.items() if own[name].shape == a.shape}
+    fitting = {
+        name: torch.from_numpy(a) for name, a in base.tensors.items() if name in own and own[name].shape == a.shape
+    }
     network.load_state_dict(own | fitting)
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from tinysr_core.backbones import load_vgg19
-from tinysr_core.catalog import find_checkpoint
+from tinysr_core.catalog import DEFAULT_NAME, find_checkpoint
 from tinysr_core.checkpoint import read_checkpoint
 from tinysr_core.data import list_photos
 from tinysr_core.errors import TinySRError, TrainingError
@@ -25,19 +25,19 @@ RECIPES = Path(__file__).parent / "recipes"
 class Arguments:
     """Train TinySR on the photographs in a folder. The same command goes on where an earlier one stopped.
 
-    Example: tinysr-finetune ~/portraits --base portrait --steps 1000
+    Example: tinysr-finetune ~/portraits --max-minutes 20
     """
 
     folder: Annotated[Path, tyro.conf.Positional]
     """Folder with photographs, searched with its subfolders."""
-    recipe: str = "portrait"
+    recipe: str = "finetune"
     """Name of a recipe of ours, or the path of a TOML file."""
     scale: int = 2
     """Upscaling factor."""
     name: str = "my-portraits"
     """The checkpoint is called NAME-xSCALE.safetensors."""
-    base: str | None = None
-    """Name or path of the checkpoint to start from; without it training starts afresh."""
+    base: str | None = DEFAULT_NAME
+    """Name or path of the checkpoint to start from; None starts afresh."""
     out: Path = field(default_factory=lambda: Path("runs"))
     """Folder for the run; it goes to OUT/NAME-xSCALE."""
     steps: int | None = None
