@@ -138,6 +138,36 @@ def test_a_python_that_is_not_there_is_told(profile: Profile) -> None:
     assert "/no/such/python does not run" in report.problem
 
 
+@pytest.mark.skipif(os.name == "nt", reason="needs a link")
+def test_a_python_is_looked_up_and_recorded_in_full(
+    profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path / "bin")
+    script(tmp_path / "bin" / "my-python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    (report,) = install([profile], "my-python")
+    assert report.problem is None
+    assert report.command[0] == str(tmp_path / "bin" / "my-python")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="renames differ")
+def test_a_failed_exchange_brings_the_old_plugin_back(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
+    install([profile])
+    rename = Path.rename
+
+    def refuse_new(path: Path, target: Path) -> Path:
+        if path.suffix == ".new":
+            raise OSError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_new)
+    (report,) = install([profile])
+    assert report.problem is not None
+    assert "Permission denied" in report.problem
+    monkeypatch.undo()
+    assert check([profile])[0].problem is None
+
+
 def test_another_tinysr_in_the_way_is_told(profile: Profile, tmp_path: Path) -> None:
     hello = {"type": "hello", "protocol": 1, "version": "0.0.1", "location": "/old/tinysr_core", "models": []}
     python = script(tmp_path / "python", f"#!/bin/sh\necho '{json.dumps(hello)}'\n")

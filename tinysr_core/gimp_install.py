@@ -84,7 +84,8 @@ def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sy
 def install(profiles: Sequence[Profile], python: str = sys.executable) -> list[Report]:
     """Copy the plug-in into each profile, and record there a command with which `python` runs the worker.
 
-    An older plug-in is replaced as a whole. Nothing is copied where the worker does not answer.
+    `python` is a path, or a name to be looked up as a shell would. An older plug-in is replaced as a whole. Nothing is
+    copied where the worker does not answer.
 
     Raises:
         RequestError: there is no profile.
@@ -94,6 +95,7 @@ def install(profiles: Sequence[Profile], python: str = sys.executable) -> list[R
             "No GIMP 3 profile was found; start GIMP 3 once and close it, or name the folder above the one that its "
             "Edit > Preferences > Folders > Plug-ins shows."
         )
+    python = str(Path(shutil.which(python) or python).absolute())  # the links of a venv must stay
     return [_install(profile, python) for profile in profiles]
 
 
@@ -131,7 +133,7 @@ def _settings_folders(home: Path, environment: Mapping[str, str], platform: str)
     if platform == "darwin":
         return [(home / "Library" / "Application Support" / "GIMP", "native")]
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "GIMP"
-    in_flatpak = "FLATPAK_ID" in environment
+    in_flatpak = environment.get("FLATPAK_ID") == FLATPAK_APP
     flatpaks = [home / ".local/share/flatpak/app" / FLATPAK_APP, Path("/var/lib/flatpak/app") / FLATPAK_APP]
     # Flatpak's GIMP may be given ~/.config/GIMP; where there is no other GIMP, the profile there is its own.
     only_flatpak = any(path.exists() for path in flatpaks) and not shutil.which("gimp", path=environment.get("PATH"))
@@ -179,7 +181,12 @@ def _copy(profile: Profile, command: Sequence[str]) -> None:
         (new / "runtime.json").write_text(json.dumps(runtime, indent=2) + "\n", encoding="utf-8")
         if target.exists():
             target.rename(old)
-        new.rename(target)
+        try:
+            new.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
