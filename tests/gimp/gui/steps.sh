@@ -1,6 +1,5 @@
 # A user's way through the plug-in, in GIMP's window on a virtual display; run_gimp3.sh -g gives the functions.
-#   steps.sh FOLDER   with face.png of 600 x 600 pixels in it; screenshots are left there
-cd "$1"
+# The current folder has face.png of 600 x 600 pixels; screenshots are left there.
 expect() { for i in $(seq 240); do case "$(title)" in *"$1"*) return 0;; esac; sleep 0.25; done; echo "no $1: $(title)" >&2; return 1; }
 workers() { grep -lsz 'tinysr_core[.]worker' /proc/[0-9]*/cmdline | wc -l; }
 
