@@ -122,9 +122,9 @@ class TinySRUpscale:
 
         selection, cut_outs = None, None
         if mask is not None and mask_is == SELECTION:
-            selection = sizing.crop(resize(_planes(mask), sizing.height, sizing.width)).clip(0, 1)
+            selection = frames.settle(sizing.crop(resize(_planes(mask), sizing.height, sizing.width)))
         elif mask is not None:
-            cut_outs = 1 - resize(_planes(mask), old_height, old_width).clip(0, 1)
+            cut_outs = 1 - frames.settle(resize(_planes(mask), old_height, old_width))
         transparent = cut_outs is not None or channels in (2, 4)
         result_mask = torch.zeros(batch if transparent else 1, *sizing.kept, device=result.device)
 
@@ -136,9 +136,10 @@ class TinySRUpscale:
             pixels, alpha = enhance(
                 upscaler, pixels, alpha, size=(sizing.height, sizing.width), progress=partial(show, i)
             )
-            frames.write(result[i], sizing.crop(pixels), alpha if alpha is None else sizing.crop(alpha))
             if alpha is not None:
-                result_mask[i] = 1 - sizing.crop(alpha)[0, 0]
+                alpha = frames.settle(sizing.crop(alpha))
+                result_mask[i] = 1 - alpha[0, 0]
+            frames.write(result[i], sizing.crop(pixels), alpha)
         return result, result_mask if selection is None else selection[:, 0].to(result.device)
 
 

@@ -59,6 +59,13 @@ def test_rgba_comes_back_as_rgba(upscale, reference, picture):
     torch.testing.assert_close(mask, 1 - image[..., 3])
 
 
+@pytest.mark.parametrize("factor", [1.5, 2.0, 2.7])
+def test_an_opaque_picture_stays_opaque(upscale, picture, factor):
+    """SaveImage cuts off fractions: an alpha of 0.9999998 would be saved as 254."""
+    image, mask = upscale(torch.cat([picture, torch.ones(2, 24, 40, 1)], -1), size="factor", factor=factor)
+    assert (image[..., 3] == 1).all() and not mask.any()
+
+
 @pytest.mark.parametrize("channels", [1, 2])
 def test_grey_comes_back_grey(upscale, picture, channels):
     image, mask = upscale(picture[..., :channels])
@@ -150,7 +157,7 @@ def test_the_mask_of_an_opaque_picture_from_load_image(upscale, picture):
     plain, _ = upscale(picture)
     image, mask = upscale(picture, mask=torch.zeros(1, 64, 64), mask_is="transparency")
     torch.testing.assert_close(image, plain)
-    assert mask.shape == (2, 48, 80) and mask.max() < 1e-6
+    assert mask.shape == (2, 48, 80) and not mask.any()
 
 
 def test_tiles_leave_no_seam(upscale):
