@@ -1,6 +1,6 @@
 """Draw crops of validation portraits at 1:1: the small picture, bicubic, TinySR, the original.
 
-python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.png --scale 2
+python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.jpg --scale 2
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main() -> None:
         pair = pairs[name]
         whole = [method(pair.lr) for method in methods.values()] + [pair.hr]
         rows.append([np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE]) for picture in whole])
-    draw(rows, [*methods, "original"]).save(arguments.output, optimize=True)
+    draw(rows, [*methods, "original"]).save(arguments.output, quality=92, subsampling=0)
 
 
 if __name__ == "__main__":
