@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tinysr_core.engines.torch import TorchEngine
+from ..tinysr_core.engines.torch import TorchEngine, inference
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.upscaler import Upscaler
 from . import host
@@ -23,8 +23,6 @@ TINYSR_MEMORY = 1 << 30
 """More bytes than TinySR needs for its tiles of 512 pixels."""
 FOREIGN_MEMORY = 512 * 512 * 3 * 4 * 384
 """Bytes per unit of scale, as ComfyUI's stock node estimates them."""
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-"""How CUDA, XPU and the CPU say it."""
 
 
 class SpandrelEngine:
@@ -53,14 +51,10 @@ class SpandrelEngine:
         self._descriptor = _on(descriptor, device, self._dtype)
 
     def run(self, image: Tensor, gate: None) -> Tensor:
-        try:
+        with inference():
             source = image.to(self._device, self._dtype)
             parts = source.split(1, dim=1) if self._grey else [source]
             return torch.cat([self._descriptor(part) for part in parts], dim=1).to(image.device, torch.float32)
-        except RuntimeError as error:
-            if any(words in str(error).lower() for words in OUT_OF_MEMORY):
-                raise MemoryError(str(error)) from error
-            raise
 
 
 def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | None) -> Upscaler:

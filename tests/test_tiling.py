@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinysr_core.tiling import PROBE_SHARE, PROBE_SIDE, Span, Window, probes, tiles
+from tinysr_core.tiling import MIN_PROBES, PROBE_SHARE, PROBE_SIDE, WHOLE_SIDE, Span, Window, probes, tiles
 
 LENGTHS = st.integers(1, 300)
 
@@ -30,7 +30,8 @@ def test_probes_lie_inside_and_cost_little(height: int, width: int, halo: int) -
         assert 0 <= window.rows.start < window.rows.stop <= height
         assert 0 <= window.columns.start < window.columns.stop <= width
     cost = sum(window.grown(halo, height, width).area for window in windows)
-    assert cost <= PROBE_SHARE * height * width
+    assert cost <= max(PROBE_SHARE * height * width, MIN_PROBES * (PROBE_SIDE + 2 * halo) ** 2)
+    assert bool(windows) == (max(height, width) > WHOLE_SIDE)
 
 
 def test_probes_of_a_large_picture_do_not_overlap() -> None:
@@ -42,8 +43,9 @@ def test_probes_of_a_large_picture_do_not_overlap() -> None:
 
 
 def test_a_small_picture_is_its_own_probe() -> None:
-    assert probes(300, 400, 13) == []
-    assert probes(500, 500, 13) != []
+    assert probes(512, 400, 13) == []
+    assert len(probes(513, 400, 13)) >= 4
+    assert len(probes(20, 2000, 13)) >= 4
 
 
 def test_span_arithmetic() -> None:

@@ -12,7 +12,9 @@ PROBE_SHARE = 0.08
 MAX_PROBES = 36
 """Beyond this many windows the mean does not get better."""
 MIN_PROBES = 4
-"""A picture too small for this many windows is its own probe."""
+"""Fewer windows would not stand for a picture, however thin it is."""
+WHOLE_SIDE = 512
+"""A picture up to this wide and high is its own probe: it is one tile, unless smaller ones are asked for."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,10 @@ def probes(height: int, width: int, halo: int) -> list[Window]:
 
     They depend on the size of the picture and the reach of its features alone, never on the tiles.
     """
-    count = min(MAX_PROBES, int(PROBE_SHARE * height * width / (PROBE_SIDE + 2 * halo) ** 2))
-    if count < MIN_PROBES:
+    if max(height, width) <= WHOLE_SIDE:
         return []
+    count = int(PROBE_SHARE * height * width / (PROBE_SIDE + 2 * halo) ** 2)
+    count = min(max(count, MIN_PROBES), MAX_PROBES)
     rows = min(max(1, round(math.sqrt(count * height / width))), count)
     columns = count // rows
     return [Window(y, x) for y in _spread(height, rows) for x in _spread(width, columns)]

@@ -10,7 +10,7 @@ from .arrays import Image
 from .checkpoint import read_checkpoint
 from .engines import Engine, Gate
 from .errors import MemoryLimitError, RequestError
-from .tiling import Window, probes, tiles
+from .tiling import WHOLE_SIDE, Window, probes, tiles
 
 if TYPE_CHECKING:
     from .engines.torch import Precision
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the total. An exception that it raises cancels the work."""
 
-DEFAULT_TILE = 512
+DEFAULT_TILE = WHOLE_SIDE
 """Tile side in LR pixels: 11 % of the work is halo, and about 300 MB of features."""
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""
@@ -71,34 +71,35 @@ class Upscaler:
             raise RequestError(f"Pictures must be an array [batch, 3, height, width], not {list(image.shape)}.")
         batch, channels, height, width = image.shape
         result = _empty(image, (batch, channels, height * self.scale, width * self.scale))
-        side = self.tile
         for i in range(batch):
             while True:
                 try:
-                    self._upscale_one(image[i : i + 1], result[i : i + 1], side, _part(progress, i, batch))
+                    self._upscale_one(image[i : i + 1], result[i : i + 1], _part(progress, i, batch))
                     break
                 except MemoryError as error:
-                    # Even tiles are no larger than the picture: halve what was really used.
-                    side = min(side, max(height, width)) // 2
-                    if side < SMALLEST_TILE:
+                    # Even tiles are no larger than the picture: halve what was really used. It stays so for the next
+                    # picture, which would run out of memory just the same.
+                    self.tile = min(self.tile, max(height, width)) // 2
+                    if self.tile < SMALLEST_TILE:
                         raise MemoryLimitError(
-                            f"Memory ran out even with tiles of {2 * side} pixels; close other programs or use the CPU."
+                            f"Memory ran out even with tiles of {2 * self.tile} pixels; close other programs or use "
+                            "the CPU."
                         ) from error
         return result
 
-    def _upscale_one(self, image: Any, result: Any, side: int, progress: Progress | None) -> None:
+    def _upscale_one(self, image: Any, result: Any, progress: Progress | None) -> None:
         height, width = image.shape[2:]
-        windows = tiles(height, width, side)
+        windows = tiles(height, width, self.tile)
+        if progress is not None:
+            progress(0, len(windows))
         gate = self._gate(image, windows)
-        for done, window in enumerate(windows):
-            if progress is not None:
-                progress(done, len(windows))
+        for done, window in enumerate(windows, 1):
             seen = window.grown(self.engine.halo, height, width)
             tile = self.engine.run(image[seen.index], gate)
             inner = window.within(seen).scaled(self.scale)
             result[window.scaled(self.scale).index] = tile[inner.index].clip(0, 1)
-        if progress is not None:
-            progress(len(windows), len(windows))
+            if progress is not None:
+                progress(done, len(windows))
 
     def _gate(self, image: Any, windows: list[Window]) -> Gate | None:
         """The picture's gate, from the mean trunk features over its probe windows, or over all of its tiles."""

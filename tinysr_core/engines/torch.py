@@ -16,6 +16,8 @@ from ..tiling import Window
 from . import Gate
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+"""How CUDA, XPU and the CPU say it."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -32,8 +34,10 @@ class TorchEngine:
         self.scale = checkpoint.config.scale
         self.halo = checkpoint.config.halo
         self.pool_halo = checkpoint.config.trunk_halo if checkpoint.config.attention else None
-        model = TinySR(checkpoint.config)
-        model.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()})
+        with torch.device("meta"):  # no first weights are drawn: the checkpoint's take their place
+            model = TinySR(checkpoint.config)
+        state = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+        model.load_state_dict(state, assign=True)
         # Channels-last is the faster layout for these convs on CPUs (benchmarks) and on tensor cores.
         model = model.eval().requires_grad_(False).to(self.device, self.dtype)
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
@@ -42,18 +46,18 @@ class TorchEngine:
         self.model = model
 
     def run(self, image: Image, gate: Gate | None) -> Image:
-        with _inference():
+        with inference():
             own = None if gate is None else torch.from_numpy(gate)[None].to(self.device)
             return _like(image, self.model(self._tensor(image), own))
 
     def pool(self, image: Any, core: Window) -> Gate:
-        with _inference():
+        with inference():
             pooled = self.model.pooled(self._tensor(image), core.rows.slice, core.columns.slice)
         return pooled[0].cpu().numpy()
 
     def gate(self, pooled: Gate) -> Gate:
         assert self.model.attention is not None
-        with _inference():
+        with inference():
             return self.model.attention(torch.from_numpy(pooled).to(self.device)).cpu().numpy()
 
     def _tensor(self, image: Any) -> Tensor:
@@ -81,15 +85,13 @@ def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
 
 
 @contextmanager
-def _inference() -> Generator[None]:
+def inference() -> Generator[None]:
     """No gradients; torch's ways to say that memory ran out become MemoryError."""
     try:
         with torch.no_grad():
             yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
     except RuntimeError as error:
-        if "can't allocate memory" in str(error) or "not enough memory" in str(error):
+        if any(words in str(error).lower() for words in OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error
         raise
 
