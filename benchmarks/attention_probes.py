@@ -2,7 +2,8 @@
 
     python benchmarks/attention_probes.py ../shared/data/val/portraits_cc0 --model portrait --scale 2
 
-Prints PSNR-Y with both gates and the share of the pixels that the windows add. Results: results/attention_probes.md.
+Prints PSNR-Y with both gates and the share of the pixels that the windows add. Each portrait is laid out 2x2, to be
+as large as pictures whose gate comes from probe windows. Results: results/attention_probes.md.
 """
 
 import argparse
@@ -31,14 +32,14 @@ def main() -> None:
     print("|---|---|---|---|---|")
     differences: list[float] = []
     for pair in load_pairs(arguments.folder, arguments.scale):
-        image = to_float(pair.lr)
+        image, original = to_float(np.tile(pair.lr, (2, 2, 1))), np.tile(pair.hr, (2, 2, 1))
         height, width = image.shape[2:]
         windows = probes(height, width, engine.pool_halo or 0)
         seen = sum(window.grown(engine.pool_halo or 0, height, width).area for window in windows)
         with torch.no_grad():
             whole = engine.model(torch.from_numpy(image)).numpy()
         reached = [
-            psnr_y(to_8_bits(result), pair.hr, arguments.scale) for result in (whole, Upscaler(engine).upscale(image))
+            psnr_y(to_8_bits(result), original, arguments.scale) for result in (whole, Upscaler(engine).upscale(image))
         ]
         differences.append(reached[1] - reached[0])
         share = seen / (height * width)

@@ -42,7 +42,8 @@ class TinySR(nn.Module):
         self.trunk = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.blocks)))
         self.attention = SqueezeExcitation(channels, config.reduction) if config.attention else None
         self.tail = nn.Conv2d(channels, 3 * config.scale**2, 3, padding=1)
-        self._initialise()
+        if not self.head.weight.is_meta:  # there, weights that are loaded later take the place
+            self._initialise()
 
     def forward(self, image: Tensor, gate: Tensor | None = None) -> Tensor:
         """`image` float32 [B,3,h,w]; `gate` [B,C] from `attention`, or None. Returns float32 [B,3,s*h,s*w].
@@ -62,10 +63,10 @@ class TinySR(nn.Module):
         return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        shallow = F.relu(self.head(image.to(self.head.weight.dtype)))
+        shallow = F.relu_(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
-            deep = F.relu(conv(deep))
+            deep = F.relu_(conv(deep))  # in place: a sixth of the time was spent on new memory
         return shallow, deep
 
     def _initialise(self) -> None:

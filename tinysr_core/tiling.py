@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 PROBE_SIDE = 40
 """Side of a probe window, its halo not counted."""
-PROBE_SHARE = 0.08
+PROBE_SHARE = 0.05
 """Largest share of a picture that the probe windows together, halo included, may cover: the bound of their cost."""
 MAX_PROBES = 36
 """Beyond this many windows the mean does not get better."""

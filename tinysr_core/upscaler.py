@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Image
+from .arrays import Image, clamp_in_place
 from .checkpoint import read_checkpoint
 from .engines import Engine, Gate
 from .errors import MemoryLimitError, RequestError
@@ -96,8 +96,9 @@ class Upscaler:
         for done, window in enumerate(windows, 1):
             seen = window.grown(self.engine.halo, height, width)
             tile = self.engine.run(image[seen.index], gate)
+            clamp_in_place(tile)
             inner = window.within(seen).scaled(self.scale)
-            result[window.scaled(self.scale).index] = tile[inner.index].clip(0, 1)
+            result[window.scaled(self.scale).index] = tile[inner.index]
             if progress is not None:
                 progress(done, len(windows))
 
