@@ -52,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def work(photos: Path, settings: Settings, **options: object) -> list[Outcome]:
-    jobs = plan([photos], None, settings.mark, recursive=True, **options)  # type: ignore[arg-type]
+    jobs = plan([photos], None, settings.mark, recursive=True, **options)
     return list(run(jobs, settings, lambda picture, share: None))
 
 
@@ -131,7 +131,7 @@ def test_each_network_is_loaded_once_and_only_when_needed(photos: Path, monkeypa
 def test_any_size_from_the_nearest_sufficient_network(
     photos: Path, target: object, size: tuple[int, int], model: str, mark: str
 ) -> None:
-    settings = Settings(model="test", target=target)  # type: ignore[arg-type]
+    settings = Settings(model="test", target=target)
     (job,) = plan([photos / "a.png"], None, settings.mark)
     (outcome,) = run([job], settings, lambda picture, share: None)
     assert (outcome.output_size, outcome.model, outcome.error) == (size, model, None)

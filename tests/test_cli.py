@@ -87,7 +87,7 @@ def bomb(path: Path) -> Path:
 def run_program(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tinysr_core.cli", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **options)
 
 
 # What works
@@ -301,7 +301,7 @@ def test_an_unreadable_file(
     def guarded(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
         if self == locked:  # root may read everything, so file modes would not do here
             raise PermissionError(13, "Permission denied", str(self))
-        return opened(self, mode, *arguments, **options)  # type: ignore[call-overload]
+        return opened(self, mode, *arguments, **options)
 
     def command() -> int:
         with monkeypatch.context() as patch:

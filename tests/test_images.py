@@ -38,7 +38,7 @@ def picture_of(samples: np.ndarray, **more: object) -> Picture:
     planes = (np.moveaxis(samples, -1, 0)[None] / white).astype(np.float32)
     colours = 3 if planes.shape[1] >= 3 else 1
     alpha = planes[:, colours:] if planes.shape[1] > colours else None
-    return Picture(planes[:, :colours], alpha, bits=8 if white == 255 else 16, **more)  # pyright: ignore
+    return Picture(planes[:, :colours], alpha, bits=8 if white == 255 else 16, **more)
 
 
 def samples_of(picture: Picture, white: int = 255) -> np.ndarray:

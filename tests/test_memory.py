@@ -71,6 +71,6 @@ def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("1000000\n")
     (tmp_path / "memory.current").write_text("700000\n")
     (tmp_path / "memory.stat").write_text("anon 600000\ninactive_file 100000\n")
-    assert list(memory._cgroup_free(tmp_path)) == [400_000]  # pyright: ignore[reportPrivateUsage]
+    assert list(memory._cgroup_free(tmp_path)) == [400_000]
     (tmp_path / "memory.max").write_text("max\n")
-    assert list(memory._cgroup_free(tmp_path)) == []  # pyright: ignore[reportPrivateUsage]
+    assert list(memory._cgroup_free(tmp_path)) == []

@@ -324,6 +324,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TinySRError as error:
         say(f"tinysr: {error}")
         return 1
+    except BrokenPipeError:  # who reads our output has gone, as `head` does; at exit Python would write to it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         say("tinysr: stopped. What was finished is kept; the same command goes on from there.")
         return 130

@@ -66,7 +66,7 @@ class TinySR(nn.Module):
         shallow = F.relu_(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
-            deep = F.relu_(conv(deep))  # in place: a sixth of the time was spent on new memory
+            deep = F.relu_(conv(deep))  # in place: new memory for each layer costs more than the ReLU
         return shallow, deep
 
     def _initialise(self) -> None:

@@ -130,7 +130,7 @@ def show_facts(facts: Mapping[str, Any], indent: str = "") -> None:
     for key, value in facts.items():
         if isinstance(value, Mapping):
             print(f"{indent}{key}:")
-            show_facts(value, indent + "  ")  # pyright: ignore[reportUnknownArgumentType]  # JSON: names are text
+            show_facts(value, indent + "  ")
         else:
             print(f"{indent}{key}: {value}")
 

@@ -45,7 +45,6 @@ def train(
     save_every: int = 500,
     report_every: int = 50,
     report: Report = lambda step, terms: None,
-    fabric: Fabric | None = None,
 ) -> Path:
     """Train a network and return the path of its checkpoint, `name`-x`scale`.safetensors in `run_folder`.
 
@@ -57,7 +56,7 @@ def train(
         TrainingError: a loss term is not a number any more, or the folder holds a run of another recipe.
         DataError: a photograph cannot be used.
     """
-    fabric = fabric or Fabric(devices=1, precision=recipe.precision)  # pyright: ignore[reportArgumentType]
+    fabric = Fabric(devices=1, precision=recipe.precision)  # pyright: ignore[reportArgumentType]  # Fabric checks it
     fabric.launch()
     run_folder.mkdir(parents=True, exist_ok=True)
     record = {

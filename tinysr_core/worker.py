@@ -222,7 +222,7 @@ def _say_error(sink: BinaryIO, error: Exception) -> None:
     if isinstance(error, MemoryError):
         error = MemoryLimitError("Memory ran out; close other programs, or enlarge a smaller part of the picture.")
     if isinstance(error, ImportError):
-        title, hint = "TinySR's Python lacks a package", f"{error}; install TinySR in it again: pip install tinysr."
+        title, hint = "TinySR's Python lacks a package", f"{error}; install TinySR in it again."
     elif isinstance(error, TinySRError):
         title, hint = TITLES.get(type(error), "TinySR cannot do this"), str(error)
     else:

@@ -95,5 +95,4 @@ def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes
 
 
 def _built_in(name: Literal["sRGB", "LAB"]) -> ImageCms.ImageCmsProfile:
-    # littleCMS, the C part of Pillow, has no types
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile(name))
