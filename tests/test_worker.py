@@ -107,7 +107,7 @@ def test_rounding_errors_are_cut_in_silence() -> None:
     [
         (RequestError("Ask for less."), "This cannot be done", "Ask for less."),
         (MemoryError(), "There is not enough memory", "close other programs"),
-        (ImportError("No module named 'torch'"), "lacks a package", "pip install tinysr"),
+        (ImportError("No module named 'torch'"), "lacks a package", "install TinySR in it again"),
         (ZeroDivisionError("oh"), "TinySR failed", "ZeroDivisionError: oh"),
     ],
 )

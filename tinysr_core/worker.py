@@ -128,6 +128,7 @@ def main() -> int:
     # A library that prints must not talk into the protocol: from here on its stdout is stderr.
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr  # it keeps no line back, so the log is whole however the worker ends
     try:
         _say(sink, **_hello())
         import_module(".engines.torch", __package__)  # takes a second, while the user still reads the dialog
