@@ -18,7 +18,8 @@ LAYERS = [
     {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "data", "engines"},
     {"postprocess", "upscaler", "recipe"},
-    {"pipeline", "trainer"},
+    {"pipeline", "optimizer"},
+    {"trainer"},
     {"evaluate", "jobs", "memory", "gimp_install", "compare"},
     {"batch"},
     {"worker_requests", "terminal"},
@@ -26,7 +27,7 @@ LAYERS = [
     {"cli"},
 ]
 """A module may import those of earlier sets, and its own package."""
-TRAINING = {"backbones", "data", "lpips", "loss", "metrics", "evaluate", "recipe", "trainer"}
+TRAINING = {"backbones", "data", "lpips", "loss", "metrics", "evaluate", "optimizer", "recipe", "trainer"}
 
 
 def module_of(path: Path) -> str:

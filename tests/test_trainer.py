@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.checkpoint import read_checkpoint, write_checkpoint
 from tinysr_core.config import ModelConfig
 from tinysr_core.data import DataConfig
 from tinysr_core.errors import TrainingError
@@ -54,16 +54,47 @@ def test_training_makes_the_loss_smaller(photos: list[Path], tmp_path: Path) -> 
     assert rows[-1]["l1"] == seen[-1]["l1"]
 
 
-def test_an_interrupted_run_reaches_the_same_weights(photos: list[Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["adam", "soap"])
+def test_an_interrupted_run_reaches_the_same_weights(photos: list[Path], tmp_path: Path, method: str) -> None:
     def stop(step: int, terms: dict[str, float]) -> None:
         if step == 30:
             raise KeyboardInterrupt
 
-    straight = train(RECIPE, photos, tmp_path / "straight", save_every=20, report_every=10)
+    recipe = dataclasses.replace(RECIPE, optimizer=dataclasses.replace(RECIPE.optimizer, method=method))
+    straight = train(recipe, photos, tmp_path / "straight", save_every=20, report_every=10)
     with pytest.raises(KeyboardInterrupt):
-        train(RECIPE, photos, tmp_path / "broken", save_every=20, report_every=10, report=stop)
-    resumed = train(RECIPE, photos, tmp_path / "broken", save_every=20, report_every=10)
+        train(recipe, photos, tmp_path / "broken", save_every=20, report_every=10, report=stop)
+    resumed = train(recipe, photos, tmp_path / "broken", save_every=20, report_every=10)
     assert resumed.read_bytes() == straight.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [({"optimizer": OptimizerConfig(method="adamm")}, "choose adam or soap"), ({"precision": "fp8"}, "fp32 or bf16")],
+)
+def test_unknown_method_or_precision_is_refused(
+    photos: list[Path], tmp_path: Path, change: dict[str, object], advice: str
+) -> None:
+    with pytest.raises(TrainingError, match=advice):
+        train(dataclasses.replace(RECIPE, **change), photos, tmp_path)
+
+
+def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp_path: Path) -> None:
+    """A network that adds nothing to the enlarged picture has the same loss in both."""
+    network = TinySR(RECIPE.model)
+    network.tail.requires_grad_(False).weight.zero_()
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    write_checkpoint(tmp_path / "bicubic.safetensors", RECIPE.model, tensors, {})
+    base = read_checkpoint(tmp_path / "bicubic.safetensors")
+    seen: dict[str, float] = {}
+    for precision in ("fp32", "bf16"):
+        recipe = dataclasses.replace(RECIPE, precision=precision, steps=1)
+
+        def note(step: int, terms: dict[str, float], precision: str = precision) -> None:
+            seen[precision] = terms["l1"]
+
+        train(recipe, photos, tmp_path / precision, base=base, report=note)
+    assert seen["bf16"] == pytest.approx(seen["fp32"], rel=1e-6)
 
 
 def test_time_limit_saves_and_stops(photos: list[Path], tmp_path: Path) -> None:

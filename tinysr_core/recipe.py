@@ -21,8 +21,10 @@ else:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam, its schedule, and the averaging of weights."""
+    """The optimiser, its schedule, and the averaging of weights."""
 
+    method: str = "adam"
+    """adam, or soap (see `optimizer.build_optimizer`)."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     final_learning_rate: float = 1e-6
@@ -30,7 +32,7 @@ class OptimizerConfig:
     warmup: int = 500
     """Steps of linear rise to the peak."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Adam's decay rates."""
+    """Decay rates of the averages of the gradient and of its square."""
     ema: float = 0.999
     """Decay of the moving average of the weights, which is what is saved; 0 saves the weights themselves."""
 
@@ -45,8 +47,8 @@ class Recipe:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     steps: int = 10_000
     """Optimiser steps."""
-    precision: str = "32-true"
-    """Fabric's name of the arithmetic: 32-true, or bf16-mixed."""
+    precision: str = "fp32"
+    """Arithmetic of the convs: fp32, or bf16; the rest is fp32 always."""
     seed: int = 0
     """Seed of the first weights and of the patches."""
 

@@ -22,6 +22,7 @@ from .files import atomic_write
 from .loss import Loss
 from .lpips import Lpips
 from .model import TinySR
+from .optimizer import build_optimizer
 from .recipe import OptimizerConfig, Recipe
 
 STATE_FILE = "state.pt"
@@ -56,7 +57,9 @@ def train(
         TrainingError: a loss term is not a number any more, or the folder holds a run of another recipe.
         DataError: a photograph cannot be used.
     """
-    fabric = Fabric(devices=1, precision=recipe.precision)  # pyright: ignore[reportArgumentType]  # Fabric checks it
+    if recipe.precision not in ("fp32", "bf16"):
+        raise TrainingError(f"There is no training in {recipe.precision!r}; choose fp32 or bf16.")
+    fabric = Fabric(devices=1)
     fabric.launch()
     run_folder.mkdir(parents=True, exist_ok=True)
     record = {
@@ -72,9 +75,7 @@ def train(
         _load_matching(network, base)
     network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimizer.ema))
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=recipe.optimizer.learning_rate, betas=recipe.optimizer.betas, fused=True
-    )
+    optimizer = build_optimizer(recipe.optimizer, network)
     model, optimizer = fabric.setup(network, optimizer)
     average.to(fabric.device)
     loss = Loss(recipe.loss, vgg_tensors, lpips).to(fabric.device)
@@ -96,7 +97,8 @@ def train(
     for step, (lr, hr) in enumerate(fabric.setup_dataloaders(loader), start + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
-        with fabric.autocast():
+        # Not Fabric's own mixed precision: it rounds the input to bf16, and the picture that the detail is added to.
+        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             sr = model(_to_float(lr))
             total, terms = loss(sr.float(), _to_float(hr))
         optimizer.zero_grad()
