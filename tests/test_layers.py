@@ -16,9 +16,11 @@ LAYERS = [
     {"errors", "arrays"},
     {"files", "config"},
     {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
-    {"catalog", "resize", "images", "metrics", "loss", "data", "engines"},
-    {"postprocess", "upscaler", "recipe"},
-    {"pipeline", "optimizer"},
+    {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
+    {"postprocess", "upscaler", "photos"},
+    {"pipeline", "data"},
+    {"recipe"},
+    {"optimizer"},
     {"trainer"},
     {"evaluate", "jobs", "memory", "gimp_install", "compare"},
     {"batch"},
@@ -27,7 +29,19 @@ LAYERS = [
     {"cli"},
 ]
 """A module may import those of earlier sets, and its own package."""
-TRAINING = {"backbones", "data", "lpips", "loss", "metrics", "evaluate", "optimizer", "recipe", "trainer"}
+TRAINING = {
+    "backbones",
+    "data",
+    "degrade",
+    "lpips",
+    "loss",
+    "metrics",
+    "evaluate",
+    "optimizer",
+    "photos",
+    "recipe",
+    "trainer",
+}
 
 
 def module_of(path: Path) -> str:

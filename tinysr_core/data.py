@@ -4,7 +4,6 @@ Which patches a step sees follows from the seed and the number of the sample alo
 number of processes, sees the same ones.
 """
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +15,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .degrade import DegradeConfig, degrade
 from .errors import DataError
+from .photos import PhotoCache, Pixels8
 
 KERNEL_REACH = 2
 """The bicubic kernel sees this many LR pixels to each side."""
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif"})
 
 
 @dataclass(frozen=True)
@@ -40,42 +40,32 @@ class DataConfig:
     shares: Mapping[str, float] = field(default_factory=dict[str, float])
     """Share of the patches drawn from the folders whose name begins so; folders of no share are not used. Empty: every
     photograph is as likely as any other."""
-
-
-def list_photos(folder: Path) -> list[Path]:
-    """All photographs below `folder`, sorted.
-
-    Raises:
-        DataError: the folder is not there or holds no photograph.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; give one with photographs.")
-    photos = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if not photos:
-        raise DataError(f"There is no photograph in {folder}; PNG, JPEG, WebP, TIFF, AVIF and BMP files count.")
-    return photos
-
-
-def fingerprint(photos: Sequence[Path]) -> str:
-    """SHA-256 over the contents of the photographs, whatever their folder is called."""
-    digests = sorted(hashlib.sha256(path.read_bytes()).digest() for path in photos)
-    return hashlib.sha256(b"".join(digests)).hexdigest()
+    megapixels: float = 0.0
+    """Photographs of more million pixels are shrunk by a whole number until they have no more; 0: never. Large
+    photographs are often soft at the scale of their pixels, and a network learns little from that."""
+    degrade: DegradeConfig = field(default_factory=DegradeConfig)
+    """How the LR patches are spoilt."""
 
 
 class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
     """Sample `i` is (LR [3,p,p], HR [3,s*p,s*p]), uint8, a pure function of the photographs, the config, the seed, `i`.
 
     LR pixels are those of the whole photograph shrunk by Pillow's antialiased bicubic (a = -0.5, the kernel of MATLAB's
-    imresize), rounded to 8 bits. Photographs are decoded once and kept (4 bytes a pixel).
+    imresize), rounded to 8 bits, and spoilt where the config says so. Photographs are decoded once, into the file
+    `cache` (3 bytes a pixel).
 
     Raises:
-        DataError: a photograph cannot be read or is smaller than one patch, or a share names no folder.
+        DataError: a photograph is smaller than one patch, or a share names no folder, or the disk is full.
+        PictureError: a photograph cannot be read.
     """
 
-    def __init__(self, photos: Sequence[Path], scale: int, config: DataConfig, seed: int) -> None:
+    def __init__(self, photos: Sequence[Path], scale: int, config: DataConfig, seed: int, cache: Path) -> None:
         self.scale, self.config, self.seed = scale, config, seed
         self.groups = _groups(photos, config.shares)
-        self.photos = {path: _decode(path, scale * config.patch) for _, paths in self.groups for path in paths}
+        used = sorted({path for _, paths in self.groups for path in paths})
+        self.photos = PhotoCache(used, cache, config.megapixels)
+        for path in used:
+            _refuse_small(path, self.photos[path], scale * config.patch)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         augment = np.random.default_rng((self.seed, 1, index))
@@ -85,31 +75,35 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         paths = self.groups[choose.choice(len(shares), p=shares / shares.sum())][1]
         photo = self.photos[paths[choose.integers(len(paths))]]
         lr, hr = self._crop(photo, choose, math.radians(augment.uniform(-1, 1) * self.config.max_rotation))
+        lr = degrade(lr, self.config.degrade, np.random.default_rng((self.seed, 2, index)))
         flips = augment.integers(2, size=2) if self.config.flips else (0, 0)
         steps = tuple(-1 if flip else 1 for flip in flips)
         return _to_tensor(lr, steps), _to_tensor(hr, steps)
 
-    def _crop(self, photo: Image.Image, choose: np.random.Generator, angle: float) -> tuple[Image.Image, Image.Image]:
+    def _crop(self, photo: Pixels8, choose: np.random.Generator, angle: float) -> tuple[Image.Image, Image.Image]:
         """LR and HR patch at a random place; where it is turned, the turned square lies inside the photograph."""
         scale, patch = self.scale, self.config.patch
-        side = scale * patch
-        left, top = (scale * int(choose.integers((extent - side) // scale + 1)) for extent in photo.size)
-        if angle:
-            # The wanted square and what the kernel sees around it, turned by `angle`, fit into a window this large:
-            # turn the window, and no black corner comes in.
-            margin = KERNEL_REACH * scale
-            spread = math.cos(angle) + abs(math.sin(angle))
-            window = math.ceil((side + 2 * margin) * spread / 2) * 2 + 2
-            if window <= min(photo.size):
-                x, y = (int(choose.integers(extent - window + 1)) for extent in photo.size)
-                photo = photo.crop((x, y, x + window, y + window))
-                photo = photo.rotate(math.degrees(angle), Image.Resampling.BICUBIC)
-                inset = window // 2 - side // 2 - margin
-                photo = photo.crop((inset, inset, window - inset, window - inset))
-                left = top = margin
+        side, margin = scale * patch, KERNEL_REACH * scale
+        extents = (photo.shape[1], photo.shape[0])
+        left, top = (scale * int(choose.integers((extent - side) // scale + 1)) for extent in extents)
+        # The wanted square and what the kernel sees around it, turned by `angle`, fit into a window this large: turn
+        # the window, and no black corner comes in.
+        spread = math.cos(angle) + abs(math.sin(angle))
+        window = math.ceil((side + 2 * margin) * spread / 2) * 2 + 2
+        if angle and window <= min(extents):
+            x, y = (int(choose.integers(extent - window + 1)) for extent in extents)
+            turned = Image.fromarray(photo[y : y + window, x : x + window])
+            turned = turned.rotate(math.degrees(angle), Image.Resampling.BICUBIC)
+            inset = window // 2 - side // 2 - margin
+            part = turned.crop((inset, inset, window - inset, window - inset))
+            left = top = margin
+        else:
+            x, y = max(0, left - margin), max(0, top - margin)
+            part = Image.fromarray(photo[y : top + side + margin, x : left + side + margin])
+            left, top = left - x, top - y
         box = (left, top, left + side, top + side)
-        # Pillow's kernel reaches beyond the box into the photograph: the patch is cut from the whole shrunk photograph.
-        return photo.resize((patch, patch), Image.Resampling.BICUBIC, box=box), photo.crop(box)
+        # Pillow's kernel reaches beyond the box into `part`: the patch is cut from the whole shrunk photograph.
+        return part.resize((patch, patch), Image.Resampling.BICUBIC, box=box), part.crop(box)
 
 
 def batches(start: int, steps: int, batch: int, rank: int, world: int) -> Iterator[list[int]]:
@@ -132,16 +126,10 @@ def _groups(photos: Sequence[Path], shares: Mapping[str, float]) -> list[tuple[f
     return groups
 
 
-def _decode(path: Path, side: int) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            photo = image.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as a photograph ({error}); take it out of the folder.") from error
-    if min(photo.size) < side:
-        width, height = photo.size
+def _refuse_small(path: Path, pixels: Pixels8, side: int) -> None:
+    height, width, _ = pixels.shape
+    if min(height, width) < side:
         raise DataError(f"{path} has {width}x{height} pixels, and a patch needs {side}; take it out of the folder.")
-    return photo
 
 
 def _to_tensor(image: Image.Image, steps: tuple[int, ...]) -> Tensor:

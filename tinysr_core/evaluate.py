@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .data import list_photos
 from .errors import DataError
 from .lpips import Lpips
 from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
+from .photos import list_photos
 from .resize import Kernel, resize
 
 CROP = 12
@@ -60,7 +60,7 @@ def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
         DataError: there are no pictures of this scale.
     """
     if not any(folder.glob("x[0-9]")):
-        for path in list_photos(folder):
+        for path in list_photos([folder]):
             yield _shrunk(path, scale)
         return
     originals = sorted((folder / f"x{scale}").glob("*_HR.png"))

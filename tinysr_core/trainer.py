@@ -16,18 +16,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from .checkpoint import Checkpoint, write_checkpoint
-from .data import PatchDataset, batches, fingerprint
+from .data import PatchDataset, batches
 from .errors import TrainingError
 from .files import atomic_write
 from .loss import Loss
 from .lpips import Lpips
 from .model import TinySR
 from .optimizer import build_optimizer
+from .photos import fingerprint
 from .recipe import OptimizerConfig, Recipe
 
 STATE_FILE = "state.pt"
 METRICS_FILE = "metrics.jsonl"
 RECORD_FILE = "run.json"
+CACHE_FILE = "photos.cache"
 
 Report = Callable[[int, dict[str, float]], None]
 """Called with the step and the mean of each loss term since the last call."""
@@ -88,7 +90,7 @@ def train(
         fabric.load(state_file, state)
     start: int = state["step"]
 
-    dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed)
+    dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, run_folder / CACHE_FILE)
     share = batches(start, recipe.steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
     loader = DataLoader(dataset, batch_sampler=share, num_workers=1, pin_memory=fabric.device.type == "cuda")
     begin = time.monotonic()
@@ -123,6 +125,7 @@ def train(
             write_checkpoint(weights_file, recipe.model, _tensors(best), {**card, "step": step})
         if last:
             break
+    dataset.photos.remove()
     return weights_file
 
 

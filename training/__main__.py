@@ -12,9 +12,9 @@ import tyro
 from tinysr_core.backbones import load_vgg19
 from tinysr_core.catalog import DEFAULT_NAME, find_checkpoint
 from tinysr_core.checkpoint import read_checkpoint
-from tinysr_core.data import list_photos
 from tinysr_core.errors import TinySRError, TrainingError
 from tinysr_core.lpips import load_lpips
+from tinysr_core.photos import list_photos
 from tinysr_core.recipe import Recipe, load_recipe
 from tinysr_core.trainer import train
 
@@ -67,7 +67,7 @@ def _run(arguments: Arguments) -> None:
     base = read_checkpoint(find_checkpoint(arguments.base, arguments.scale)) if arguments.base else None
     path = train(
         recipe,
-        list_photos(arguments.folder),
+        list_photos([arguments.folder]),
         arguments.out / f"{arguments.name}-x{arguments.scale}",
         name=arguments.name,
         vgg_tensors=load_vgg19(arguments.backbones) if recipe.loss.vgg else None,
