@@ -39,6 +39,7 @@ class Settings:
     anti_alias: bool = False
     quality: int | None = None
     tile: int | None = None
+    detail: float = 1.0
     device: str = "auto"
     precision: Precision = "auto"
     overwrite: bool = False
@@ -138,7 +139,9 @@ class _Networks:
     def load(self, path: Path) -> Upscaler:
         if path not in self._loaded:
             chosen = self._settings
-            self._loaded[path] = load_upscaler(path, device=chosen.device, precision=chosen.precision, tile=chosen.tile)
+            self._loaded[path] = load_upscaler(
+                path, device=chosen.device, precision=chosen.precision, tile=chosen.tile, detail=chosen.detail
+            )
         return self._loaded[path]
 
 

@@ -47,6 +47,8 @@ class Upscale:
     format that cannot be written (GIF, HEIC) becomes PNG. Results that are there already are kept."""
     model: Annotated[str, arg(metavar="NAME|PATH")] = DEFAULT_NAME
     """A name that `tinysr models` lists, or a checkpoint file."""
+    detail: Annotated[float, arg(metavar="0...1", help_behavior_hint="(default: 1)")] = 1.0
+    """Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."""
     scale: Annotated[float | None, arg(metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")] = None
     """How many times larger, 1.5 or 3.7 for example."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
@@ -88,6 +90,7 @@ class Upscale:
             anti_alias=self.aa,
             quality=self.quality,
             tile=self.tile,
+            detail=self.detail,
             device=self.device,
             precision=self.precision,
             overwrite=self.overwrite,

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from .checkpoint import Checkpoint, write_checkpoint
 from .data import PatchDataset, batches
+from .detail import twin_of_descendant
 from .errors import TrainingError
 from .files import atomic_write
 from .loss import Loss
@@ -86,6 +87,8 @@ def train(
     state_file = run_folder / STATE_FILE
     weights_file = run_folder / f"{name}-x{recipe.model.scale}.safetensors"
     card = {"title": f"{name} ×{recipe.model.scale}", **record}
+    if base is not None and base.config == recipe.model:
+        card["twin"] = twin_of_descendant(base)
     if state_file.is_file():
         fabric.load(state_file, state)
     start: int = state["step"]
