@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors", "arrays"},
-    {"files", "config"},
+    {"files", "config", "skip"},
     {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
     {"postprocess", "detail", "photos"},
@@ -23,7 +23,7 @@ LAYERS = [
     {"recipe"},
     {"optimizer"},
     {"trainer"},
-    {"evaluate", "jobs", "memory", "gimp_install", "compare"},
+    {"evaluate", "export", "jobs", "memory", "gimp_install", "compare"},
     {"batch"},
     {"worker_requests", "terminal"},
     {"worker"},
