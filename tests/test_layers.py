@@ -25,6 +25,8 @@ LAYERS = [
     {"trainer"},
     {"evaluate", "export", "jobs", "memory", "gimp_install", "compare"},
     {"batch"},
+    {"crew"},
+    {"processes", "cluster"},
     {"worker_requests", "terminal"},
     {"worker"},
     {"cli"},

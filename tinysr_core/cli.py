@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from .files import atomic_write
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 
 if TYPE_CHECKING:
+    from .batch import Doing
     from .evaluate import Method, Row
     from .gimp_install import Profile
     from .target import Target
@@ -83,6 +85,10 @@ class Upscale:
     """Look into the folders below a folder too; results keep the tree."""
     overwrite: Flag = False
     """Make results again that are there already."""
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what keeps the machine busy)")] = None
+    """How many pictures are worked on at the same time, each in a process of its own."""
+    cluster: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    """Work on a Ray cluster: HOST:PORT of its head, or auto. Inputs and results lie where all its machines see them."""
     json: Json = False
 
     def run(self) -> int:
@@ -102,8 +108,19 @@ class Upscale:
             overwrite=self.overwrite,
         )
         jobs = plan(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
-        outcomes = work(jobs, settings, self.json)
+        outcomes = work(jobs, settings, self.doing(), self.json)
         return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+    def doing(self) -> "Doing":
+        """Who does the work. Raises RequestError for less than one worker."""
+        from .cluster import on_cluster
+        from .processes import in_processes
+
+        if self.workers is not None and self.workers < 1:
+            raise RequestError(f"{self.workers} workers cannot do anything; give at least 1.")
+        if self.cluster is not None:
+            return partial(on_cluster, address=self.cluster, workers=self.workers)
+        return partial(in_processes, workers=self.workers)
 
     def target(self) -> "Target | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""
