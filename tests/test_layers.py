@@ -14,36 +14,23 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors", "arrays"},
-    {"files", "config", "skip"},
+    {"files", "config"},
     {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
-    {"postprocess", "detail", "photos"},
-    {"upscaler", "data"},
-    {"pipeline"},
-    {"recipe"},
-    {"optimizer"},
+    {"postprocess", "upscaler", "photos", "preview", "run_folder"},
+    {"pipeline", "data", "evaluate"},
+    {"validation", "jobs", "memory", "gimp_install", "compare"},
+    {"recipe", "report", "run_state", "batch"},
+    {"monitor", "optimizer"},
     {"trainer"},
-    {"evaluate", "export", "jobs", "memory", "gimp_install", "compare"},
-    {"batch"},
-    {"crew"},
-    {"processes", "cluster"},
     {"worker_requests", "terminal"},
     {"worker"},
     {"cli"},
 ]
 """A module may import those of earlier sets, and its own package."""
 TRAINING = {
-    "backbones",
-    "data",
-    "degrade",
-    "lpips",
-    "loss",
-    "metrics",
-    "evaluate",
-    "optimizer",
-    "photos",
-    "recipe",
-    "trainer",
+    *("backbones", "data", "degrade", "evaluate", "loss", "lpips", "metrics", "monitor", "optimizer", "photos"),
+    *("preview", "recipe", "report", "run_folder", "run_state", "trainer", "validation"),
 }
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,14 +14,17 @@ from tinysr_core.data import DataConfig
 from tinysr_core.errors import TrainingError
 from tinysr_core.loss import LossConfig
 from tinysr_core.model import TinySR
+from tinysr_core.monitor import Progress
 from tinysr_core.recipe import OptimizerConfig, Recipe
-from tinysr_core.trainer import METRICS_FILE, learning_rate, train
+from tinysr_core.trainer import learning_rate, train
+from tinysr_core.validation import ValidationConfig
 
 RECIPE = Recipe(
     model=ModelConfig(channels=16, blocks=2),
     data=DataConfig(patch=12, batch=4, max_rotation=10),
     loss=LossConfig(vgg=0, edge=0.2, lab=0.01, l1=1, fft=0.01),
     optimizer=OptimizerConfig(learning_rate=2e-3, warmup=5, ema=0.9),
+    validation=ValidationConfig(every=10),
     steps=40,
 )
 
@@ -43,34 +47,43 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     return dict(read_checkpoint(path).tensors)
 
 
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
 def test_training_makes_the_loss_smaller(photos: list[Path], tmp_path: Path) -> None:
-    seen: list[dict[str, float]] = []
+    seen: list[Progress] = []
     recipe = dataclasses.replace(RECIPE, steps=150)
-    train(recipe, photos, tmp_path, report_every=25, report=lambda step, terms: seen.append(terms))
-    assert set(seen[0]) == {"total", "edge", "lab", "l1", "fft"}
-    assert seen[-1]["l1"] < 0.9 * seen[0]["l1"]
-    rows = [json.loads(line) for line in (tmp_path / METRICS_FILE).read_text().splitlines()]
-    assert rows[-1]["step"] == 150
-    assert rows[-1]["l1"] == seen[-1]["l1"]
+    trained = train(recipe, photos, tmp_path, report_every=25, report=seen.append)
+    assert [progress.step for progress in seen] == list(range(1, 151))
+    rows = rows_of(tmp_path)
+    assert [row["step"] for row in rows] == [25, 50, 75, 100, 125, 150]
+    assert rows[-1]["l1"] < 0.9 * rows[0]["l1"]
+    assert {name: rows[-1][name] for name in ("total", "edge", "lab", "l1", "fft")} == seen[-1].terms
+    assert (trained.step, trained.finished, trained.better_than_base, trained.verdict) == (150, True, None, "")
 
 
 @pytest.mark.parametrize("method", ["adam", "soap"])
 def test_an_interrupted_run_reaches_the_same_weights(photos: list[Path], tmp_path: Path, method: str) -> None:
-    def stop(step: int, terms: dict[str, float]) -> None:
-        if step == 30:
+    def stop(progress: Progress) -> None:
+        if progress.step == 31:
             raise KeyboardInterrupt
 
     recipe = dataclasses.replace(RECIPE, optimizer=dataclasses.replace(RECIPE.optimizer, method=method))
-    straight = train(recipe, photos, tmp_path / "straight", save_every=20, report_every=10)
+    straight = train(recipe, photos, tmp_path / "straight", validation=photos[:1], report_every=8)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe, photos, tmp_path / "broken", save_every=20, report_every=10, report=stop)
-    resumed = train(recipe, photos, tmp_path / "broken", save_every=20, report_every=10)
-    assert resumed.read_bytes() == straight.read_bytes()
+        train(recipe, photos, tmp_path / "broken", validation=photos[:1], report_every=8, save_seconds=0, report=stop)
+    (tmp_path / "broken" / "metrics.jsonl").open("a").write('{"step": 32, "minutes"')  # killed while writing
+    resumed = train(recipe, photos, tmp_path / "broken", validation=photos[:1], report_every=8)
+    assert resumed.path.read_bytes() == straight.path.read_bytes()
+    assert resumed.scores == straight.scores
+    rows, others = (rows_of(tmp_path / name) for name in ("straight", "broken"))
+    assert [row | {"minutes": 0} for row in rows] == [row | {"minutes": 0} for row in others]
 
 
 @pytest.mark.parametrize(
     ("change", "advice"),
-    [({"optimizer": OptimizerConfig(method="adamm")}, "choose adam or soap"), ({"precision": "fp8"}, "fp32 or bf16")],
+    [({"optimizer": OptimizerConfig(method="adamm")}, "choose adam or soap"), ({"precision": "fp8"}, "bf16 or auto")],
 )
 def test_unknown_method_or_precision_is_refused(
     photos: list[Path], tmp_path: Path, change: dict[str, object], advice: str
@@ -90,41 +103,41 @@ def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp
     for precision in ("fp32", "bf16"):
         recipe = dataclasses.replace(RECIPE, precision=precision, steps=1)
 
-        def note(step: int, terms: dict[str, float], precision: str = precision) -> None:
-            seen[precision] = terms["l1"]
-
-        train(recipe, photos, tmp_path / precision, base=base, report=note)
+        train(recipe, photos, tmp_path / precision, base=base)
+        seen[precision] = rows_of(tmp_path / precision)[-1]["l1"]
     assert seen["bf16"] == pytest.approx(seen["fp32"], rel=1e-6)
 
 
 def test_time_limit_saves_and_stops(photos: list[Path], tmp_path: Path) -> None:
-    path = train(RECIPE, photos, tmp_path, max_minutes=0)
-    assert read_checkpoint(path).card["step"] == 1
-    again = train(RECIPE, photos, tmp_path)
-    assert read_checkpoint(again).card["step"] == RECIPE.steps
+    first = train(RECIPE, photos, tmp_path / "short", max_minutes=0)
+    assert (first.step, first.finished, read_checkpoint(first.path).card["step"]) == (1, False, 1)
+    again = train(RECIPE, photos, tmp_path / "short")
+    assert (again.step, again.finished) == (RECIPE.steps, True)
+    whole = train(RECIPE, photos, tmp_path / "whole")
+    assert again.path.read_bytes() == whole.path.read_bytes()
+    assert rows_of(tmp_path / "short")[-1]["total"] == rows_of(tmp_path / "whole")[-1]["total"]
 
 
 def test_a_loss_that_breaks_is_named_and_the_last_good_state_stays(photos: list[Path], tmp_path: Path) -> None:
-    train(dataclasses.replace(RECIPE, steps=20), photos, tmp_path / "good", save_every=20)
     wild = dataclasses.replace(RECIPE, optimizer=OptimizerConfig(learning_rate=1e20, warmup=0))
     with pytest.raises(TrainingError, match=r"loss term .*lab.* not a number any more at step 20.*last good state"):
-        train(wild, photos, tmp_path / "wild", save_every=20, report_every=20)
-    assert not (tmp_path / "wild" / "state.pt").exists()
+        train(wild, photos, tmp_path, report_every=20)
+    assert not (tmp_path / "state.pt").exists()
 
 
 def test_a_folder_keeps_to_its_recipe(photos: list[Path], tmp_path: Path) -> None:
     train(RECIPE, photos, tmp_path)
-    with pytest.raises(TrainingError, match="another recipe, base or data"):
+    with pytest.raises(TrainingError, match="another recipe"):
         train(dataclasses.replace(RECIPE, seed=1), photos, tmp_path)
-    with pytest.raises(TrainingError, match="another recipe, base or data"):
+    with pytest.raises(TrainingError, match="another data_sha256"):
         train(RECIPE, photos[:2], tmp_path)
 
 
 def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: Path) -> None:
-    base = read_checkpoint(train(RECIPE, photos, tmp_path / "x2"))
+    base = read_checkpoint(train(RECIPE, photos, tmp_path / "x2").path)
     still = OptimizerConfig(learning_rate=0, final_learning_rate=0)
     larger = dataclasses.replace(RECIPE, model=dataclasses.replace(RECIPE.model, scale=3), optimizer=still, steps=1)
-    started = weights(train(larger, photos, tmp_path / "x3", base=base))
+    started = weights(train(larger, photos, tmp_path / "x3", base=base).path)
     for name, tensor in base.tensors.items():
         if not name.startswith("tail"):
             np.testing.assert_array_equal(started[name], tensor)
@@ -133,7 +146,7 @@ def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: P
 
 def test_without_averaging_the_weights_themselves_are_saved(photos: list[Path], tmp_path: Path) -> None:
     plain = dataclasses.replace(RECIPE, optimizer=dataclasses.replace(RECIPE.optimizer, ema=0))
-    saved = weights(train(plain, photos, tmp_path))
+    saved = weights(train(plain, photos, tmp_path).path)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     torch.testing.assert_close(torch.from_numpy(saved["head.weight"]), state["network"]["head.weight"])
     assert TinySR(RECIPE.model).load_state_dict({n: torch.from_numpy(t) for n, t in saved.items()})

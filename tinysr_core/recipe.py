@@ -12,6 +12,7 @@ from .config import ModelConfig
 from .data import DataConfig
 from .errors import TrainingError
 from .loss import LossConfig
+from .validation import ValidationConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,10 +46,11 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     steps: int = 10_000
     """Optimiser steps."""
     precision: str = "fp32"
-    """Arithmetic of the convs: fp32, or bf16; the rest is fp32 always."""
+    """Arithmetic of the convs: fp32, bf16, or auto: bf16 where the machine computes in it. The rest is fp32 always."""
     seed: int = 0
     """Seed of the first weights and of the patches."""
 

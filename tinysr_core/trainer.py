@@ -1,39 +1,37 @@
 """The training loop: one readable function on Lightning Fabric."""
 
 import dataclasses
-import json
 import math
+import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import lightning
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from .checkpoint import Checkpoint, write_checkpoint
+from . import __version__
+from .checkpoint import Checkpoint
 from .data import PatchDataset, batches
-from .detail import twin_of_descendant
 from .errors import TrainingError
-from .files import atomic_write
 from .loss import Loss
 from .lpips import Lpips
 from .model import TinySR
+from .monitor import Monitor, Progress, Trained
 from .optimizer import build_optimizer
 from .photos import fingerprint
 from .recipe import OptimizerConfig, Recipe
+from .run_folder import RunFolder
+from .run_state import RunState
+from .validation import Validator
 
-STATE_FILE = "state.pt"
-METRICS_FILE = "metrics.jsonl"
-RECORD_FILE = "run.json"
-CACHE_FILE = "photos.cache"
-
-Report = Callable[[int, dict[str, float]], None]
-"""Called with the step and the mean of each loss term since the last call."""
+ASK_EVERY = 10
+"""Several processes agree every so many steps on whether to save or stop: to agree is to wait for each other."""
 
 
 def train(
@@ -41,95 +39,130 @@ def train(
     photos: Sequence[Path],
     run_folder: Path,
     *,
+    validation: Sequence[Path] = (),
     name: str = "model",
     vgg_tensors: dict[str, Tensor] | None = None,
     lpips: Lpips | None = None,
+    judge: Lpips | None = None,
     base: Checkpoint | None = None,
     max_minutes: float = math.inf,
-    save_every: int = 500,
+    devices: int = 1,
+    nodes: int = 1,
     report_every: int = 50,
-    report: Report = lambda step, terms: None,
-) -> Path:
-    """Train a network and return the path of its checkpoint, `name`-x`scale`.safetensors in `run_folder`.
+    save_seconds: float = 30,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Trained:
+    """Train a network, and say what came of it; its checkpoint is `name`-x`scale`.safetensors in `run_folder`.
 
     Called again with the same recipe and folder, it goes on from the last saved state, to the same weights as a run
     that was never stopped. `base` gives the first weights; tensors of another shape (the tail of another scale) start
-    afresh. After `max_minutes` the state is saved and training stops short of its steps.
+    afresh. `validation` are photographs that are not trained on: the checkpoint has the weights that did best on them,
+    as `judge` (LPIPS with AlexNet) or else the recipe's own aim has it; without them, the last weights. After
+    `max_minutes` the state is saved and training stops short of its steps.
+
+    A row of metrics.jsonl is written every `report_every` steps, the state every `save_seconds`.
+    Under torchrun, `devices` is the number of processes on each of `nodes` machines. `report` is called after each
+    step, in the first process.
 
     Raises:
-        TrainingError: a loss term is not a number any more, or the folder holds a run of another recipe.
+        TrainingError: a loss term is not a number any more, the folder cannot be written to or holds another run, or
+            the batch cannot be shared among the processes.
         DataError: a photograph cannot be used.
     """
-    if recipe.precision not in ("fp32", "bf16"):
-        raise TrainingError(f"There is no training in {recipe.precision!r}; choose fp32 or bf16.")
-    fabric = Fabric(devices=1)
+    fabric = Fabric(devices=devices, num_nodes=nodes)
     fabric.launch()
-    run_folder.mkdir(parents=True, exist_ok=True)
-    record = {
+    if recipe.data.batch % fabric.world_size:
+        raise TrainingError(
+            f"A batch of {recipe.data.batch} cannot be shared by {fabric.world_size} processes; choose a multiple."
+        )
+    bf16 = _computes_in_bf16(recipe.precision, fabric.device)
+    folder = RunFolder(run_folder)
+    definition = {
         "recipe": dataclasses.asdict(recipe),
         "data_sha256": fingerprint(photos),
+        "validation_sha256": fingerprint(validation),
         "base_sha256": None if base is None else base.sha256,
     }
-    _keep_record(run_folder / RECORD_FILE, record)
+    if fabric.is_global_zero:
+        folder.keep_record(definition, _versions())
 
     torch.manual_seed(recipe.seed)
     network = TinySR(recipe.model)
     if base is not None:
         _load_matching(network, base)
     network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.optimizer.ema))
+    decay = recipe.optimizer.ema
+    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay)) if decay else None
     optimizer = build_optimizer(recipe.optimizer, network)
     model, optimizer = fabric.setup(network, optimizer)
-    average.to(fabric.device)
-    loss = Loss(recipe.loss, vgg_tensors, lpips).to(fabric.device)
+    if average is not None:
+        average.to(fabric.device)
+    loss = Loss(recipe.loss, vgg_tensors, lpips).to(fabric.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    state: dict[str, Any] = {"network": network, "optimizer": optimizer, "average": average, "step": 0}
-    state_file = run_folder / STATE_FILE
-    weights_file = run_folder / f"{name}-x{recipe.model.scale}.safetensors"
-    card = {"title": f"{name} ×{recipe.model.scale}", **record}
-    if base is not None and base.config == recipe.model:
-        card["twin"] = twin_of_descendant(base)
-    if state_file.is_file():
-        fabric.load(state_file, state)
-    start: int = state["step"]
+    run = RunState(network, average, optimizer, tuple(recipe.loss.weights))
+    monitor = None  # in the first process only
+    if fabric.is_global_zero:
+        validator = Validator(validation, recipe.model.scale, recipe.data, loss, judge) if validation else None
+        monitor = Monitor(folder, name, recipe, definition, validator, max_minutes, report)
+        monitor.measure_references(network if base is not None and base.config == recipe.model else None)
+    validate_every: int = fabric.broadcast(monitor.interval if monitor else 0)
+    saved: dict[str, Any] | None = fabric.broadcast(folder.load() if monitor else None)
+    if saved is not None:
+        run.restore(saved)
+    if monitor:
+        monitor.begin(run)
 
-    dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, run_folder / CACHE_FILE)
-    share = batches(start, recipe.steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
+    with fabric.rank_zero_first(local=True):
+        dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, folder.photos)
+    patience = recipe.validation.patience or math.inf
+    steps = recipe.steps if run.stale < patience else run.step
+    share = batches(run.step, steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
     loader = DataLoader(dataset, batch_sampler=share, num_workers=1, pin_memory=fabric.device.type == "cuda")
-    begin = time.monotonic()
-    recent: list[dict[str, Tensor]] = []
+    before, begin, saved_at = run.seconds, time.monotonic(), time.monotonic()
 
-    for step, (lr, hr) in enumerate(fabric.setup_dataloaders(loader), start + 1):
+    for step, (lr, hr) in enumerate(fabric.setup_dataloaders(loader), run.step + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
         # Not Fabric's own mixed precision: it rounds the input to bf16, and the picture that the detail is added to.
-        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=bf16):
             sr = model(_to_float(lr))
             total, terms = loss(sr.float(), _to_float(hr))
         optimizer.zero_grad()
         fabric.backward(total)
         optimizer.step()
-        average.update_parameters(network)
-        recent.append({"total": total.detach(), **{name: term.detach() for name, term in terms.items()}})
+        if average is not None:
+            average.update_parameters(network)
+        run.add(step, total, terms)
 
-        minutes = (time.monotonic() - begin) / 60
-        last = step == recipe.steps or minutes > max_minutes
-        if step % report_every == 0 or step % save_every == 0 or last:
-            means = {name: float(torch.stack([terms[name] for terms in recent]).mean()) for name in recent[0]}
-            recent.clear()
-            _check_finite(means, step, state_file)
-            report(step, means)
-            _append_metrics(run_folder / METRICS_FILE, {"step": step, "minutes": minutes, **means})
-        if step % save_every == 0 or last:
-            state["step"] = step
-            with atomic_write(state_file) as temporary:
-                fabric.save(temporary, state)
-            best = average.module if recipe.optimizer.ema else network
-            write_checkpoint(weights_file, recipe.model, _tensors(best), {**card, "step": step})
-        if last:
+        last = step == recipe.steps
+        if step % report_every == 0 or last:
+            means = run.take_means(fabric)
+            if monitor:
+                monitor.add_means(run, means)
+        if validate_every and (step % validate_every == 0 or last):
+            run.check(fabric)
+            if monitor:
+                monitor.validate(run)
+            run.stale = fabric.broadcast(run.stale)
+        if monitor:
+            monitor.progress(run)
+        now = time.monotonic()
+        run.seconds = before + now - begin
+        out_of_time, save = _agree(fabric, step, (now - begin > 60 * max_minutes, now - saved_at > save_seconds))
+        ends = last or out_of_time or run.stale >= patience
+        if save or ends:
+            run.check(fabric)
+            if monitor:
+                folder.save(run.state())
+            saved_at = now
+        if ends:
             break
-    dataset.photos.remove()
-    return weights_file
+
+    trained = fabric.broadcast(monitor.finish(run) if monitor else None)
+    assert trained is not None
+    if trained.finished and fabric.local_rank == 0:
+        dataset.photos.remove()
+    return trained
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
@@ -139,6 +172,24 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     done = (step - config.warmup) / max(1, steps - config.warmup)
     swing = (config.learning_rate - config.final_learning_rate) / 2
     return config.final_learning_rate + swing * (1 + math.cos(math.pi * done))
+
+
+def _computes_in_bf16(precision: str, device: torch.device) -> bool:
+    if precision not in ("fp32", "bf16", "auto"):
+        raise TrainingError(f"There is no training in {precision!r}; choose fp32, bf16 or auto.")
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # torch before 2.6 does not tell
+    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _agree(fabric: Fabric, step: int, wishes: tuple[bool, ...]) -> tuple[bool, ...]:
+    """What the first process wants, by its clock. Among several processes, only every so many steps."""
+    if fabric.world_size == 1:
+        return wishes
+    return fabric.broadcast(wishes) if step % ASK_EVERY == 0 else (False,) * len(wishes)
 
 
 def _to_float(pixels: Tensor) -> Tensor:
@@ -153,30 +204,6 @@ def _load_matching(network: TinySR, base: Checkpoint) -> None:
     network.load_state_dict(own | fitting)
 
 
-def _tensors(network: torch.nn.Module) -> dict[str, np.ndarray]:
-    return {name: tensor.float().cpu().contiguous().numpy() for name, tensor in network.state_dict().items()}
-
-
-def _check_finite(means: dict[str, float], step: int, state_file: Path) -> None:
-    broken = [name for name, mean in means.items() if not math.isfinite(mean) and name != "total"] or [
-        name for name, mean in means.items() if not math.isfinite(mean)
-    ]
-    if broken:
-        raise TrainingError(
-            f"The loss term {' and '.join(broken)} is not a number any more at step {step}; lower the learning rate. "
-            f"The last good state stays in {state_file}."
-        )
-
-
-def _keep_record(path: Path, record: dict[str, Any]) -> None:
-    """Write down what defines the run, or make sure that it is what was written down before."""
-    text = json.dumps(record, indent=1, sort_keys=True)
-    if not path.is_file():
-        path.write_text(text, encoding="utf-8")
-    elif path.read_text(encoding="utf-8") != text:
-        raise TrainingError(f"{path.parent} holds a run of another recipe, base or data; give another run folder.")
-
-
-def _append_metrics(path: Path, row: dict[str, float]) -> None:
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+def _versions() -> dict[str, str]:
+    python = platform.python_version()
+    return {"tinysr": __version__, "python": python, "torch": torch.__version__, "lightning": lightning.__version__}

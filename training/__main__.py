@@ -1,6 +1,7 @@
 """`tinysr-finetune FOLDER` or `python -m training FOLDER`: train TinySR on photographs."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from rich.console import Console
 
 from tinysr_core.backbones import load_vgg19
 from tinysr_core.catalog import DEFAULT_NAME, find_checkpoint
@@ -17,6 +19,8 @@ from tinysr_core.lpips import load_lpips
 from tinysr_core.photos import list_photos
 from tinysr_core.recipe import Recipe, load_recipe
 from tinysr_core.trainer import train
+
+from .progress import progress_bar
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -65,18 +69,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Arguments) -> None:
     recipe = _recipe(arguments)
     base = read_checkpoint(find_checkpoint(arguments.base, arguments.scale)) if arguments.base else None
-    path = train(
-        recipe,
-        list_photos([arguments.folder]),
-        arguments.out / f"{arguments.name}-x{arguments.scale}",
-        name=arguments.name,
-        vgg_tensors=load_vgg19(arguments.backbones) if recipe.loss.vgg else None,
-        lpips=load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None,
-        base=base,
-        max_minutes=arguments.max_minutes,
-        report=_print_terms,
-    )
-    print(path)
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
+    with progress_bar(Console(stderr=True)) as report:
+        trained = train(
+            recipe,
+            list_photos([arguments.folder]),
+            arguments.out / f"{arguments.name}-x{arguments.scale}",
+            name=arguments.name,
+            vgg_tensors=load_vgg19(arguments.backbones) if recipe.loss.vgg else None,
+            lpips=load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None,
+            base=base,
+            max_minutes=arguments.max_minutes,
+            devices=devices,
+            nodes=nodes,
+            report=report,
+        )
+    if os.environ.get("RANK", "0") == "0":
+        print(trained.path)
 
 
 def _recipe(arguments: Arguments) -> Recipe:
@@ -89,10 +99,6 @@ def _recipe(arguments: Arguments) -> Recipe:
     recipe = load_recipe(path)
     model = dataclasses.replace(recipe.model, scale=arguments.scale)
     return dataclasses.replace(recipe, model=model, steps=arguments.steps or recipe.steps)
-
-
-def _print_terms(step: int, terms: dict[str, float]) -> None:
-    print(f"step {step}: " + ", ".join(f"{name} {value:.5f}" for name, value in terms.items()), file=sys.stderr)
 
 
 if __name__ == "__main__":

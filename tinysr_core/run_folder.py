@@ -1,0 +1,113 @@
+"""The files of a training run: what defines it, its state, what was measured."""
+
+import io
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .errors import TrainingError
+from .files import atomic_write
+
+Row = Mapping[str, Any]
+"""A line of metrics.jsonl: the step, the minutes, and what was measured there."""
+
+
+class RunFolder:
+    """Where a run keeps its files. All but the growing metrics appear whole or not at all.
+
+    run.json         what defines the run, and the versions it began with
+    photos.cache     the decoded photographs, while training goes on
+    state.pt         all that is needed to go on
+    metrics.jsonl    a line for each measurement
+    preview.png      crops of the validation photographs
+    report.html      curves, figures and the preview on one page
+
+    Raises:
+        TrainingError: the folder cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record, self.state = path / "run.json", path / "state.pt"
+        self.photos = path / "photos.cache"
+        self.metrics, self.preview, self.report = path / "metrics.jsonl", path / "preview.png", path / "report.html"
+        with self.writing():
+            path.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def writing(self) -> Generator[None]:
+        """Tell what a failure to write means for the run.
+
+        Raises:
+            TrainingError: something in the block could not be written.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path} cannot be written to ({error.strerror or error}); make room or mend its rights, and the "
+                "same command goes on from the last saved state."
+            ) from error
+
+    def keep_record(self, definition: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+        """Write down what defines the run, or make sure that it is what was written down before.
+
+        Raises:
+            TrainingError: the folder holds another run.
+        """
+        definition = json.loads(json.dumps(definition))
+        if self.record.is_file():
+            before = json.loads(self.record.read_text(encoding="utf-8"))
+            other = sorted(key for key in definition if before.get(key) != definition[key])
+            if other:
+                raise TrainingError(
+                    f"{self.path} holds a run with another {other[0]}; give another run folder, or delete it."
+                )
+            return
+        with self.writing(), atomic_write(self.record) as temporary:
+            temporary.write_text(json.dumps({**definition, "versions": dict(versions)}, indent=1), encoding="utf-8")
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep the state of the run."""
+        data = io.BytesIO()  # torch's own writer aborts the process when the disk is full
+        torch.save(dict(state), data)
+        with self.writing(), atomic_write(self.state) as temporary:
+            temporary.write_bytes(data.getbuffer())
+
+    def load(self) -> dict[str, Any] | None:
+        """The last saved state; None where there is none.
+
+        Raises:
+            TrainingError: the file is damaged, or of another version.
+        """
+        if not self.state.is_file():
+            return None
+        try:
+            return torch.load(self.state, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise TrainingError(f"{self.state} cannot be read ({error}); delete it to begin the run anew.") from error
+
+    def rewind(self, step: int) -> list[Row]:
+        """The rows up to `step`; what was measured after it, by a run that was then killed, is forgotten."""
+        lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.is_file() else []
+        rows: list[Row] = [row for line in lines if (row := _parse(line)) is not None and row["step"] <= step]
+        with self.writing(), atomic_write(self.metrics) as temporary:
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return rows
+
+    def append(self, row: Row) -> None:
+        """Add a measurement."""
+        with self.writing(), self.metrics.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+
+def _parse(line: str) -> dict[str, Any] | None:
+    """A row; None for the half line that a killed process left."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError:
+        return None

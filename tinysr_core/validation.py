@@ -1,0 +1,154 @@
+"""How good a network is on photographs it does not train on, at a bounded price."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .data import DataConfig
+from .degrade import degrade
+from .evaluate import Method
+from .loss import Loss
+from .lpips import Lpips
+from .metrics import Picture8, lpips_distance, psnr_y
+from .photos import decode
+
+PHOTOS = 16
+"""At most so many photographs are looked at."""
+LR_PIXELS = 2**18
+"""At most so many LR pixels of all photographs together."""
+SIDE = 192
+"""Longest side of a crop, in LR pixels."""
+SHARE = 0.1
+"""Share of the time that validation may take."""
+COST = 0.5
+"""What a pixel costs to validate, against training on it: forward alone, where a step also goes back through the
+network and the loss."""
+
+Judge = Literal["lpips", "psnr", "loss"]
+METRIC_NAMES: Mapping[Judge, str] = {"psnr": "PSNR-Y", "lpips": "LPIPS", "loss": "validation loss"}
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """When to look at the validation photographs."""
+
+    every: int = 0
+    """Steps from one validation to the next; 0: as many as keep validation within a tenth of the time."""
+    patience: int = 0
+    """Stop after so many validations without a better one; 0: never."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Means over the validation photographs."""
+
+    psnr: float
+    """PSNR of Y in dB."""
+    lpips: float | None = None
+    """LPIPS (AlexNet), where its weights were given."""
+    loss: float | None = None
+    """The recipe's own loss, where it is the judge."""
+
+    def better_than(self, other: "Scores", judge: Judge) -> bool:
+        """Whether `judge` prefers these to `other`."""
+        mine, others = getattr(self, judge), getattr(other, judge)
+        return mine > others if judge == "psnr" else mine < others
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a method made of the validation crops, and how good that is."""
+
+    scores: Scores
+    pictures: Sequence[Picture8]
+
+
+def figure(metric: Judge, scores: Scores) -> str:
+    """A score with the digits that mean something; a dash where it was not measured."""
+    value: float | None = getattr(scores, metric)
+    if value is None:
+        return "-"
+    return f"{value:.2f} dB" if metric == "psnr" else f"{value:.4f}"
+
+
+def comparison(all_scores: Mapping[str, Scores], method: str) -> str:
+    """The scores of `method`, each beside that of the base, or where there is none, of bicubic."""
+    reference = "base" if "base" in all_scores else "bicubic"
+    mine, others = all_scores[method], all_scores[reference]
+    return ", ".join(
+        f"{title} {figure(metric, mine)} ({reference} {figure(metric, others)})"
+        for metric, title in METRIC_NAMES.items()
+        if getattr(mine, metric) is not None
+    )
+
+
+class Validator:
+    """Centre crops of photographs, and the judge of what is made of them.
+
+    Recipes with a perceptual term are judged by LPIPS (AlexNet, which is never trained on) where `lpips` is given, and
+    by their own loss otherwise; other recipes by PSNR.
+
+    LR crops are made as those of the training are, spoilt where `config` says so.
+
+    Raises:
+        PictureError: a photograph cannot be read.
+    """
+
+    def __init__(
+        self, photos: Sequence[Path], scale: int, config: DataConfig, loss: Loss, lpips: Lpips | None = None
+    ) -> None:
+        chosen = photos[:: math.ceil(len(photos) / PHOTOS)]
+        side = min(SIDE, math.isqrt(LR_PIXELS // len(chosen)))
+        crops = [_centre(decode(path, config.megapixels), scale, side) for path in chosen]
+        self.hr = [hr for _, hr in crops]
+        self.lr: list[Picture8] = [
+            np.asarray(degrade(lr, config.degrade, np.random.default_rng(number)))
+            for number, (lr, _) in enumerate(crops)
+        ]
+        self.scale, self.loss, self.lpips = scale, loss, lpips
+        perceptual = loss.weights.keys() & {"vgg", "lpips"}
+        self.judge: Judge = "psnr" if not perceptual else "loss" if lpips is None else "lpips"
+
+    def interval(self, config: ValidationConfig, step_pixels: int) -> int:
+        """Steps between validations, where a step trains on `step_pixels` LR pixels. It follows from sizes alone, not
+        from a clock: a run that was interrupted validates at the same steps."""
+        pixels = sum(lr.shape[0] * lr.shape[1] for lr in self.lr)
+        return config.every or math.ceil(COST * pixels / (SHARE * step_pixels))
+
+    def measure(self, method: Method) -> Measured:
+        """Run `method` on every crop."""
+        pictures = [method(lr) for lr in self.lr]
+        pairs = list(zip(pictures, self.hr, strict=True))
+        lpips = self.lpips
+        scores = Scores(
+            psnr=_mean([psnr_y(sr, hr, self.scale) for sr, hr in pairs]),
+            lpips=None if lpips is None else _mean([lpips_distance(lpips, sr, hr) for sr, hr in pairs]),
+            loss=_mean([self._loss(sr, hr) for sr, hr in pairs]) if self.judge == "loss" else None,
+        )
+        return Measured(scores, pictures)
+
+    @torch.no_grad()
+    def _loss(self, sr: Picture8, hr: Picture8) -> float:
+        device = next((buffer.device for buffer in self.loss.buffers()), None)
+        tensors = [torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255 for picture in (sr, hr)]
+        total, _ = self.loss(*tensors)
+        return float(total)
+
+
+def _centre(pixels: Picture8, scale: int, side: int) -> tuple[Image.Image, Picture8]:
+    """LR and HR crop around the centre, at most `side` LR pixels wide and high."""
+    height, width = (min(side, extent // scale) for extent in pixels.shape[:2])
+    top, left = (pixels.shape[0] - scale * height) // 2, (pixels.shape[1] - scale * width) // 2
+    box = (left, top, left + scale * width, top + scale * height)
+    lr = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, box=box)
+    return lr, pixels[box[1] : box[3], box[0] : box[2]]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)

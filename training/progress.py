@@ -1,0 +1,57 @@
+"""What the terminal shows while training goes on."""
+
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from tinysr_core.monitor import Progress as Training
+from tinysr_core.validation import comparison
+
+LINE_SECONDS = 30.0
+"""Where there is no terminal, the loss is told about this often."""
+
+
+@contextmanager
+def progress_bar(console: Console) -> Generator[Callable[[Training], None]]:
+    """Yield what `train` calls after each step: a bar with the time left and the loss by terms, and a lasting line for
+    each validation. In a log file, lines only."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
+    bar = Progress(*columns, console=console)
+    task = bar.add_task("starting", total=None, left="")
+    terms = Text(style="dim")
+    told_scores, told_terms = None, time.monotonic()
+    with Live(Group(bar, terms), console=console, transient=True, auto_refresh=console.is_terminal) as live:
+
+        def update(now: Training) -> None:
+            nonlocal told_scores, told_terms
+            left = time_left(now.seconds_left)
+            bar.update(task, description=f"step {now.step}", completed=now.step, total=now.steps, left=left)
+            terms.plain = _terms(now)
+            if now.scores.get("now") is not told_scores:
+                told_scores = now.scores.get("now")
+                line = f"step {now.step}, validation: {comparison(now.scores, 'now')}"
+                console.print(line, highlight=False, soft_wrap=True)
+            if not console.is_terminal and now.terms and time.monotonic() - told_terms > LINE_SECONDS:
+                told_terms = time.monotonic()
+                console.print(f"step {now.step}: {_terms(now)}, {left}", highlight=False, soft_wrap=True)
+
+        yield update
+        live.update(Text())
+
+
+def time_left(seconds: float) -> str:
+    """About how long it still takes."""
+    if seconds < 90:
+        return f"{seconds:.0f} s left"
+    minutes = round(seconds / 60)
+    return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min left"
+
+
+def _terms(now: Training) -> str:
+    names = {name: "loss" if name == "total" else name for name in now.terms}
+    return ", ".join(f"{names[name]} {value:.4g}" for name, value in now.terms.items())
