@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ..tinysr_core.checkpoint import read_checkpoint
-from ..tinysr_core.errors import CheckpointError
+from ..tinysr_core.checkpoint import read_info
+from ..tinysr_core.detail import find_twin, load_checkpoint
+from ..tinysr_core.errors import CheckpointError, TinySRError
 from . import host
 from .interop import upscale_model
 
@@ -37,7 +38,17 @@ class TinySRLoader:
                         "models/tinysr; press R to see new ones."
                     },
                 )
-            }
+            },
+            "optional": {
+                "detail": (
+                    "FLOAT",
+                    {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05}
+                    | {
+                        "tooltip": "1: the checkpoint as it is. Below 1 it is blended with its faithful twin, of which "
+                        "0 is all: fewer invented details, closer to the pixels. It costs no time."
+                    },
+                )
+            },
         }
 
     @classmethod
@@ -49,21 +60,24 @@ class TinySRLoader:
         return f"There is no TinySR checkpoint {checkpoint!r}; put it into models/tinysr, or choose one of: {names}."
 
     @classmethod
-    def IS_CHANGED(cls, checkpoint: str) -> str:
-        """A fingerprint of the file, so that a replaced one is read again."""
+    def IS_CHANGED(cls, checkpoint: str, detail: float = 1.0) -> str:
+        """A fingerprint of the files, so that replaced ones are read again."""
         path = host.checkpoint_path(checkpoint)
         if path is None:
             return "missing"
-        status = path.stat()
-        return f"{path}:{status.st_size}:{status.st_mtime_ns}"
+        try:
+            paths = [path] if detail == 1 else [path, find_twin(read_info(path))]
+            return " ".join(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
+        except (TinySRError, OSError) as error:
+            return str(error)  # `load` tells it
 
-    def load(self, checkpoint: str) -> tuple[Any]:
-        """Name of a checkpoint -> UPSCALE_MODEL.
+    def load(self, checkpoint: str, detail: float = 1.0) -> tuple[Any]:
+        """Name of a checkpoint, and how much of it (the rest is its twin's) -> UPSCALE_MODEL.
 
         Raises:
-            CheckpointError: the file is gone, damaged, or not TinySR's.
+            CheckpointError: the file is gone, damaged, or not TinySR's; or it has no twin, and `detail` is below 1.
         """
         path = host.checkpoint_path(checkpoint)
         if path is None:
             raise CheckpointError(f"The checkpoint {checkpoint!r} is gone; put it back, or choose another one.")
-        return (upscale_model(read_checkpoint(path)),)
+        return (upscale_model(load_checkpoint(path, detail)),)

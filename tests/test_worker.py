@@ -143,6 +143,7 @@ BAD_REQUESTS = {
             "factor": [0, -1, float("nan"), float("inf"), True, "2", 10**400],
             "model": [None, 3],
             "sharpen": [1, "yes", None],
+            "detail": [-0.1, 1.01, float("nan"), True, "1", None],
         }.items()
         for value in values
     },
@@ -175,7 +176,7 @@ def conversations(draw: st.DrawFn) -> bytes:
     request = REQUEST | sizes | {"channels": draw(st.integers(1, 4))}
     data = frame(request)
     if draw(st.booleans()):
-        spoilt = draw(st.dictionaries(st.sampled_from([*REQUEST, "extra"]), json_values, max_size=2))
+        spoilt = draw(st.dictionaries(st.sampled_from([*REQUEST, "detail", "extra"]), json_values, max_size=2))
         data = json.dumps(request | spoilt).encode() + data[data.index(b"\n") :]
     if draw(st.booleans()):
         place = draw(st.integers(0, len(data) - 1))

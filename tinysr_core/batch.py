@@ -7,7 +7,7 @@ Needs no torch until a picture has to be upscaled.
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -17,6 +17,7 @@ from typing import Literal
 from .catalog import DEFAULT_NAME, find_checkpoint
 from .checkpoint import read_info
 from .errors import MemoryLimitError, PictureError, RequestError, TinySRError
+from .files import remove_leftovers
 from .images import FORMATS, Picture, read_picture, write_picture
 from .jobs import Job
 from .memory import Work, available_bytes
@@ -39,6 +40,7 @@ class Settings:
     anti_alias: bool = False
     quality: int | None = None
     tile: int | None = None
+    detail: float = 1.0
     device: str = "auto"
     precision: Precision = "auto"
     overwrite: bool = False
@@ -89,6 +91,12 @@ class Outcome:
     """One sentence for each thing that the formats made us convert or leave out."""
     error: str | None = None
     """Why it failed."""
+    out_of_memory: bool = False
+    """Whether it failed for want of memory, and may succeed when less else is going on."""
+
+
+Doing = Callable[[Sequence[Job], Settings, Report], Iterator[Outcome]]
+"""Upscales all pictures of a job and yields the outcome of each as soon as it is known."""
 
 
 def is_finished(job: Job, settings: Settings) -> bool:
@@ -96,10 +104,10 @@ def is_finished(job: Job, settings: Settings) -> bool:
     return not settings.overwrite and job.output.exists()
 
 
-def run(jobs: Iterable[Job], settings: Settings, report: Report) -> Iterator[Outcome]:
+def run(jobs: Iterable[Job], settings: Settings, report: Report, do: Doing | None = None) -> Iterator[Outcome]:
     """Upscale the pictures whose results are not there yet; yields the outcome of each as soon as it is known.
 
-    A picture that fails does not stop the others. Networks are loaded once.
+    A picture that fails does not stop the others. `do` does the work; None: `one_by_one`, in this process.
 
     Raises:
         CheckpointError: the model is unknown, or its file damaged.
@@ -113,13 +121,24 @@ def run(jobs: Iterable[Job], settings: Settings, report: Report) -> Iterator[Out
             pending.append(job)
     if not pending:
         return
-    networks = _Networks(settings)
-    networks.load(settings.checkpoint())  # what is wrong with model or device is said once, before the first picture
-    ends = list(accumulate(_file_size(job.input) for job in pending))
-    for job, start, end in zip(pending, [0, *ends], ends, strict=False):
+    folders = {job.output.parent for job in pending}
+    try:
+        for folder in folders:
+            remove_leftovers(folder)  # of an earlier run that was killed
+        yield from (do or one_by_one)(pending, settings, report)
+    finally:
+        for folder in folders:
+            remove_leftovers(folder)  # of workers that were killed
+
+
+def one_by_one(jobs: Sequence[Job], settings: Settings, report: Report) -> Iterator[Outcome]:
+    """Upscale one picture after the other in this process."""
+    desk = Desk(settings)
+    ends = list(accumulate(file_size(job.input) for job in jobs))
+    for job, start, end in zip(jobs, [0, *ends], ends, strict=False):
         progress = partial(_report_share, report, job.input, start / ends[-1], end / ends[-1])
         progress(0, 1)
-        yield _outcome(job, settings, networks, progress)
+        yield desk.upscale(job, progress)
         progress(1, 1)
 
 
@@ -128,63 +147,79 @@ def _report_share(report: Report, picture: Path, start: float, end: float, done:
     report(picture, start + (end - start) * done / total)
 
 
-class _Networks:
-    """The upscalers of a job, each loaded when it is first needed."""
+def file_size(path: Path) -> int:
+    """Bytes of a picture file, the measure of its share of a job; at least 1."""
+    try:
+        return max(1, path.stat().st_size)
+    except OSError:
+        return 1
+
+
+class Desk:
+    """Where pictures are upscaled in one process, with the networks at hand: each is loaded once, when first needed.
+
+    Raises:
+        CheckpointError: the model is unknown, or its file damaged.
+        RequestError: the device, the precision or the tile cannot be used.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._loaded: dict[Path, Upscaler] = {}
+        self._network(settings.checkpoint())  # what is wrong with model or device is said once, before any picture
 
-    def load(self, path: Path) -> Upscaler:
+    def upscale(self, job: Job, progress: Callable[[int, int], None]) -> Outcome:
+        """Upscale one picture; whatever goes wrong with it becomes its outcome."""
+        outcome = Outcome(job.input, job.output, "failed")
+        start = time.monotonic()
+        try:
+            self._upscale(job, progress, outcome)
+            outcome.status = "done"
+        except TinySRError as error:
+            outcome.error = str(error)
+            outcome.out_of_memory = isinstance(error, MemoryLimitError)
+        except MemoryError:
+            outcome.error = f"{job.input}: memory ran out; close other programs or ask for a smaller size."
+            outcome.out_of_memory = True
+        except Exception as error:  # a job of ten thousand pictures must not end at one that nobody thought of
+            outcome.error = f"{job.input} failed unexpectedly ({type(error).__name__}: {error}); please report it."
+        outcome.seconds = round(time.monotonic() - start, 3)
+        return outcome
+
+    def _upscale(self, job: Job, progress: Callable[[int, int], None], outcome: Outcome) -> None:
+        from .pipeline import enhance
+
+        settings = self._settings
+        picture = read_picture(job.input)
+        outcome.input_size = picture.width, picture.height
+        outcome.notes += picture.notes
+        path = settings.checkpoint(_factor(settings, picture))
+        upscaler = self._network(path)
+        outcome.model = path.stem
+        size = result_size(settings.target or Factor(upscaler.scale), picture.height, picture.width)
+        _refuse_what_does_not_fit(job, settings, picture, size, upscaler.scale)
+        _prepare_output(job, size)
+        pixels, alpha = enhance(
+            upscaler,
+            picture.pixels,
+            picture.alpha,
+            size=(size.height, size.width),
+            sharpen=settings.sharpen,
+            anti_alias=settings.anti_alias,
+            progress=progress,
+        )
+        # the input's pixels are let go before writing
+        picture = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+        outcome.notes += write_picture(picture, job.output, quality=settings.quality, format=job.format)
+        outcome.output_size = size.width, size.height
+
+    def _network(self, path: Path) -> Upscaler:
         if path not in self._loaded:
             chosen = self._settings
-            self._loaded[path] = load_upscaler(path, device=chosen.device, precision=chosen.precision, tile=chosen.tile)
+            self._loaded[path] = load_upscaler(
+                path, device=chosen.device, precision=chosen.precision, tile=chosen.tile, detail=chosen.detail
+            )
         return self._loaded[path]
-
-
-def _outcome(job: Job, settings: Settings, networks: _Networks, progress: Callable[[int, int], None]) -> Outcome:
-    """Upscale one picture; whatever goes wrong with it becomes its outcome."""
-    outcome = Outcome(job.input, job.output, "failed")
-    start = time.monotonic()
-    try:
-        _upscale(job, settings, networks, progress, outcome)
-        outcome.status = "done"
-    except TinySRError as error:
-        outcome.error = str(error)
-    except MemoryError:
-        outcome.error = f"{job.input}: memory ran out; close other programs or ask for a smaller size."
-    except Exception as error:  # a job of ten thousand pictures must not end at one that nobody thought of
-        outcome.error = f"{job.input} failed unexpectedly ({type(error).__name__}: {error}); please report it."
-    outcome.seconds = round(time.monotonic() - start, 3)
-    return outcome
-
-
-def _upscale(
-    job: Job, settings: Settings, networks: _Networks, progress: Callable[[int, int], None], outcome: Outcome
-) -> None:
-    from .pipeline import enhance
-
-    picture = read_picture(job.input)
-    outcome.input_size = picture.width, picture.height
-    outcome.notes += picture.notes
-    path = settings.checkpoint(_factor(settings, picture))
-    upscaler = networks.load(path)
-    outcome.model = path.stem
-    size = result_size(settings.target or Factor(upscaler.scale), picture.height, picture.width)
-    _refuse_what_does_not_fit(job, settings, picture, size, upscaler.scale)
-    _prepare_output(job, size)
-    pixels, alpha = enhance(
-        upscaler,
-        picture.pixels,
-        picture.alpha,
-        size=(size.height, size.width),
-        sharpen=settings.sharpen,
-        anti_alias=settings.anti_alias,
-        progress=progress,
-    )
-    picture = dataclasses.replace(picture, pixels=pixels, alpha=alpha)  # the input's pixels are let go before writing
-    outcome.notes += write_picture(picture, job.output, quality=settings.quality, format=job.format)
-    outcome.output_size = size.width, size.height
 
 
 def _factor(settings: Settings, picture: Picture) -> float | None:
@@ -226,10 +261,3 @@ def _refuse_what_does_not_fit(job: Job, settings: Settings, picture: Picture, si
             f"{job.input}: a result of {size.width} x {size.height} pixels needs {needed:,} bytes of memory, and"
             f" {available:,} are free; close other programs or ask for a smaller size."
         )
-
-
-def _file_size(path: Path) -> int:
-    try:
-        return max(1, path.stat().st_size)
-    except OSError:
-        return 1

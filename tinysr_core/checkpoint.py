@@ -40,7 +40,7 @@ class Checkpoint(CheckpointInfo):
     tensors: Tensors
     """Name to float32 array; names and shapes are those of `config.shapes`."""
     sha256: str
-    """Hash of the file."""
+    """Hash of the file; of a blend, a hash of what it was made from."""
 
 
 def read_info(path: Path) -> CheckpointInfo:

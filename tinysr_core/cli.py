@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,11 +24,19 @@ from .files import atomic_write
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 
 if TYPE_CHECKING:
+    from .batch import Doing
     from .evaluate import Method, Row
     from .gimp_install import Profile
     from .target import Target
 
 Flag = FlagCreatePairsOff[bool]
+Detail = Annotated[
+    float,
+    arg(
+        metavar="0...1",
+        help="Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is.",
+    ),
+]
 Json = Annotated[Flag, arg(name="json", help="Print JSON on stdout, for scripts.")]
 
 
@@ -47,6 +56,7 @@ class Upscale:
     format that cannot be written (GIF, HEIC) becomes PNG. Results that are there already are kept."""
     model: Annotated[str, arg(metavar="NAME|PATH")] = DEFAULT_NAME
     """A name that `tinysr models` lists, or a checkpoint file."""
+    detail: Detail = 1.0
     scale: Annotated[float | None, arg(metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")] = None
     """How many times larger, 1.5 or 3.7 for example."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
@@ -75,6 +85,10 @@ class Upscale:
     """Look into the folders below a folder too; results keep the tree."""
     overwrite: Flag = False
     """Make results again that are there already."""
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what keeps the machine busy)")] = None
+    """How many pictures are worked on at the same time, each in a process of its own."""
+    cluster: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
+    """Work on a Ray cluster: HOST:PORT of its head, or auto. Inputs and results lie where all its machines see them."""
     json: Json = False
 
     def run(self) -> int:
@@ -88,13 +102,25 @@ class Upscale:
             anti_alias=self.aa,
             quality=self.quality,
             tile=self.tile,
+            detail=self.detail,
             device=self.device,
             precision=self.precision,
             overwrite=self.overwrite,
         )
         jobs = plan(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
-        outcomes = work(jobs, settings, self.json)
+        outcomes = work(jobs, settings, self.doing(), self.json)
         return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+    def doing(self) -> "Doing":
+        """Who does the work. Raises RequestError for less than one worker."""
+        from .cluster import on_cluster
+        from .processes import in_processes
+
+        if self.workers is not None and self.workers < 1:
+            raise RequestError(f"{self.workers} workers cannot do anything; give at least 1.")
+        if self.cluster is not None:
+            return partial(on_cluster, address=self.cluster, workers=self.workers)
+        return partial(in_processes, workers=self.workers)
 
     def target(self) -> "Target | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""
@@ -223,16 +249,59 @@ class Evaluate:
         return 0
 
 
+def _exact(name: str, scale: int) -> Path:
+    """The file of a model that enlarges exactly `scale` times."""
+    path = find_checkpoint(name, scale)
+    own = read_info(path).config.scale
+    if own != scale:
+        raise RequestError(f"{path} enlarges {own} times, not {scale}; choose another model or --scale.")
+    return path
+
+
 def _network_method(name: str, scale: int, device: str) -> "tuple[str, Method]":
     """What runs a model of exactly this scale, by the name of its file."""
     from .evaluate import to_8_bits, to_float
     from .upscaler import load_upscaler
 
-    path = find_checkpoint(name, scale)
+    path = _exact(name, scale)
     upscaler = load_upscaler(path, device=device)
-    if upscaler.scale != scale:
-        raise RequestError(f"{path} enlarges {upscaler.scale} times, not {scale}; choose another model or --scale.")
     return path.stem, lambda lr: to_8_bits(upscaler.upscale(to_float(lr)))
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a model as an ONNX file, for other runtimes and for browsers.
+
+    The file takes pictures [batch,3,height,width] of any size, float32 in [0,1], and holds the whole network. Its gate
+    follows from the mean over the picture that is put in, so a picture cut into tiles differs a little between them.
+
+    Example: tinysr export portrait --scale 2 --onnx portrait-x2.onnx
+    """
+
+    model: Annotated[Positional[str], arg(metavar="NAME|PATH")]
+    """A name that `tinysr models` lists, or a checkpoint file."""
+    onnx: Annotated[Path, arg(metavar="FILE")]
+    """The file to write; one that is there is replaced."""
+    scale: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 2)")] = None
+    """Which scale of a model that has several."""
+    detail: Detail = 1.0
+
+    def run(self) -> int:
+        from .detail import load_checkpoint
+        from .export import TOLERANCE, export_onnx
+
+        path = find_checkpoint(self.model) if self.scale is None else _exact(self.model, self.scale)
+        checkpoint = load_checkpoint(path, self.detail)
+        difference = export_onnx(checkpoint, self.onnx)
+        say(f"{self.onnx} is written: {checkpoint.path.stem}, which enlarges {checkpoint.config.scale} times.")
+        if difference is None:
+            say("It was not run, because onnxruntime is not installed; `pip install 'tinysr[export]'` adds it.")
+        else:
+            say(
+                f"onnxruntime makes of pictures of several sizes what torch makes: {difference:.1e} apart at most"
+                f" (allowed: {TOLERANCE:.0e})."
+            )
+        return 0
 
 
 GimpFolder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: every GIMP 3 profile found)")]
@@ -302,6 +371,7 @@ Command = (
     | Annotated[Info, subcommand("info")]
     | Annotated[Compare, subcommand("compare")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Export, subcommand("export")]
     | Annotated[Gimp, subcommand("gimp")]
 )
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import ModelConfig
+from .skip import skip_kernel
 
 TAIL_GAIN = 0.1
 """Scale of the last conv's first weights: small, so that training starts at bicubic."""
@@ -87,18 +88,8 @@ def bicubic(image: Tensor, scale: int) -> Tensor:
     ×3 far from the corner, differently in each tile. Here every position of a pixel within its source has its kernel.
     """
     batch, channels, height, width = image.shape
-    offset = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    weights = _keys(torch.arange(-2, 3) - offset[:, None])
-    kernel = torch.einsum("iy,jx->ijyx", weights, weights).reshape(scale**2, 1, 5, 5)
+    kernel = torch.from_numpy(skip_kernel(scale))[:, None]
     planes = F.pad(image.reshape(batch * channels, 1, height, width), (2, 2, 2, 2), mode="replicate")
     with torch.autocast(image.device.type, enabled=False):
         phases = F.conv2d(planes, kernel.to(image))
     return F.pixel_shuffle(phases, scale).reshape(batch, channels, scale * height, scale * width)
-
-
-def _keys(x: Tensor) -> Tensor:
-    """Cubic convolution kernel (Keys 1981) with a = -0.75."""
-    x = x.abs()
-    near = (1.25 * x - 2.25) * x * x + 1
-    far = ((-0.75 * x + 3.75) * x - 6) * x + 3
-    return torch.where(x < 1, near, torch.where(x < 2, far, 0))

@@ -81,14 +81,14 @@ class Monitor:
         folder: RunFolder,
         name: str,
         recipe: Recipe,
-        definition: Mapping[str, Any],
+        card: Mapping[str, Any],
         validator: Validator | None,
         max_minutes: float,
         report: Callable[[Progress], None],
     ) -> None:
         self.folder, self.recipe, self.validator, self.report = folder, recipe, validator, report
         self.title = f"{name} ×{recipe.model.scale}"
-        self.card = {"title": self.title, **definition}
+        self.card = {"title": self.title, **card}
         self.weights_file = folder.path / f"{name}-x{recipe.model.scale}.safetensors"
         self.max_seconds = 60 * max_minutes
         self.references: dict[str, Measured] = {}

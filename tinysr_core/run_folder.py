@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .errors import TrainingError
-from .files import atomic_write
+from .files import atomic_write, remove_leftovers
 
 Row = Mapping[str, Any]
 """A line of metrics.jsonl: the step, the minutes, and what was measured there."""
@@ -37,6 +37,7 @@ class RunFolder:
         self.metrics, self.preview, self.report = path / "metrics.jsonl", path / "preview.png", path / "report.html"
         with self.writing():
             path.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
 
     @contextmanager
     def writing(self) -> Generator[None]:

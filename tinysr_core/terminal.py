@@ -13,7 +13,7 @@ from .catalog import DEFAULT_NAME, model_name
 from .checkpoint import CheckpointInfo
 
 if TYPE_CHECKING:
-    from .batch import Outcome, Settings
+    from .batch import Doing, Outcome, Settings
     from .gimp_install import Report
     from .jobs import Job
 
@@ -23,8 +23,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def work(jobs: "Sequence[Job]", settings: "Settings", as_json: bool) -> "list[Outcome]":
-    """Run `jobs` with a bar that shows the progress of all of them, and tell what became of each."""
+def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool) -> "list[Outcome]":
+    """Have `do` run `jobs` with a bar that shows the progress of all of them, and tell what became of each."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from .batch import is_finished, run
@@ -42,7 +42,7 @@ def work(jobs: "Sequence[Job]", settings: "Settings", as_json: bool) -> "list[Ou
             number = 1 + sum(outcome.status != "skipped" for outcome in outcomes)
             progress.update(task, completed=share, description=f"{min(number, pending)}/{pending} {picture.name}")
 
-        for outcome in run(jobs, settings, report):
+        for outcome in run(jobs, settings, report, do):
             outcomes.append(outcome)
             if as_json:
                 print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)

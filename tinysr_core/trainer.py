@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from . import __version__
 from .checkpoint import Checkpoint
 from .data import PatchDataset, batches
+from .detail import twin_of_descendant
 from .errors import TrainingError
 from .loss import Loss
 from .lpips import Lpips
@@ -103,8 +104,10 @@ def train(
     monitor = None  # in the first process only
     if fabric.is_global_zero:
         validator = Validator(validation, recipe.model.scale, recipe.data, loss, judge) if validation else None
-        monitor = Monitor(folder, name, recipe, definition, validator, max_minutes, report)
-        monitor.measure_references(network if base is not None and base.config == recipe.model else None)
+        origin = base if base is not None and base.config == recipe.model else None
+        card = definition if origin is None else {**definition, "twin": twin_of_descendant(origin)}
+        monitor = Monitor(folder, name, recipe, card, validator, max_minutes, report)
+        monitor.measure_references(None if origin is None else network)
     validate_every: int = fabric.broadcast(monitor.interval if monitor else 0)
     saved: dict[str, Any] | None = fabric.broadcast(folder.load() if monitor else None)
     if saved is not None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import Image, clamp_in_place
-from .checkpoint import read_checkpoint
+from .detail import load_checkpoint
 from .engines import Engine, Gate
 from .errors import MemoryLimitError, RequestError
 from .tiling import WHOLE_SIDE, Window, probes, tiles
@@ -25,17 +25,23 @@ SMALLEST_TILE = 32
 
 
 def load_upscaler(
-    path: Path, *, device: str = "auto", precision: "Precision" = "auto", tile: int | None = None
+    path: Path,
+    *,
+    device: str = "auto",
+    precision: "Precision" = "auto",
+    tile: int | None = None,
+    detail: float = 1.0,
 ) -> "Upscaler":
-    """An `Upscaler` for the checkpoint at `path`, run by torch. See `TorchEngine` and `Upscaler` for the arguments.
+    """An `Upscaler` for the checkpoint at `path`, run by torch. See `TorchEngine`, `Upscaler` and `load_checkpoint` for
+    the arguments.
 
     Raises:
-        CheckpointError: the file is not a TinySR checkpoint.
-        RequestError: the device or the tile cannot be used.
+        CheckpointError: the file is not a TinySR checkpoint, or has no twin for the detail.
+        RequestError: the device, the tile or the detail cannot be used.
     """
     from .engines.torch import TorchEngine  # imports torch: only where a network is run
 
-    return Upscaler(TorchEngine(read_checkpoint(path), device, precision), tile)
+    return Upscaler(TorchEngine(load_checkpoint(path, detail), device, precision), tile)
 
 
 class Upscaler:

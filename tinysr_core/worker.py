@@ -5,7 +5,7 @@ row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + 
 
     worker  {"type": "hello", "protocol": 1, "version", "location", "models": [{"name", "scales"}, ...]}
     client  {"protocol": 1, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
-             "model", "factor", "sharpen", "anti_alias"} and pixels
+             "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1)} and pixels
          or {"protocol": 1, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
             {"type": "done", "width", "height", "channels", "clipped"} and pixels
@@ -90,7 +90,7 @@ class Enlarger:
     """Computes requests with the networks of the catalog; each is loaded once."""
 
     def __init__(self) -> None:
-        self._upscalers: dict[Path, Upscaler] = {}
+        self._upscalers: dict[tuple[Path, float], Upscaler] = {}
 
     def __call__(self, request: Request, pixels: Pixels, progress: Progress) -> Pixels:
         """See `Compute`."""
@@ -116,10 +116,10 @@ class Enlarger:
         return result[0].transpose(1, 2, 0)
 
     def _upscaler(self, wanted: Upscale) -> Upscaler:
-        path = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor)
-        if path not in self._upscalers:
-            self._upscalers[path] = load_upscaler(path)
-        return self._upscalers[path]
+        key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.detail
+        if key not in self._upscalers:
+            self._upscalers[key] = load_upscaler(key[0], detail=wanted.detail)
+        return self._upscalers[key]
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ class Upscale:
     """The enlargement the network is chosen for."""
     sharpen: bool
     anti_alias: bool
+    detail: float
+    """0 to 1, for `detail.load_checkpoint`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,13 @@ def parse_request(line: bytes) -> Request:
         result_height=take.integer("result_height", 1, MAX_SIDE),
         upscale=None
         if kind == "resize"
-        else Upscale(take.text("model"), take.factor("factor"), take.flag("sharpen"), take.flag("anti_alias")),
+        else Upscale(
+            take.text("model"),
+            take.factor("factor"),
+            take.flag("sharpen"),
+            take.flag("anti_alias"),
+            take.share("detail", default=1.0),
+        ),
     )
     take.finish()
     return request
@@ -96,6 +104,12 @@ class _Fields:
         value = self._take(name)
         if type(value) not in (int, float) or not 0 < value <= MAX_SIDE or not math.isfinite(value):
             raise ProtocolError(f"{name} must be a number above 0; {UPDATE}")
+        return float(value)
+
+    def share(self, name: str, default: float) -> float:
+        value = self._take(name) if name in self._fields else default
+        if type(value) not in (int, float) or not 0 <= value <= 1:
+            raise ProtocolError(f"{name} must be a number from 0 to 1; {UPDATE}")
         return float(value)
 
     def text(self, name: str) -> str:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,27 @@ def test_a_replaced_file_has_another_fingerprint(nodes, comfyui, checkpoint, mak
     assert loader.IS_CHANGED(checkpoint) == before
     make_checkpoint(comfyui / "tinysr" / checkpoint, seed=1)
     assert loader.IS_CHANGED(checkpoint) != before
+
+
+def test_detail_blends_with_the_twin(nodes, core, comfyui, checkpoint, make_checkpoint):
+    vivid = make_checkpoint(
+        comfyui / "tinysr" / "vivid-x2.safetensors", seed=1, twin=checkpoint.removesuffix(".safetensors")
+    )
+    loader = nodes["TinySRLoader"]
+    calm, own = (core("checkpoint").read_checkpoint(comfyui / "tinysr" / name) for name in (checkpoint, vivid.name))
+    model = loader().load(vivid.name, 0.25)[0]
+    for name, tensor in model.model.state_dict().items():
+        np.testing.assert_allclose(tensor, 0.75 * calm.tensors[name] + 0.25 * own.tensors[name], atol=1e-6)
+    before = loader.IS_CHANGED(vivid.name, 0.25)
+    make_checkpoint(calm.path, seed=2)
+    assert loader.IS_CHANGED(vivid.name, 0.25) != before, "a replaced twin must be read again"
+    vivid.unlink()
+
+
+def test_detail_without_a_twin_is_refused(nodes, core, checkpoint):
+    assert nodes["TinySRLoader"].IS_CHANGED(checkpoint, 0.5) == nodes["TinySRLoader"].IS_CHANGED(checkpoint, 0.5)
+    with pytest.raises(core("errors").CheckpointError, match="random-x2 has no faithful twin"):
+        nodes["TinySRLoader"]().load(checkpoint, 0.5)
 
 
 def test_a_missing_checkpoint_is_told_before_the_run(nodes, checkpoint):

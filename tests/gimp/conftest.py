@@ -123,7 +123,10 @@ class Gimp:
         else:
             colours = values.shape[2] - source["alpha"]
             pixels, alpha = enhance(
-                load_upscaler(self.models / f"tinysr-{options['model']}-{options.get('scale', 'x2')}.safetensors"),
+                load_upscaler(
+                    self.models / f"tinysr-{options['model']}-{options.get('scale', 'x2')}.safetensors",
+                    detail=options.get("detail", 1.0),
+                ),
                 _planes(values[:, :, :colours]),
                 _planes(values[:, :, colours:]) if source["alpha"] else None,
                 size=None if size == values.shape[:2] else size,
@@ -172,14 +175,16 @@ def _planes(picture: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Networks with random weights: `portrait`, small; and one that takes its time."""
+    """Networks with random weights: `portrait` and its twin `calm`, small; and one that takes its time."""
     folder = tmp_path_factory.mktemp("models")
     random = np.random.default_rng(0)
     for scale in (2, 3, 4):
-        configs = {"portrait": ModelConfig(scale, 16, 2), "slow": ModelConfig(scale, 64, 60)}
+        small = ModelConfig(scale, 16, 2)
+        configs = {"portrait": small, "calm": small, "slow": ModelConfig(scale, 64, 60)}
         for name, config in configs.items():
             tensors = {k: random.standard_normal(v, np.float32) / 20 for k, v in config.shapes.items()}
-            write_checkpoint(folder / f"tinysr-{name}-x{scale}.safetensors", config, tensors, {"title": name})
+            card = {"title": name} | ({"twin": f"tinysr-calm-x{scale}"} if name == "portrait" else {})
+            write_checkpoint(folder / f"tinysr-{name}-x{scale}.safetensors", config, tensors, card)
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
     [
         ("precisions.py", 18),
         ("profiles.py", 10),
-        ("outputs.py", 12),
+        ("outputs.py", 13),
         ("layers.py", 15),
         ("filters.py", 4),
         ("text.py", 1),

@@ -75,6 +75,8 @@ def _computed(worker: Worker, sources: list[Source], layout: Plan, config: Gimp.
         "sharpen": config.get_property("sharpen"),
         "anti_alias": config.get_property("anti-alias"),
     }
+    if (detail := config.get_property("detail")) < 1:
+        upscale["detail"] = detail
     total = sum(source.region.area for source in sources)
     finished = 0
     clipped = False

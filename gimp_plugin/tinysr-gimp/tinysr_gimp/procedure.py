@@ -62,6 +62,8 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     procedure.add_int_argument("width", _("_Width"), size_help, 0, MAX_SIDE, 0, read_write)
     procedure.add_int_argument("height", _("Hei_ght"), size_help, 0, MAX_SIDE, 0, read_write)
     procedure.add_choice_argument("output", _("O_utput"), _("Where the result goes"), output, "new-image", read_write)
+    detail_help = _("1 is the model as it is; towards 0, fewer invented details and closer to the pixels")
+    procedure.add_double_argument("detail", _("_Detail"), detail_help, 0.0, 1.0, 1.0, read_write)
     procedure.add_boolean_argument(
         "sharpen", _("Shar_pen"), _("Unsharp mask on the result: radius 1.2, 100 %"), False, read_write
     )

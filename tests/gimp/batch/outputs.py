@@ -37,6 +37,9 @@ save(layer, result, anti_alias=True)
 new, (result,) = enlarge(image, [layer], sharpen=True, anti_alias=True)
 save(layer, result, sharpen=True, anti_alias=True)
 
+new, (result,) = enlarge(image, [layer], detail=0.25)
+save(layer, result, detail=0.25)
+
 # nothing of all this has touched the image
 assert native(layer) == before
 assert image.get_layers() == [layer]

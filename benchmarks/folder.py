@@ -1,0 +1,69 @@
+"""How much sooner a folder is done with more workers: wall time of the whole command `tinysr upscale`.
+
+    python benchmarks/folder.py --count 16 --size 1000x750 > benchmarks/results/folder.md
+
+One process with one thread, one process with a thread for each core, and workers with one thread each.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tinysr_core import __version__
+from tinysr_core.target import parse_size
+
+
+def make_photos(folder: Path, count: int, width: int, height: int) -> None:
+    """Smooth coloured shapes with grain, each another one."""
+    for number in range(count):
+        random = np.random.default_rng(number)
+        coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8))
+        pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int16)
+        grain = random.integers(-6, 7, (height, width, 1))
+        Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8)).save(folder / f"{number:03}.jpg", quality=92)
+
+
+def seconds(folder: Path, workers: int, threads: int, options: list[str]) -> float:
+    """Wall time of the command with that many workers, each with that many threads."""
+    command = [sys.executable, "-m", "tinysr_core.cli", "upscale", str(folder), "--workers", str(workers), *options]
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    start = time.perf_counter()
+    subprocess.run([*command, "--overwrite"], check=True, env=environment, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=16, help="photos")
+    parser.add_argument("--size", default="1000x750", help="of a photo")
+    arguments, options = parser.parse_known_args()
+    cores = os.cpu_count() or 1
+    size = parse_size(arguments.size)
+    print("# A folder with several workers\n")
+    print(f"`python benchmarks/folder.py --count {arguments.count} --size {arguments.size}{' '.join(['', *options])}`,")
+    print(
+        f"TinySR {__version__}, Python {platform.python_version()}, {cores} cores. The whole command, start included.\n"
+    )
+    print("| workers | threads of each | seconds | against one worker with one thread |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        make_photos(Path(folder), arguments.count, size.width, size.height)
+        base = 0.0
+        for workers, threads in dict.fromkeys(
+            [(1, 1), (1, cores), *((n, cores // n) for n in (2, 4, 8, cores) if n <= cores)]
+        ):
+            taken = seconds(Path(folder), workers, threads, options)
+            base = base or taken
+            print(f"| {workers} | {threads} | {taken:.1f} | {base / taken:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""A real Ray cluster of two nodes on this machine. Without Ray only what is said then is tested."""
+
+import importlib.util
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinysr_core.batch import Outcome, Settings, run
+from tinysr_core.checkpoint import write_checkpoint
+from tinysr_core.cluster import on_cluster
+from tinysr_core.config import ModelConfig
+from tinysr_core.errors import CheckpointError, RequestError
+from tinysr_core.images import read_picture
+from tinysr_core.jobs import plan
+
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[cluster]'")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    config = ModelConfig(2, channels=16, blocks=4, attention=False)
+    path = tmp_path / "network" / "tiny-x2.safetensors"
+    path.parent.mkdir()
+    write_checkpoint(path, config, {name: np.zeros(shape, np.float32) for name, shape in config.shapes.items()}, {})
+    return Settings(model=str(path), device="cpu")
+
+
+def photos(folder: Path, count: int, side: int) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(0, 255, (side, side, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+    return folder
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A head with one core and a second node with two."""
+    from ray.cluster_utils import Cluster
+
+    memory = {"object_store_memory": 100_000_000}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, **memory})
+    cluster.second = cluster.add_node(num_cpus=2, **memory)
+    cluster.wait_for_nodes()
+    yield cluster
+    cluster.shutdown()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_node_killed_in_the_middle_loses_nothing(tmp_path: Path, settings: Settings, cluster: Any) -> None:
+    folder = photos(tmp_path / "photos", 40, 200)
+    (folder / "007.png").write_bytes(b"no picture")
+    jobs = plan([folder], tmp_path / "out", "")
+    shares: list[float] = []
+    outcomes: list[Outcome] = []
+    do = partial(on_cluster, address=cluster.address, workers=None)
+    for outcome in run(jobs, settings, lambda picture, share: shares.append(share), do):
+        outcomes.append(outcome)
+        if len(outcomes) == 12:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+    assert Counter(outcome.input for outcome in outcomes) == Counter(job.input for job in jobs)
+    assert [outcome.input.name for outcome in outcomes if outcome.status != "done"] == ["007.png"]
+    assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
+    found = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert found == sorted(job.output.name for job in jobs if job.output.name != "007.png")
+    alone = plan([folder], tmp_path / "alone", "")
+    list(run(alone, settings, lambda picture, share: None))
+    for job, other in zip(jobs, alone, strict=True):
+        if job.output.exists():
+            assert np.array_equal(read_picture(job.output).pixels, read_picture(other.output).pixels)
+    again = list(run(jobs, settings, lambda picture, share: None, do))
+    assert Counter(outcome.status for outcome in again) == {"skipped": 39, "failed": 1}
+
+
+@needs_ray
+@pytest.mark.slow
+def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path, cluster: Any) -> None:
+    jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
+    do = partial(on_cluster, address=cluster.address, workers=1)
+    with pytest.raises(CheckpointError, match="no model 'nobody'"):
+        list(run(jobs, Settings(model="nobody"), lambda picture, share: None, do))
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_that_does_not_answer(tmp_path: Path, settings: Settings) -> None:
+    jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
+    with pytest.raises(RequestError, match=r"cluster 127\.0\.0\.1:9 does not answer"):
+        list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="127.0.0.1:9", workers=1)))
+
+
+def test_without_ray_it_is_said_how_to_get_it(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
+    with pytest.raises(RequestError, match=r"pip install 'tinysr\[cluster\]'"):
+        list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="auto", workers=1)))

@@ -1,0 +1,103 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinysr_core import catalog
+from tinysr_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tinysr_core.config import ModelConfig
+from tinysr_core.detail import blend, find_twin, load_checkpoint, twin_of_descendant
+from tinysr_core.errors import CheckpointError, RequestError
+from tinysr_core.upscaler import load_upscaler
+
+CONFIG = ModelConfig(channels=16, blocks=2)
+
+
+def write(path: Path, seed: int, config: ModelConfig = CONFIG, **card: Any) -> Checkpoint:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    tensors = {name: random.standard_normal(shape, np.float32) / 20 for name, shape in config.shapes.items()}
+    write_checkpoint(path, config, tensors, card)
+    return read_checkpoint(path)
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> tuple[Checkpoint, Checkpoint]:
+    """A faithful checkpoint, and one that names it as its twin."""
+    return write(tmp_path / "calm-x2.safetensors", 0), write(tmp_path / "vivid-x2.safetensors", 1, twin="calm-x2")
+
+
+def test_the_ends_of_the_slider_are_the_twins(twins: tuple[Checkpoint, Checkpoint]) -> None:
+    calm, vivid = twins
+    for detail, expected in ((0.0, calm), (1.0, vivid)):
+        loaded = load_checkpoint(vivid.path, detail)
+        for name, tensor in loaded.tensors.items():
+            np.testing.assert_array_equal(tensor, expected.tensors[name])
+
+
+def test_between_them_weights_are_mixed(twins: tuple[Checkpoint, Checkpoint]) -> None:
+    calm, vivid = twins
+    loaded = load_checkpoint(vivid.path, 0.25)
+    assert (loaded.config, loaded.card["twin"]) == (CONFIG, "calm-x2")
+    for name, tensor in loaded.tensors.items():
+        assert tensor.dtype == np.float32
+        np.testing.assert_allclose(tensor, 0.75 * calm.tensors[name] + 0.25 * vivid.tensors[name], atol=1e-7)
+    digests = {load_checkpoint(vivid.path, detail).sha256 for detail in (0, 0.25, 0.5, 1)}
+    assert len(digests) == 4
+
+
+def test_the_blend_is_what_runs(twins: tuple[Checkpoint, Checkpoint]) -> None:
+    calm, vivid = twins
+    image = np.random.default_rng(2).random((1, 3, 8, 9), np.float32)
+    faithful = load_upscaler(calm.path).upscale(image)
+    np.testing.assert_array_equal(load_upscaler(vivid.path, detail=0).upscale(image), faithful)
+    half = load_upscaler(vivid.path, detail=0.5).upscale(image)
+    assert np.abs(half - faithful).max() > 0.001
+    assert np.abs(half - load_upscaler(vivid.path).upscale(image)).max() > 0.001
+
+
+def test_a_twin_may_be_anywhere_in_the_catalog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "shipped_folder", lambda: tmp_path / "shipped")
+    monkeypatch.setattr(catalog, "user_folder", lambda: tmp_path / "user")
+    vivid = write(tmp_path / "runs" / "vivid-x2.safetensors", 1, twin="calm-x2")
+    with pytest.raises(CheckpointError, match=r"twin of vivid-x2 is calm-x2\.safetensors, which is not there; put it"):
+        find_twin(vivid)
+    shipped = write(tmp_path / "shipped" / "calm-x2.safetensors", 0)
+    assert find_twin(vivid) == shipped.path
+    beside = write(tmp_path / "runs" / "calm-x2.safetensors", 2)
+    assert find_twin(vivid) == beside.path
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "", 3, None])
+def test_a_card_cannot_point_elsewhere(tmp_path: Path, name: Any) -> None:
+    write(tmp_path / "secret.safetensors", 0)
+    checkpoint = write(tmp_path / "models" / "odd-x2.safetensors", 1, twin=name)
+    with pytest.raises(CheckpointError, match=r"no faithful twin|which is not there"):
+        load_checkpoint(checkpoint.path, 0.5)
+
+
+@pytest.mark.parametrize("detail", [-0.1, 1.1, float("nan")])
+def test_nonsense_is_refused(twins: tuple[Checkpoint, Checkpoint], detail: float) -> None:
+    with pytest.raises(RequestError, match="between 0 and 1"):
+        load_checkpoint(twins[1].path, detail)
+
+
+def test_a_checkpoint_without_a_twin(twins: tuple[Checkpoint, Checkpoint]) -> None:
+    calm, _ = twins
+    assert load_checkpoint(calm.path).sha256 == calm.sha256
+    with pytest.raises(CheckpointError, match="calm-x2 has no faithful twin to blend with; leave the detail at 1"):
+        load_checkpoint(calm.path, 0.5)
+
+
+def test_networks_of_different_kinds_cannot_be_blended(twins: tuple[Checkpoint, Checkpoint]) -> None:
+    calm, vivid = twins
+    other = dataclasses.replace(calm, config=dataclasses.replace(CONFIG, scale=3))
+    with pytest.raises(CheckpointError, match="different size or scale"):
+        blend(other, vivid, 0.5)
+
+
+def test_descendants_name_the_faithful_end(twins: tuple[Checkpoint, Checkpoint]) -> None:
+    calm, vivid = twins
+    assert twin_of_descendant(calm) == twin_of_descendant(vivid) == "calm-x2"
