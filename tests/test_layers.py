@@ -14,11 +14,11 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors", "arrays"},
-    {"files", "config", "skip"},
+    {"files", "config", "skip", "duplicates"},
     {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
     {"postprocess", "detail", "photos", "preview", "run_folder"},
-    {"upscaler", "data", "evaluate"},
+    {"upscaler", "data", "data_check", "evaluate"},
     {"pipeline", "validation"},
     {"recipe", "run_state", "report"},
     {"optimizer", "monitor"},
@@ -33,7 +33,20 @@ LAYERS = [
 ]
 """A module may import those of earlier sets, and its own package."""
 TRAINING = {
-    *("backbones", "data", "degrade", "evaluate", "loss", "lpips", "metrics", "monitor", "optimizer", "photos"),
+    *(
+        "backbones",
+        "data",
+        "data_check",
+        "degrade",
+        "duplicates",
+        "evaluate",
+        "loss",
+        "lpips",
+        "metrics",
+        "monitor",
+        "optimizer",
+        "photos",
+    ),
     *("preview", "recipe", "report", "run_folder", "run_state", "trainer", "validation"),
 }
 

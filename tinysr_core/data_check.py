@@ -1,0 +1,236 @@
+"""Which photographs are fit to train on, which are kept for validation, and why the others are not used.
+
+Needs no torch. The limits on sharpness and JPEG quality are measured by `benchmarks/data_check.py`.
+"""
+
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .duplicates import Hashes, group, perceptual_hash
+from .errors import PictureError
+from .files import atomic_write
+from .images import read_header
+from .photos import Pixels8, decode, map_photos, shrink_factor
+
+FEWEST, GOOD = 4, 20
+"""Photographs without which training makes no sense, and with which it does well."""
+SHARE, MOST = 0.1, 16
+"""Share of the photographs kept for validation, between 2 and MOST of them."""
+
+WINDOW, GRID = 64, 8
+"""Sharpness is looked at in at most GRID x GRID windows of this side."""
+SOFT, SOFTISH = 0.065, 0.085
+"""Sharpness below which a photograph is left out, and below which it is used with a warning."""
+POOR, FAIR = 50, 75
+"""Likewise for the quality of a JPEG."""
+QUANTIZATION_50 = 3688
+"""Sum of the luminance quantisation table of JPEG quality 50 (ITU-T T.81, table K.1)."""
+
+Use = Literal["training", "validation", "none"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found about one photograph."""
+
+    path: Path
+    use: Use = "training"
+    reason: str = ""
+    """Why it is not used, or what is doubtful about it; the same words for the same reason."""
+    detail: str = ""
+    """What in particular: the size, the error, the other photograph."""
+    width: int = 0
+    height: int = 0
+    """Upright or not, in pixels."""
+    quality: int | None = None
+    """Of a JPEG, 1 to 100."""
+    sharpness: float | None = None
+    sha256: str = ""
+    hash: Hashes = field(default_factory=lambda: np.zeros(0, np.bool_), repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What was found about all photographs."""
+
+    findings: Sequence[Finding]
+
+    @property
+    def training(self) -> list[Path]:
+        return [finding.path for finding in self.findings if finding.use == "training"]
+
+    @property
+    def validation(self) -> list[Path]:
+        return [finding.path for finding in self.findings if finding.use == "validation"]
+
+    @property
+    def problem(self) -> str | None:
+        """Why these photographs cannot be trained on; None if they can."""
+        usable = len(self.training) + len(self.validation)
+        if usable >= FEWEST and len(self.training) >= 2:
+            return None
+        return (
+            f"Only {usable} photograph{'s' * (usable != 1)} of {len(self.findings)} can be used, and training needs "
+            f"{FEWEST}; add photographs ({GOOD} or more do well), or see why the others are left out."
+        )
+
+    def write(self, path: Path) -> None:
+        """A CSV file with a line for each photograph."""
+        columns = ("path", "use", "reason", "detail", "width", "height", "quality", "sharpness", "sha256")
+        with (
+            atomic_write(path) as temporary,
+            temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+        ):
+            writer = csv.writer(stream)
+            writer.writerow(columns)
+            writer.writerows([getattr(finding, column) for column in columns] for finding in self.findings)
+
+
+def check_photos(
+    photos: Sequence[Path],
+    side: int,
+    *,
+    megapixels: float = 0.0,
+    validation: Sequence[Path] | None = None,
+    use_all: bool = False,
+    progress: Progress = lambda done, total: None,
+) -> DataCheck:
+    """Look at every photograph.
+
+    Args:
+        photos: where training and, unless that is given, validation photographs come from.
+        side: pixels that a photograph must have each way.
+        megapixels: large photographs are shrunk first, see `photos.decode`.
+        validation: photographs to validate with; none of `photos` that shows the same thing is trained on. Without it,
+            some of `photos` are kept for validation. Which ones follows from their contents, not from their names, and
+            photographs that show the same thing stay together.
+        use_all: train on soft and heavily compressed photographs too.
+    """
+    everything = [*photos, *(validation or ())]
+    findings: list[Finding] = []
+    for finding in map_photos(partial(inspect, side=side, megapixels=megapixels), everything):
+        findings.append(finding)
+        progress(len(findings), len(everything))
+    given, kept = findings[: len(photos)], findings[len(photos) :]
+    given = [_judged(finding, use_all) for finding in given]
+    kept = [replace(finding, use="validation") if finding.use == "training" else finding for finding in kept]
+    findings = _without_copies([*kept, *given])
+    usable = [index for index, finding in enumerate(findings) if finding.use != "none"]
+    if not usable:
+        return DataCheck(findings)
+    groups = group(np.stack([findings[index].hash for index in usable]))
+    chosen = set[int]() if validation is not None else _choose([findings[i].sha256 for i in usable], groups)
+    for index, number in zip(usable, groups, strict=True):
+        finding, first = findings[index], usable[number]
+        path = str(findings[first].path)
+        if index >= len(kept) > first:  # a photograph to train on, and one of the validation folder
+            finding = replace(finding, use="none", reason="much like one to validate with", detail=path)
+        elif index != first and not finding.reason:
+            finding = replace(finding, reason="much like another", detail=path)
+        findings[index] = replace(finding, use="validation") if number in chosen else finding
+    return DataCheck(sorted(findings, key=lambda finding: finding.path))
+
+
+def inspect(photo: Path, side: int, megapixels: float = 0.0) -> Finding:
+    """One photograph by itself: whether it can be read and is large enough, and its measures."""
+    finding = Finding(photo)
+    try:
+        header = read_header(photo)
+        finding = replace(finding, width=header.width, height=header.height)
+        factor = shrink_factor(header.width, header.height, megapixels)
+        if min(header.width, header.height) // factor < side:
+            shrunk = f", shrunk by {factor}" if factor > 1 else ""
+            size = f"{header.width} x {header.height}{shrunk}; {side} are needed"
+            return replace(finding, use="none", reason="too small", detail=size)
+        pixels = decode(photo, megapixels)
+        return replace(
+            finding,
+            quality=None if header.quantization is None else jpeg_quality(header.quantization),
+            sharpness=round(sharpness(pixels), 4),
+            sha256=hashlib.sha256(photo.read_bytes()).hexdigest(),
+            hash=perceptual_hash(pixels),
+        )
+    except (PictureError, OSError) as error:
+        return replace(finding, use="none", reason="cannot be read", detail=str(error))
+
+
+def sharpness(pixels: Pixels8) -> float:
+    """How much of the detail that the pixels could hold is there: fine waves (0.3 to 0.5 a pixel) against coarse ones
+    (0.08 to 0.2), where the picture shows most. A clear photograph has 0.1 or more, one enlarged twice or blurred by a
+    pixel 0.05 or less; a blurred background does not count.
+    """
+    height, width = (min(WINDOW, extent) for extent in pixels.shape[:2])
+    tops, lefts = (
+        np.unique(np.linspace(0, extent - min(WINDOW, extent), GRID).astype(int)) for extent in pixels.shape[:2]
+    )
+    windows = np.stack([pixels[y : y + height, x : x + width] @ LUMA for y in tops for x in lefts])
+    windows -= windows.mean((1, 2), keepdims=True)
+    windows *= np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
+    energy = np.square(np.abs(np.fft.rfft2(windows)))
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
+    fine, coarse = (
+        energy[:, (frequency >= low) & (frequency < high)].mean(1) for low, high in ((0.3, 0.5), (0.08, 0.2))
+    )
+    most = np.argsort(coarse)[-max(1, len(coarse) // 4) :]
+    return float(np.sqrt(fine[most].sum() / max(coarse[most].sum(), 1e-9)))
+
+
+LUMA: NDArray[np.float64] = np.array([0.299, 0.587, 0.114])
+"""BT.601."""
+
+
+def jpeg_quality(table: Sequence[int]) -> int:
+    """The quality, 1 to 100, whose luminance quantisation table has the sum of `table` (the rule of libjpeg)."""
+    percent = 100 * sum(table) / QUANTIZATION_50
+    return round(min(100, max(1, 5000 / percent if percent > 100 else 100 - percent / 2)))
+
+
+def _judged(finding: Finding, use_all: bool) -> Finding:
+    """Left out, or doubted, for its measures."""
+    if finding.sharpness is None:
+        return finding
+    quality = 100 if finding.quality is None else finding.quality
+    soft = (finding.sharpness, SOFT, SOFTISH, "soft, or enlarged already", f"sharpness {finding.sharpness:.3f}")
+    for measure, limit, doubt, reason, detail in (soft, (quality, POOR, FAIR, "strong JPEG", f"quality {quality}")):
+        if measure < limit and not use_all:
+            return replace(finding, use="none", reason=reason, detail=detail)
+        if measure < doubt and not finding.reason:
+            finding = replace(finding, reason=reason, detail=detail)
+    return finding
+
+
+def _without_copies(findings: Sequence[Finding]) -> list[Finding]:
+    """Of files with the same contents the first that is used stays."""
+    first: dict[str, Finding] = {}
+    kept: list[Finding] = []
+    for finding in findings:
+        if finding.use != "none" and first.setdefault(finding.sha256, finding) is not finding:
+            other = first[finding.sha256]
+            finding = replace(finding, use="none", reason="copy of another", detail=str(other.path))
+        kept.append(finding)
+    return kept
+
+
+def _choose(digests: Sequence[str], groups: Sequence[int]) -> set[int]:
+    """The groups kept for validation: in the order of their smallest digest, as many as find room."""
+    if len(digests) < FEWEST:
+        return set()
+    room = min(MOST, max(2, round(SHARE * len(digests))))
+    members: dict[int, list[str]] = {}
+    for digest, number in zip(digests, groups, strict=True):
+        members.setdefault(number, []).append(digest)
+    chosen: set[int] = set()
+    for number in sorted(members, key=lambda number: min(members[number])):
+        if len(members[number]) <= room:
+            chosen.add(number)
+            room -= len(members[number])
+    return chosen
