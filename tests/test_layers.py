@@ -112,11 +112,14 @@ def test_the_public_names() -> None:
         "Upscaler",
         "anti_alias",
         "enhance",
+        "enhance_picture",
         "find_checkpoint",
+        "from_pil",
         "list_checkpoints",
         "load_upscaler",
         "read_picture",
         "sharpen",
+        "to_pil",
         "write_picture",
     ]
     for name in tinysr_core.__all__:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .catalog import find_checkpoint, list_checkpoints
     from .errors import TinySRError
-    from .images import Picture, read_picture, write_picture
-    from .pipeline import enhance
+    from .images import Picture, from_pil, read_picture, to_pil, write_picture
+    from .pipeline import enhance, enhance_picture
     from .postprocess import anti_alias, sharpen
     from .upscaler import Upscaler, load_upscaler
 
@@ -23,19 +23,22 @@ __all__ = [
     "Upscaler",
     "anti_alias",
     "enhance",
+    "enhance_picture",
     "find_checkpoint",
+    "from_pil",
     "list_checkpoints",
     "load_upscaler",
     "read_picture",
     "sharpen",
+    "to_pil",
     "write_picture",
 ]
 
 _MODULES = {
     "catalog": ("find_checkpoint", "list_checkpoints"),
     "errors": ("TinySRError",),
-    "images": ("Picture", "read_picture", "write_picture"),
-    "pipeline": ("enhance",),
+    "images": ("Picture", "from_pil", "read_picture", "to_pil", "write_picture"),
+    "pipeline": ("enhance", "enhance_picture"),
     "postprocess": ("anti_alias", "sharpen"),
     "upscaler": ("Upscaler", "load_upscaler"),
 }

@@ -1,6 +1,9 @@
 """From a picture to a better one: alpha, grey, the network, the wanted size, sharpening, anti-aliasing."""
 
+import dataclasses
+
 from .arrays import Image, clamp_in_place
+from .images import Picture
 from .postprocess import anti_alias as supersample
 from .postprocess import sharpen as unsharp_mask
 from .resize import resize
@@ -46,6 +49,28 @@ def enhance(
     if anti_alias:
         result = supersample(result)
     return result, alpha
+
+
+def enhance_picture(
+    upscaler: Upscaler,
+    picture: Picture,
+    *,
+    size: tuple[int, int] | None = None,
+    sharpen: bool = False,
+    anti_alias: bool = False,
+    progress: Progress | None = None,
+) -> Picture:
+    """`enhance` for a picture that knows its colour profile, EXIF and the like; the result knows them too."""
+    pixels, alpha = enhance(
+        upscaler,
+        picture.pixels,
+        picture.alpha,
+        size=size,
+        sharpen=sharpen,
+        anti_alias=anti_alias,
+        progress=progress,
+    )
+    return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 
 def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress | None) -> Image:

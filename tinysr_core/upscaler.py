@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import Image, clamp_in_place
+from .catalog import DEFAULT_NAME, find_checkpoint
 from .detail import load_checkpoint
 from .engines import Engine, Gate
 from .errors import MemoryLimitError, RequestError
@@ -25,22 +26,28 @@ SMALLEST_TILE = 32
 
 
 def load_upscaler(
-    path: Path,
+    model: str | Path = DEFAULT_NAME,
     *,
+    scale: float = 2,
     device: str = "auto",
     precision: "Precision" = "auto",
     tile: int | None = None,
     detail: float = 1.0,
 ) -> "Upscaler":
-    """An `Upscaler` for the checkpoint at `path`, run by torch. See `TorchEngine`, `Upscaler` and `load_checkpoint` for
-    the arguments.
+    """An `Upscaler` for a checkpoint, run by torch. `TorchEngine`, `Upscaler` and `load_checkpoint` explain the other
+    arguments.
+
+    Args:
+        model: the path of a checkpoint, or a name that `tinysr models` lists.
+        scale: which of the checkpoints of that name: the one that enlarges so many times, or the next larger one.
 
     Raises:
-        CheckpointError: the file is not a TinySR checkpoint, or has no twin for the detail.
+        CheckpointError: nothing has this name, the file is not a TinySR checkpoint, or has no twin for the detail.
         RequestError: the device, the tile or the detail cannot be used.
     """
     from .engines.torch import TorchEngine  # imports torch: only where a network is run
 
+    path = model if isinstance(model, Path) else find_checkpoint(model, scale)
     return Upscaler(TorchEngine(load_checkpoint(path, detail), device, precision), tile)
 
 

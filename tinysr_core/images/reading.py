@@ -50,6 +50,13 @@ def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
         return _picture(*_source(stream, path, max_pixels))
 
 
+def from_pil(image: Image.Image) -> Picture:
+    """A Pillow picture of any mode as a `Picture`, as `read_picture` makes it: upright, with all that it carries."""
+    image.load()
+    source = shallow_source(image)
+    return _picture(source, image.info, metadata.exif_of(image, source.notes))
+
+
 def read_rgb8(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The pixels alone, as upright RGB [H,W,3] of 8 bits: grey in all three channels, transparency laid over mid-grey.
 

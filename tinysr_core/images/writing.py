@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ..errors import PictureError, RequestError
 from ..files import atomic_write
@@ -44,6 +45,16 @@ FORMATS = {
 """The formats that can be written, by the name that `write_picture` takes."""
 
 _JPEG_EXIF_LIMIT = 65533
+
+
+def to_pil(picture: Picture) -> Image.Image:
+    """A Pillow picture of 8 bits per channel, of mode L, LA, RGB or RGBA, that knows its colour profile."""
+    bands = [picture.pixels[0]] if picture.alpha is None else [picture.pixels[0], picture.alpha[0]]
+    samples = np.rint(np.concatenate(bands).transpose(1, 2, 0) * 255).astype(np.uint8)
+    image = Image.fromarray(samples[..., 0] if samples.shape[-1] == 1 else samples)
+    if picture.icc is not None:
+        image.info["icc_profile"] = picture.icc
+    return image
 
 
 def write_picture(
