@@ -1,3 +1,4 @@
+import csv
 import functools
 import json
 import os
@@ -215,30 +216,46 @@ def test_evaluate_writes_the_table_it_is_asked_for(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     photo(tmp_path / "photos" / "a.jpg", 48, 36)
-    evaluate = ["evaluate", str(tmp_path / "photos"), "--model", str(network)]
-    assert main(evaluate) == 0
-    assert [line.split(" | ")[1] for line in capsys.readouterr().out.splitlines()[2:]] == [
-        "bicubic",
-        "lanczos",
-        "net-x2",
-    ]
-    assert main([*evaluate, "-o", str(tmp_path / "table.json")]) == 0
-    assert {row["method"] for row in json.loads((tmp_path / "table.json").read_text())} == {
-        "bicubic",
-        "lanczos",
-        "net-x2",
+    evaluate = ["evaluate", "--data", str(tmp_path / "photos"), "--models", str(network)]
+    assert main([*evaluate, "--methods", "lanczos"]) == 0
+    assert [line.split(" | ")[1] for line in capsys.readouterr().out.splitlines()[2:]] == ["lanczos", "net-x2"]
+    for suffix in ("json", "csv"):
+        options = ["--worst", "1", str(tmp_path / "worst"), "-o", str(tmp_path / f"table.{suffix}")]
+        assert main([*evaluate, f"{network}+sharpen", *options]) == 0
+    methods = {"bicubic", "lanczos", "net-x2", "net-x2+sharpen"}
+    assert {row["method"] for row in json.loads((tmp_path / "table.json").read_text())} == methods
+    with (tmp_path / "table.csv").open() as stream:
+        assert {row["method"] for row in csv.DictReader(stream)} == methods
+    assert {path.name for path in (tmp_path / "worst").iterdir()} == {
+        "net-x2-1-photos-a.png",
+        "net-x2+sharpen-1-photos-a.png",
     }
-    capsys.readouterr()
+
+
+def test_evaluate_says_what_cannot_be_measured(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo(tmp_path / "photos" / "a.jpg", 48, 36)
+    evaluate = ["evaluate", str(tmp_path / "photos"), "--models", str(network)]
+    (tmp_path / "file").write_text("in the way")
     for options, message in [
         (["--scale", "3"], "enlarges 2 times, not 3"),
+        (["--scale", "0"], "must be at least 1, not 0"),
         (["-o", str(tmp_path / "table.doc")], "write to .md, .csv or .json"),
+        (["-o", str(tmp_path / "file" / "table.md")], "file cannot be made"),
+        (["--worst", "1", str(tmp_path / "file")], "file cannot be made"),
         (["--lpips", str(tmp_path)], "LPIPS needs lpips_alex.safetensors"),
+        (["--detail", "0.5"], "has no faithful twin"),
+        (["--data", str(tmp_path / "nowhere")], "nowhere"),
+        ([str(network)], "Two networks to be measured are called net-x2"),
     ]:
-        assert main([*evaluate, *options]) == 1
+        assert main([*evaluate, *options]) == 1, options
         assert message in capsys.readouterr().err
+    assert main(["evaluate"]) == 1
+    assert "give at least one folder" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "upscale", "models", "info", "compare", "evaluate", "gimp"])
+@pytest.mark.parametrize("command", ["", "upscale", "models", "info", "compare", "evaluate", "export", "gimp"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command.split(), "--help"])

@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,9 +41,9 @@ def test_standard_sets_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 ROWS = [
-    Row("set", "a", "bicubic", 30.0, 0.9, 0.1),
-    Row("set", "b", "bicubic", 32.0, 0.9, 0.3),
-    Row("set", "a", "ours", 33.0, 0.95, None),
+    Row("set", "a", 2, "bicubic", 30.0, 0.9, 0.1),
+    Row("set", "b", 2, "bicubic", 32.0, 0.9, 0.3),
+    Row("set", "a", 2, "ours", 33.0, 0.95, None),
 ]
 
 
@@ -56,6 +57,28 @@ def test_the_table() -> None:
 def test_every_row_is_in_csv_and_json() -> None:
     assert [row["psnr"] for row in csv.DictReader(io.StringIO(as_csv(ROWS)))] == ["30.0", "32.0", "33.0"]
     assert [row["lpips"] for row in json.loads(as_json(ROWS))] == [0.1, 0.3, None]
+
+
+def test_pictures_without_any_error_have_a_place_in_every_table() -> None:
+    rows = [*ROWS, Row("set", "c", 2, "bicubic", float("inf"), 1.0, 0.0)]
+    assert "| set (3) | bicubic | ∞ |" in as_markdown(rows)
+    assert json.loads(as_json(rows))[-1]["psnr"] is None
+    assert list(csv.DictReader(io.StringIO(as_csv(rows))))[-1]["psnr"] == "inf"
+
+
+def test_results_are_shown_with_their_pictures(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png", 48, 36)
+    seen: list[Any] = []
+    (row,) = evaluate([tmp_path], 2, {"bicubic": interpolation("bicubic", 2)}, see=lambda *shown: seen.append(shown))
+    ((shown, pair, result),) = seen
+    assert (shown, pair.name) == (row, "a")
+    np.testing.assert_array_equal(result, interpolation("bicubic", 2)(pair.lr))
+
+
+def test_pictures_too_small_to_measure_are_told(tmp_path: Path) -> None:
+    photo(tmp_path / "tiny.png", 40, 23)
+    with pytest.raises(DataError, match=r"tiny\.png is smaller than 24 pixels"):
+        list(load_pairs(tmp_path, 2))
 
 
 @pytest.mark.parametrize(("scale", "psnr", "ssim", "lpips"), [(2, 33.68, 0.9304, 0.128), (4, 28.43, 0.8113, 0.341)])

@@ -24,7 +24,7 @@ LAYERS = [
     {"optimizer", "monitor"},
     {"trainer"},
     {"export", "jobs", "memory", "gimp_install", "compare"},
-    {"batch"},
+    {"batch", "methods", "worst"},
     {"crew"},
     {"processes", "cluster"},
     {"worker_requests", "terminal"},
@@ -42,12 +42,13 @@ TRAINING = {
         "evaluate",
         "loss",
         "lpips",
+        "methods",
         "metrics",
         "monitor",
         "optimizer",
         "photos",
     ),
-    *("preview", "recipe", "report", "run_folder", "run_state", "trainer", "validation"),
+    *("preview", "recipe", "report", "run_folder", "run_state", "trainer", "validation", "worst"),
 }
 
 

@@ -1,5 +1,5 @@
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from tinysr_core.errors import DataError
-from tinysr_core.lpips import load_lpips
+from tinysr_core.lpips import Lpips, load_lpips
 from tinysr_core.metrics import lpips_distance, luma, psnr_y, ssim_y
 
 
@@ -69,6 +69,12 @@ def test_known_answers_of_lpips(
         expected, abs=1e-3
     )
     assert lpips_distance(lpips, read(folder / "ex_ref.png"), read(folder / "ex_ref.png")) == 0
+
+
+def test_pictures_too_small_for_lpips_are_refused() -> None:
+    small = noise(height=31)
+    with pytest.raises(DataError, match="LPIPS needs pictures of 32 pixels a side"):
+        lpips_distance(cast(Lpips, None), small, small)
 
 
 @pytest.mark.parametrize("folder", [None, Path("nowhere")])

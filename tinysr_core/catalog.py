@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .checkpoint import CheckpointInfo, read_info
-from .errors import CheckpointError
+from .errors import CheckpointError, RequestError
 
 SUFFIX = ".safetensors"
 DEFAULT_NAME = "portrait"
@@ -76,6 +76,20 @@ def find_checkpoint(name_or_path: str, factor: float = 2.0, folders: Sequence[Pa
         raise CheckpointError(f"There is no model {name_or_path!r}; there are {', '.join(names) or 'none at all'}.")
     sufficient = [file for scale, file in family if scale >= factor - 1e-6]
     return sufficient[0] if sufficient else family[-1][1]
+
+
+def find_exactly(name: str, scale: int) -> Path:
+    """The file of the model `name` that enlarges exactly `scale` times.
+
+    Raises:
+        CheckpointError: there is no such model.
+        RequestError: it has no file of this scale.
+    """
+    path = find_checkpoint(name, scale)
+    own = read_info(path).config.scale
+    if own != scale:
+        raise RequestError(f"{path} enlarges {own} times, not {scale}; choose another model or --scale.")
+    return path
 
 
 def _scale(path: Path) -> int:

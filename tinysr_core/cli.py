@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, list_checkpoints
+from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints
 from .checkpoint import read_info
 from .errors import RequestError, TinySRError
 from .files import atomic_write
@@ -25,7 +25,7 @@ from .terminal import model_facts, picture_facts, say, show_facts, show_models, 
 
 if TYPE_CHECKING:
     from .batch import Doing
-    from .evaluate import Method, Row
+    from .evaluate import Row
     from .gimp_install import Profile
     from .target import Target
 
@@ -202,19 +202,32 @@ class Compare:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure models against plain interpolation on the same pictures: PSNR-Y, SSIM-Y and, if asked for, LPIPS.
+    """Measure models, plain interpolation and other networks on the same pictures: PSNR-Y, SSIM-Y and, if asked for,
+    LPIPS.
 
-    Example: tinysr evaluate photos --scale 2 -o table.md
+    Example: tinysr evaluate --data photos --scale 2 --models portrait fidelity -o table.md
+
+    Example: tinysr evaluate --data photos --models portrait+sharpen+aa --detail 0 0.5 1 --worst 3 worst
     """
 
-    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR...", help_behavior_hint="")]
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR...", help_behavior_hint="")] = ()
+    """The same as --data."""
+    data: Annotated[tuple[Path, ...], arg(metavar="DIR...", help_behavior_hint="")] = ()
     """Folders of photographs, which are shrunk first, or data sets such as Set5 with folders x2, x3, x4 of pairs."""
-    model: Annotated[tuple[str, ...], arg(metavar="NAME|PATH...")] = (DEFAULT_NAME,)
-    """Names that `tinysr models` lists, or checkpoint files."""
     scale: Annotated[int, arg(metavar="N")] = 2
     """Upscaling factor, that of all models."""
+    models: Annotated[tuple[str, ...], arg(aliases=["--model"], metavar="NAME|PATH...")] = (DEFAULT_NAME,)
+    """Names that `tinysr models` lists, or checkpoint files; with +sharpen or +aa or both, they are finished so."""
+    detail: Annotated[tuple[float, ...], arg(metavar="0...1...")] = (1.0,)
+    """Blends of each model with its faithful twin (0); 1 is the model as it is."""
+    methods: tuple[Literal["bicubic", "lanczos"], ...] = ("bicubic", "lanczos")
+    """Plain interpolations to compare with."""
+    spandrel: Annotated[tuple[Path, ...], arg(metavar="FILE...", help_behavior_hint="(default: none)")] = ()
+    """Weights (.pth, .safetensors) of other networks, which the package spandrel runs."""
     lpips: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: without LPIPS)")] = None
     """The folder with lpips_alex.safetensors."""
+    worst: Annotated[tuple[int, Path] | None, arg(metavar="N DIR", help_behavior_hint="(default: none)")] = None
+    """Put pictures of where each network did worst into a folder: the original, bicubic and the result, N for each."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
     """Where the networks run."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: stdout)")] = None
@@ -223,49 +236,45 @@ class Evaluate:
     def run(self) -> int:
         from .evaluate import as_csv, as_json, as_markdown, evaluate, interpolation
         from .lpips import load_lpips
+        from .methods import by_name, network, peer
+        from .worst import Worst
 
         written = {".md": as_markdown, ".csv": as_csv, ".json": as_json}.get(
             self.output.suffix if self.output else ".md"
         )
         if written is None:
             raise RequestError(f"{self.output} has no suffix of a table; write to .md, .csv or .json.")
-        if not self.folders:
+        folders = (*self.folders, *self.data)
+        if not folders:
             raise RequestError("Nothing to measure on was named; give at least one folder of photographs.")
-        methods = {"bicubic": interpolation("bicubic", self.scale), "lanczos": interpolation("lanczos", self.scale)}
-        methods |= dict(_network_method(name, self.scale, self.device) for name in self.model)
+        if self.scale < 1:
+            raise RequestError(f"The scale must be at least 1, not {self.scale}.")
+        for path in filter(None, (self.output and self.output.parent, self.worst and self.worst[1])):
+            _make_folder(path)  # not after an hour of measuring
+        networks = by_name(
+            [network(model, self.scale, share, self.device) for model in self.models for share in self.detail]
+            + [peer(path, self.scale, self.device) for path in self.spandrel]
+        )
+        methods = {kernel: interpolation(kernel, self.scale) for kernel in self.methods} | networks
         lpips = load_lpips("alex", self.lpips) if self.lpips else None
+        worst = Worst(networks, self.worst[0] if self.worst else 0)
         rows: list[Row] = []
-        for row in evaluate(self.folders, self.scale, methods, lpips):
-            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}")
+        for row in evaluate(folders, self.scale, methods, lpips, worst.see):
+            distance = "" if row.lpips is None else f", LPIPS {row.lpips:.4f}"
+            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}")
             rows.append(row)
         if self.output is None:
             print(written(rows), end="")
-        else:
-            try:
+        try:
+            if self.output is not None:
                 with atomic_write(self.output) as temporary:
                     temporary.write_text(written(rows), encoding="utf-8")
-            except OSError as error:
-                raise RequestError(f"{self.output} cannot be written: {error.strerror}.") from error
+            if self.worst:
+                for path in worst.write(self.worst[1]):
+                    say(f"{path} is written.")
+        except OSError as error:
+            raise RequestError(f"The results cannot be written ({error.strerror}); choose another place.") from error
         return 0
-
-
-def _exact(name: str, scale: int) -> Path:
-    """The file of a model that enlarges exactly `scale` times."""
-    path = find_checkpoint(name, scale)
-    own = read_info(path).config.scale
-    if own != scale:
-        raise RequestError(f"{path} enlarges {own} times, not {scale}; choose another model or --scale.")
-    return path
-
-
-def _network_method(name: str, scale: int, device: str) -> "tuple[str, Method]":
-    """What runs a model of exactly this scale, by the name of its file."""
-    from .evaluate import to_8_bits, to_float
-    from .upscaler import load_upscaler
-
-    path = _exact(name, scale)
-    upscaler = load_upscaler(path, device=device)
-    return path.stem, lambda lr: to_8_bits(upscaler.upscale(to_float(lr)))
 
 
 @dataclass(frozen=True)
@@ -290,7 +299,7 @@ class Export:
         from .detail import load_checkpoint
         from .export import TOLERANCE, export_onnx
 
-        path = find_checkpoint(self.model) if self.scale is None else _exact(self.model, self.scale)
+        path = find_checkpoint(self.model) if self.scale is None else find_exactly(self.model, self.scale)
         checkpoint = load_checkpoint(path, self.detail)
         difference = export_onnx(checkpoint, self.onnx)
         say(f"{self.onnx} is written: {checkpoint.path.stem}, which enlarges {checkpoint.config.scale} times.")
@@ -398,8 +407,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        say("tinysr: stopped. What was finished is kept; the same command goes on from there.")
+        goes_on = " What was finished is kept; the same command goes on from there."
+        say("tinysr: stopped." + (goes_on if isinstance(command, Upscale) else ""))
         return 130
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"The folder {path} cannot be made: {error.strerror}.") from error
 
 
 def _profiles(folder: Path | None) -> "list[Profile]":

@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,8 @@ from .resize import Kernel, resize
 
 CROP = 12
 """Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""
+SMALLEST = 24
+"""Below this many pixels a side, nothing would be left for the window of SSIM."""
 METRICS = ("psnr", "ssim", "lpips")
 
 Method = Callable[[Picture8], Picture8]
@@ -41,13 +45,18 @@ class Row:
 
     data: str
     picture: str
+    scale: int
     method: str
     psnr: float
-    """PSNR of Y in dB."""
+    """PSNR of Y in dB; infinite where nothing differs."""
     ssim: float
     """SSIM of Y."""
     lpips: float | None
     """LPIPS (AlexNet) of the whole RGB picture; None where it was not asked for."""
+
+
+See = Callable[[Row, Pair, Picture8], None]
+"""Called with a row, and the pictures it is about."""
 
 
 def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
@@ -72,22 +81,31 @@ def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
 
 
 def evaluate(
-    folders: Iterable[Path], scale: int, methods: Mapping[str, Method], lpips: Lpips | None = None
+    folders: Iterable[Path],
+    scale: int,
+    methods: Mapping[str, Method],
+    lpips: Lpips | None = None,
+    see: See = lambda row, pair, result: None,
 ) -> Iterator[Row]:
-    """A row for each method on each picture of each folder, as they are done. `scale` pixels of border are left out of
-    PSNR and SSIM."""
+    """A row for each method on each picture of each folder, as they are done; `see` is shown each result.
+
+    `scale` pixels of border are left out of PSNR and SSIM.
+    """
     for folder in folders:
         for pair in load_pairs(folder, scale):
             for name, method in methods.items():
                 result = method(pair.lr)
-                yield Row(
-                    folder.name,
+                row = Row(
+                    folder.resolve().name,
                     pair.name,
+                    scale,
                     name,
                     psnr_y(result, pair.hr, scale),
                     ssim_y(result, pair.hr, scale),
                     None if lpips is None else lpips_distance(lpips, result, pair.hr),
                 )
+                see(row, pair, result)
+                yield row
 
 
 def interpolation(kernel: Kernel, scale: int) -> Method:
@@ -124,13 +142,19 @@ def as_csv(rows: Sequence[Row]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Row.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
+    writer.writerows(_rounded(row) for row in rows)
     return text.getvalue()
 
 
 def as_json(rows: Sequence[Row]) -> str:
-    """An object for each picture and method."""
-    return json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    """An object for each picture and method; null for an infinite PSNR."""
+    return json.dumps([_rounded(row, infinite=None) for row in rows], indent=1) + "\n"
+
+
+def _rounded(row: Row, infinite: float | None = math.inf) -> dict[str, Any]:
+    psnr = round(row.psnr, 4) if math.isfinite(row.psnr) else infinite
+    lpips = None if row.lpips is None else round(row.lpips, 6)
+    return {**asdict(row), "psnr": psnr, "ssim": round(row.ssim, 6), "lpips": lpips}
 
 
 def _grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
@@ -144,6 +168,8 @@ def _spread(values: Sequence[float | None], metric: str) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "-"
+    if math.inf in known:
+        return "∞"
     digits = 2 if metric == "psnr" else 4
     deviation = statistics.stdev(known) if len(known) > 1 else 0.0
     return f"{statistics.fmean(known):.{digits}f} ± {deviation:.{digits}f}"
@@ -152,6 +178,8 @@ def _spread(values: Sequence[float | None], metric: str) -> str:
 def _shrunk(path: Path, scale: int) -> Pair:
     hr = _read(path)
     height, width = (length // CROP * CROP for length in hr.shape[:2])
+    if min(height, width) < SMALLEST:
+        raise DataError(f"{path} is smaller than {SMALLEST} pixels; take it out of the folder.")
     hr = hr[:height, :width]
     return Pair(path.stem, to_8_bits(resize(to_float(hr), height // scale, width // scale)), hr)
 

@@ -14,6 +14,8 @@ Picture8 = NDArray[np.uint8]
 
 LUMA = np.array([65.481, 128.553, 24.966]) / 255
 """BT.601, to the studio range 16..235."""
+LPIPS_SMALLEST = 32
+"""Side in pixels; its network halves the picture five times."""
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 
 
@@ -43,7 +45,9 @@ def ssim_y(result: Picture8, original: Picture8, border: int) -> float:
 
 @torch.no_grad()
 def lpips_distance(lpips: Lpips, result: Picture8, original: Picture8) -> float:
-    """LPIPS of the whole RGB pictures, at least 32 pixels a side: 0 is equal, lower is better."""
+    """LPIPS of the whole RGB pictures: 0 is equal, lower is better. Raises DataError below 32 pixels a side."""
+    if min(result.shape[:2]) < LPIPS_SMALLEST:
+        raise DataError(f"LPIPS needs pictures of {LPIPS_SMALLEST} pixels a side; take smaller ones out of the folder.")
     pictures = [torch.from_numpy(picture.transpose(2, 0, 1)[None] / np.float32(255)) for picture in (result, original)]
     return float(lpips(*pictures))
 

@@ -1,0 +1,111 @@
+"""What `evaluate` measures: checkpoints, also sharpened and blended, and other people's networks through spandrel."""
+
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+
+from .catalog import find_exactly
+from .engines.torch import inference
+from .errors import CheckpointError, RequestError
+from .evaluate import Method, to_8_bits, to_float
+from .metrics import Picture8
+from .pipeline import enhance
+from .upscaler import load_upscaler
+
+FINISHES = ("sharpen", "aa")
+"""What may follow a model's name after a plus: `portrait+sharpen+aa`."""
+
+
+def by_name(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:
+    """Methods by their names in the table. Raises RequestError where two have the same."""
+    named: dict[str, Method] = {}
+    for name, method in methods:
+        if name in named:
+            raise RequestError(f"Two networks to be measured are called {name}; rename a file, or leave one out.")
+        named[name] = method
+    return named
+
+
+def network(model: str, scale: int, detail: float = 1.0, device: str = "auto") -> tuple[str, Method]:
+    """A name for the table, and what runs `model`: a name or path, with `+sharpen` and `+aa` where they are wanted.
+
+    Raises:
+        CheckpointError, RequestError: the model, its twin or the device cannot be used.
+    """
+    name, finishes = _without_finishes(model)
+    path = find_exactly(name, scale)
+    upscaler = load_upscaler(path, device=device, detail=detail)
+    sharpen, anti_alias = (finish in finishes for finish in FINISHES)
+
+    def run(lr: Picture8) -> Picture8:
+        return to_8_bits(enhance(upscaler, to_float(lr), sharpen=sharpen, anti_alias=anti_alias)[0])
+
+    title = "+".join([path.stem, *(finish for finish in FINISHES if finish in finishes)])
+    return title if detail == 1 else f"{title} (detail {detail:g})", run
+
+
+def peer(path: Path, scale: int, device: str = "auto") -> tuple[str, Method]:
+    """A name for the table, and what runs any single-image network that spandrel knows, on whole pictures.
+
+    Files are read without running code from them: safetensors, or pickles of nothing but weights.
+
+    Raises:
+        RequestError: spandrel is missing, or the network is of another scale or kind.
+        CheckpointError: the file cannot be read, or spandrel does not know the network.
+    """
+    spandrel = _spandrel()
+    state = _read_state(path)
+    try:
+        descriptor = spandrel.ModelLoader("cpu").load_from_state_dict(state)
+    except Exception as error:  # spandrel's own error has no text; with odd tensors it fails in any way
+        raise CheckpointError(f"spandrel does not know the network in {path}; choose another file.") from error
+    channels = getattr(descriptor, "input_channels", None), getattr(descriptor, "output_channels", None)
+    if not isinstance(descriptor, spandrel.ImageModelDescriptor) or channels != (3, 3):
+        raise RequestError(f"The network in {path} does not make one RGB picture of another; choose another file.")
+    if descriptor.scale != scale:
+        raise RequestError(f"The network in {path} enlarges {descriptor.scale} times, not {scale}; choose another one.")
+    place = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
+    descriptor.to(place).eval()
+
+    def run(lr: Picture8) -> Picture8:
+        with inference():
+            return to_8_bits(descriptor(torch.from_numpy(to_float(lr)).to(place)).cpu().numpy())
+
+    return path.stem, run
+
+
+def _spandrel() -> Any:
+    if find_spec("spandrel") is None:
+        raise RequestError("Measuring other networks needs the package spandrel; `pip install spandrel` adds it.")
+    try:
+        return import_module("spandrel")
+    except Exception as error:  # beside a torchvision of another torch it fails with a RuntimeError
+        raise RequestError(
+            f"The package spandrel cannot be loaded ({error}); install the torchvision that fits this torch."
+        ) from error
+
+
+def _without_finishes(model: str) -> tuple[str, frozenset[str]]:
+    name, finishes = model, frozenset[str]()
+    while (parts := name.rpartition("+"))[2] in FINISHES and parts[0]:
+        name, finishes = parts[0], finishes | {parts[2]}
+    return name, finishes
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+    except Exception as error:  # whatever torch, pickle, zip and safetensors say about a file that is none
+        raise CheckpointError(
+            f"{path} is damaged, or holds more than plain weights, which could run code; give a .safetensors file, or "
+            "a .pth file of weights alone."
+        ) from error

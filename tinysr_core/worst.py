@@ -1,0 +1,86 @@
+"""Pictures of where a method did worst: the original, bicubic and the result side by side, at 1:1."""
+
+import heapq
+import itertools
+import re
+from collections.abc import Container
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .evaluate import Pair, Row, interpolation
+from .files import atomic_write
+from .metrics import Picture8, luma
+
+SIDE = 256
+"""Side of the crops in pixels of the result."""
+TITLE = 40
+"""Height of the two lines above the crops."""
+
+
+@dataclass
+class Worst:
+    """Keeps, for each of some `methods`, the crops of the `count` pictures with the lowest PSNR."""
+
+    methods: Container[str]
+    count: int
+    _kept: dict[str, list[tuple[float, int, Image.Image, Row]]] = field(
+        default_factory=dict[str, "list[tuple[float, int, Image.Image, Row]]"]
+    )
+    _number: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def see(self, row: Row, pair: Pair, result: Picture8) -> None:
+        """For `evaluate`, which calls it for every result."""
+        if row.method not in self.methods:
+            return
+        kept = self._kept.setdefault(row.method, [])
+        entry = (-row.psnr, next(self._number))
+        if len(kept) < self.count:
+            heapq.heappush(kept, (*entry, _draw(row, pair, result), row))
+        elif self.count and entry > kept[0][:2]:
+            heapq.heapreplace(kept, (*entry, _draw(row, pair, result), row))
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write METHOD-RANK-DATA-PICTURE.png into `folder`, the worst first; returns the paths.
+
+        Raises:
+            OSError: the folder cannot be made or written to.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        paths: list[Path] = []
+        for method, kept in self._kept.items():
+            for rank, (_, _, sheet, row) in enumerate(sorted(kept, key=lambda entry: entry[:2], reverse=True), 1):
+                name = re.sub(r"[^\w.+-]+", "_", f"{method}-{rank}-{row.data}-{row.picture}")
+                paths.append(folder / f"{name}.png")
+                with atomic_write(paths[-1]) as temporary:
+                    sheet.save(temporary)
+        return paths
+
+
+def worst_window(result: Picture8, original: Picture8, side: int = SIDE) -> tuple[slice, slice]:
+    """Rows and columns of the square, at most `side` long, in which Y differs most in the mean square."""
+    error = np.square(luma(result) - luma(original))
+    height, width = (min(side, length) for length in error.shape)
+    total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    top, left = (int(i) for i in np.unravel_index(sums.argmax(), sums.shape))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _draw(row: Row, pair: Pair, result: Picture8) -> Image.Image:
+    window = worst_window(result, pair.hr)
+    bicubic = interpolation("bicubic", row.scale)(pair.lr)
+    crops = {"original": pair.hr, "bicubic": bicubic, row.method: result}
+    height, width = pair.hr[window].shape[:2]
+    gap = 4
+    sheet = Image.new("RGB", (len(crops) * (max(width, SIDE) + gap) - gap, TITLE + height), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    place = f"{row.data} {row.picture}, x{row.scale}, from {window[1].start}, {window[0].start}: {row.psnr:.2f} dB"
+    pen.text((2, 2), place, "black", font)
+    for i, (title, picture) in enumerate(crops.items()):
+        left = i * (max(width, SIDE) + gap)
+        pen.text((left + 2, TITLE // 2), title, "black", font)
+        sheet.paste(Image.fromarray(np.ascontiguousarray(picture[window])), (left, TITLE))
+    return sheet
