@@ -90,7 +90,9 @@ class RunFolder:
         try:
             return torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:
-            raise TrainingError(f"{self.state} cannot be read ({error}); delete it to begin the run anew.") from error
+            raise TrainingError(
+                f"{self.state} is damaged or of another version; delete it to begin the run anew."
+            ) from error
 
     def rewind(self, step: int) -> list[Row]:
         """The rows up to `step`; what was measured after it, by a run that was then killed, is forgotten."""

@@ -121,9 +121,10 @@ def train(
     steps = recipe.steps if run.stale < patience else run.step
     share = batches(run.step, steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
     loader = DataLoader(dataset, batch_sampler=share, num_workers=1, pin_memory=fabric.device.type == "cuda")
+    patches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     before, begin, saved_at = run.seconds, time.monotonic(), time.monotonic()
 
-    for step, (lr, hr) in enumerate(fabric.setup_dataloaders(loader), run.step + 1):
+    for step, (lr, hr) in enumerate(patches, run.step + 1):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
         # Not Fabric's own mixed precision: it rounds the input to bf16, and the picture that the detail is added to.

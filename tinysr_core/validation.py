@@ -103,7 +103,8 @@ class Validator:
     def __init__(
         self, photos: Sequence[Path], scale: int, config: DataConfig, loss: Loss, lpips: Lpips | None = None
     ) -> None:
-        chosen = photos[:: math.ceil(len(photos) / PHOTOS)]
+        number = min(len(photos), PHOTOS)
+        chosen = [photos[i * len(photos) // number] for i in range(number)]
         side = min(SIDE, math.isqrt(LR_PIXELS // len(chosen)))
         crops = [_centre(decode(path, config.megapixels), scale, side) for path in chosen]
         self.hr = [hr for _, hr in crops]
