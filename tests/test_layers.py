@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = [
     {"errors", "arrays"},
-    {"files", "config", "skip", "duplicates"},
-    {"checkpoint", "tiling", "bands", "target", "model", "backbones", "lpips"},
+    {"files", "config", "skip", "duplicates", "backbones"},
+    {"checkpoint", "tiling", "bands", "target", "model", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
     {"postprocess", "detail", "photos", "preview", "run_folder"},
     {"upscaler", "data", "data_check", "evaluate"},

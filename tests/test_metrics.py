@@ -75,9 +75,3 @@ def test_pictures_too_small_for_lpips_are_refused() -> None:
     small = noise(height=31)
     with pytest.raises(DataError, match="LPIPS needs pictures of 32 pixels a side"):
         lpips_distance(cast(Lpips, None), small, small)
-
-
-@pytest.mark.parametrize("folder", [None, Path("nowhere")])
-def test_missing_weights_are_told(folder: Path | None) -> None:
-    with pytest.raises(DataError, match=r"LPIPS needs lpips_alex\.safetensors.*give the folder.*leave LPIPS out"):
-        load_lpips("alex", folder)

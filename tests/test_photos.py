@@ -101,14 +101,9 @@ def test_the_cache_holds_what_was_decoded_and_is_made_once(tmp_path: Path) -> No
     assert not file.exists()
 
 
-def test_a_cache_that_was_cut_off_leaves_nothing(tmp_path: Path) -> None:
-    photo, file = write(tmp_path / "a.png"), tmp_path / "photos.cache"
-    left_over = tmp_path / ".0123.partial.cache"
-    left_over.write_bytes(b"x")
-    PhotoCache([photo], file)
-    assert not left_over.exists()
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be kept in .*nowhere"):
-        PhotoCache([photo], tmp_path / "nowhere" / "cache")
+        PhotoCache([write(tmp_path / "a.png")], tmp_path / "nowhere" / "cache")
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

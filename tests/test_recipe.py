@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from tinysr_core.data import DataConfig
 from tinysr_core.errors import TrainingError
-from tinysr_core.recipe import Recipe, load_recipe
+from tinysr_core.recipe import Recipe, dump_recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[1] / "training" / "recipes").glob("*.toml"))
 
@@ -17,6 +18,17 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_our_recipes_are_valid(path: Path) -> None:
     assert load_recipe(path).loss.weights
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_that_is_written_reads_the_same(path: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(path)
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+
+
+def test_names_with_quotes_are_written_well(tmp_path: Path) -> None:
+    recipe = Recipe(data=DataConfig(shares={'a "b"\\ c': 0.5, "ü": 1.0}), base="C:\\weights\\my.safetensors")
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
 
 
 def test_the_papers_recipe() -> None:
@@ -44,6 +56,9 @@ def test_values_are_read_and_defaults_kept(tmp_path: Path) -> None:
         ("[data]\nflips = 1", "flips = 1 should be like True"),
         ("[model]\nscale = 0", "scale must be at least 1"),
         ("steps = ", "cannot be read"),
+        ("[optimizer]\nbetas = [0.9]", "should have 2 numbers"),
+        ("[optimizer]\nbetas = [0.9, 'x']", "'x' should be like 0.9"),
+        ("[data.degrade]\nquality = [90, 60]", "degrade: quality must be a range within 1 to 95"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, sentence: str) -> None:

@@ -1,5 +1,6 @@
 """The fine-tuning command, in a small way."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,10 @@ import pytest
 from PIL import Image
 from tinysr_training.__main__ import main
 
+from tinysr_core.catalog import find_checkpoint
 from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.monitor import Trained
+from tinysr_core.recipe import load_recipe
 
 TOY = """
 steps = 4
@@ -25,37 +29,123 @@ warmup = 0
 """
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing is installed for the user who runs the tests."""
+    home = tmp_path / "home"
+    monkeypatch.setattr(Path, "home", lambda: home)
+    return home
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "photos"
     folder.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "a.png")
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        coarse = Image.fromarray(rng.integers(0, 200, (4, 4, 3), dtype=np.uint8)).resize((64, 64))
+        Image.fromarray(np.asarray(coarse) + rng.integers(0, 56, (64, 64, 3), dtype=np.uint8)).save(
+            folder / f"{seed}.png"
+        )
     (tmp_path / "toy.toml").write_text(TOY)
     return folder
 
 
-def test_a_folder_becomes_a_checkpoint(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = folder.parent
-    arguments = [str(folder), "--recipe", str(base / "toy.toml"), "--scale", "3", "--out", str(base / "runs")]
-    assert main([*arguments, "--base", "None"]) == 0
-    path = Path(capsys.readouterr().out.strip())
-    assert path == base / "runs" / "my-portraits-x3" / "my-portraits-x3.safetensors"
+@pytest.fixture
+def toy(folder: Path) -> list[str]:
+    """A command that takes a second."""
+    return [str(folder), "--recipe", str(folder.parent / "toy.toml"), "--out", str(folder.parent / "runs")]
+
+
+def test_a_folder_becomes_a_checkpoint_that_is_installed(
+    toy: list[str], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*toy, "--scale", "3"]) == 0
+    out, err = capsys.readouterr()
+    run_folder = Path(toy[-1]) / "my-portraits-x3"
+    path = Path(out.strip())
+    assert path == run_folder / "my-portraits-x3.safetensors"
     checkpoint = read_checkpoint(path)
     assert checkpoint.config.scale == 3
-    assert checkpoint.card["step"] == 4
-    assert main([*arguments, "--name", "second", "--base", str(path), "--steps", "2"]) == 0
-    second = read_checkpoint(base / "runs" / "second-x3" / "second-x3.safetensors")
+    assert checkpoint.card["recipe"]["steps"] == 4
+    installed = home / ".tinysr" / "models" / path.name
+    assert installed.read_bytes() == path.read_bytes()
+    assert f"Installed as {installed}" in err
+    assert "4 of 6 photographs to train on, 2 others to judge by." in err
+    assert find_checkpoint("my-portraits", 3) == installed
+    with (run_folder / "photos.csv").open(encoding="utf-8") as stream:
+        assert sorted(row["use"] for row in csv.DictReader(stream)) == ["training"] * 4 + ["validation"] * 2
+
+    assert main([*toy, "--scale", "3", "--name", "second", "--base", "my-portraits", "--max-steps", "2"]) == 0
+    second = read_checkpoint(Path(toy[-1]) / "second-x3" / "second-x3.safetensors")
     assert second.card["base_sha256"] == checkpoint.sha256
+    assert second.config == checkpoint.config
+
+
+def test_flags_change_the_recipe_and_the_run_keeps_it(toy: list[str], home: Path) -> None:
+    flags = ["--loss.l1", "2", "--optimizer.learning-rate", "1e-4", "--data.degrade.share", "0.5", "--no-install"]
+    assert main([*toy, *flags, "--max-steps", "3", "--scale", "3"]) == 0
+    runs = Path(toy[-1])
+    kept = runs / "my-portraits-x3" / "recipe.toml"
+    recipe = load_recipe(kept)
+    assert (recipe.loss.l1, recipe.optimizer.learning_rate, recipe.data.degrade.share) == (2, 1e-4, 0.5)
+    assert (recipe.steps, recipe.model.scale, recipe.model.channels) == (3, 3, 16)
+    assert not (home / ".tinysr").exists()
+    again = ["--recipe", str(kept), "--name", "again", "--no-install"]
+    assert main([toy[0], *again, "--out", str(runs)]) == 0
+    first, second = (read_checkpoint(runs / f"{n}-x3" / f"{n}-x3.safetensors") for n in ("my-portraits", "again"))
+    for name, tensor in first.tensors.items():
+        np.testing.assert_array_equal(second.tensors[name], tensor)
+
+
+def test_photographs_of_other_folders_judge(toy: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = folder.parent / "other"
+    other.mkdir()
+    for name in ("0.png", "1.png"):
+        (folder / name).rename(other / name)
+    twice = str(folder / ".." / "photos")
+    assert main([twice, *toy, "--validation", str(other)]) == 0
+    assert "4 of 6 photographs to train on, 2 others to judge by." in capsys.readouterr().err
+
+
+def test_the_check_alone(toy: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "b[ro]ken.jpg").write_bytes(b"\xff\xd8\xff")
+    Image.new("RGB", (20, 20)).save(folder / "tiny.png")
+    assert main([*toy, "--check-only"]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    table = " ".join(err.split())
+    assert "not used" in table
+    assert "tiny.png (20 x 20;" in table
+    assert "b[ro]ken.jpg" in table
+    assert "That is few: 20 or more do better." in table
+    assert not Path(toy[-1]).exists()
+    for seed in range(4):
+        (folder / f"{seed}.png").unlink()
+    assert main([*toy, "--check-only"]) == 1
+    assert "Only 2 photographs of 4 can be used, and training needs 4" in capsys.readouterr().err
+
+
+def test_a_worse_network_is_not_installed(
+    toy: list[str], home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Trained, "better_than_base", False)
+    assert main(toy) == 0
+    assert "It is not installed." in capsys.readouterr().err
+    assert not (home / ".tinysr").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["FOLDER", "--recipe", "papr"], "no recipe 'papr'; choose fidelity, finetune, paper, portrait"),
+        (["FOLDER", "--recipe", "papr"], "no recipe 'papr'; choose fidelity, finetune, paper, photo, portrait"),
         (["FOLDER/none"], "is not a folder"),
+        (["FOLDER", "--validation", "FOLDER/none"], "is not a folder"),
         (["FOLDER", "--base", "nobody"], "no model 'nobody'"),
-        (["FOLDER", "--backbones", "FOLDER"], "no vgg19_features.safetensors"),
+        (["FOLDER", "--scale", "7"], "no portrait weights for x7 to start from; choose another --scale"),
+        (["FOLDER", "--model.channels", "20"], "has 54 channels and 10 blocks, and the recipe asks for another"),
+        (["FOLDER", "--name", "portrait"], "'portrait' is the name of weights that come with TinySR"),
+        (["FOLDER", "--data.patch", "24", "--backbones", "FOLDER"], "no vgg19_features.safetensors"),
     ],
 )
 def test_mistakes_are_told(
@@ -65,12 +155,23 @@ def test_mistakes_are_told(
     assert sentence in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["--loss.l2", "1"], ["--data.degrade.share", "2"], ["--scale", "two"]])
+def test_a_command_line_that_makes_no_sense(
+    toy: list[str], arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as error:
+        main([*toy, *arguments])
+    assert error.value.code == 2
+    assert arguments[0].split(".")[-1].lstrip("-") in capsys.readouterr().err
+
+
 def test_the_papers_recipe_runs_as_written(folder: Path, shared: Path) -> None:
     """A few of its steps, with the real VGG19."""
-    pixels = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(folder / "a.png")
+    for seed in range(4):
+        pixels = np.random.default_rng(seed).integers(0, 256, (100, 120, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
     out = folder.parent / "runs"
-    arguments = [str(folder), "--recipe", "paper", "--max-minutes", "0.05", "--base", "None"]
+    arguments = [str(folder), "--recipe", "paper", "--max-minutes", "0.05", "--no-install"]
     arguments += ["--backbones", str(shared / "weights")]
     assert main([*arguments, "--out", str(out)]) == 0
     card = read_checkpoint(out / "my-portraits-x2" / "my-portraits-x2.safetensors").card

@@ -1,10 +1,11 @@
 """VGG19 up to conv3_2, the feature network of the perceptual loss."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -67,15 +68,46 @@ def load_vgg19(folder: Path | None) -> dict[str, Tensor]:
     Raises:
         DataError: the file is not there, or cannot be fetched.
     """
+    return load_backbone(VGG19_FILE, folder, lambda: fetch(VGG19_URL))
+
+
+def load_backbone(name: str, folder: Path | None, fetched: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of the safetensors file `name` in `folder`, or where no folder is given, what `fetched` returns.
+
+    They are never replaced by something else in silence.
+
+    Raises:
+        DataError: the file is not there or damaged, or fetching fails.
+    """
     if folder is not None:
-        path = folder / VGG19_FILE
-        if not path.is_file():
-            raise DataError(f"There is no {VGG19_FILE} in {folder}; give the folder that holds it as the backbones.")
-        return load_file(path)
+        try:
+            return load_file(folder / name)
+        except FileNotFoundError:
+            raise DataError(
+                f"There is no {name} in {folder}; put it there and name the folder as the backbones, or name none: "
+                "then it is fetched from the network once."
+            ) from None
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{folder / name} cannot be read ({error}); get it again.") from error
     try:
-        return torch.hub.load_state_dict_from_url(VGG19_URL, map_location="cpu", weights_only=True)
+        return fetched()
     except OSError as error:
         raise DataError(
-            f"The perceptual loss needs VGG19, and fetching it failed ({error}): connect to the network once, "
-            f"or give a folder with {VGG19_FILE} as the backbones."
+            f"{name} is needed, and what it is made of could not be fetched ({error}): connect to the network once, or "
+            f"name a folder that has {name} as the backbones."
         ) from error
+    except RuntimeError as error:  # torch.hub: the hash is wrong
+        raise DataError(f"{name} is needed, and what was fetched for it is damaged ({error}); try again.") from error
+
+
+def fetch(url: str, name: str | None = None) -> dict[str, Tensor]:
+    """A file of tensors from the cache of `torch.hub`, into which it is fetched once. `name`, or else the end of the
+    address, is `WHAT-HASH.pth` with the first digits of the SHA-256, which is checked.
+
+    Raises:
+        OSError: it cannot be fetched.
+        RuntimeError: its hash is not the one in its name.
+    """
+    return torch.hub.load_state_dict_from_url(
+        url, map_location="cpu", weights_only=True, check_hash=True, file_name=name
+    )

@@ -1,11 +1,13 @@
 """Which checkpoints there are, and which one a name and a scale mean. Needs no torch."""
 
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from .checkpoint import CheckpointInfo, read_info
 from .errors import CheckpointError, RequestError
+from .files import atomic_write
 
 SUFFIX = ".safetensors"
 DEFAULT_NAME = "portrait"
@@ -90,6 +92,19 @@ def find_exactly(name: str, scale: int) -> Path:
     if own != scale:
         raise RequestError(f"{path} enlarges {own} times, not {scale}; choose another model or --scale.")
     return path
+
+
+def install_checkpoint(path: Path) -> Path:
+    """Copy a checkpoint to the user's own, where the command line, ComfyUI and GIMP find it; returns the copy.
+
+    Raises:
+        OSError: the folder cannot be written to, or the disk is full.
+    """
+    folder = user_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / path.name) as temporary:
+        shutil.copyfile(path, temporary)
+    return folder / path.name
 
 
 def _scale(path: Path) -> int:

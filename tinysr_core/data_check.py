@@ -160,7 +160,7 @@ def inspect(photo: Path, side: int, megapixels: float = 0.0) -> Finding:
             hash=perceptual_hash(pixels),
         )
     except (PictureError, OSError) as error:
-        return replace(finding, use="none", reason="cannot be read", detail=str(error))
+        return replace(finding, use="none", reason="cannot be read", detail=str(error).removeprefix(f"{photo} "))
 
 
 def sharpness(pixels: Pixels8) -> float:

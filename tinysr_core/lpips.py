@@ -6,12 +6,20 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .errors import DataError
+from .backbones import fetch, load_backbone
 
 Backbone = Literal["alex", "squeeze"]
+NETWORK_URLS: Mapping[Backbone, str] = {
+    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+}
+HEADS_URL = (
+    "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963"
+    "/lpips/weights/v0.1/{backbone}.pth"
+)
+HEADS_NAMES: Mapping[Backbone, str] = {"alex": "lpips_alex-df73285e.pth", "squeeze": "lpips_squeeze-4a5350f2.pth"}
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 """Normalisation of pictures in [-1,1]."""
@@ -47,19 +55,20 @@ class Lpips(nn.Module):
 
 
 def load_lpips(backbone: Backbone, folder: Path | None) -> Lpips:
-    """LPIPS with the weights in `folder`/lpips_`backbone`.safetensors.
+    """LPIPS with the weights of `folder`/lpips_`backbone`.safetensors, or where no folder is given, with those in the
+    cache of `torch.hub`, which fetches them once (AlexNet 233 MB, SqueezeNet 5 MB) and says so.
 
     Raises:
-        DataError: the file is not there. It is never replaced by something else in silence.
+        DataError: the file is not there, or the weights cannot be fetched.
     """
-    name = f"lpips_{backbone}.safetensors"
-    path = None if folder is None else folder / name
-    if path is None or not path.is_file():
-        raise DataError(
-            f"LPIPS needs {name}{f', not in {folder}' if folder else ''}: give the folder that holds it as the "
-            "backbones, or leave LPIPS out."
-        )
-    return Lpips(backbone, load_file(path))
+    return Lpips(backbone, load_backbone(f"lpips_{backbone}.safetensors", folder, lambda: _fetched(backbone)))
+
+
+def _fetched(backbone: Backbone) -> dict[str, Tensor]:
+    """The network from torchvision, the heads from the authors of LPIPS."""
+    network = {name: t for name, t in fetch(NETWORK_URLS[backbone]).items() if name.startswith("features.")}
+    heads = fetch(HEADS_URL.format(backbone=backbone), HEADS_NAMES[backbone])
+    return network | {name.replace(".model.1.", "."): tensor for name, tensor in heads.items()}
 
 
 def _unit(features: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def list_photos(folders: Iterable[Path], leave_out: Path | None = None) -> list[
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give one with photographs.")
-        for place, below, names in os.walk(folder, onerror=_refuse):
+        for place, below, names in os.walk(folder.resolve(), onerror=_refuse):
             below[:] = [name for name in below if not name.startswith(".") and Path(place, name).resolve() != apart]
             photos.update(path for name in names if _is_photo(path := Path(place, name)))
     if not photos:
@@ -112,8 +112,6 @@ class PhotoCache:
 
 
 def _write(photos: Sequence[Path], file: Path, megapixels: float, key: bytes) -> None:
-    for left_over in file.parent.glob(f".*.partial{file.suffix}"):  # of a process that was killed
-        left_over.unlink()
     try:
         with atomic_write(file) as temporary, temporary.open("wb") as stream:
             np.lib.format.write_array(stream, np.frombuffer(key, np.uint8))

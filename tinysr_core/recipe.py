@@ -2,8 +2,9 @@
 
 import dataclasses
 import difflib
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,8 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]  # only needed before Python 3.11
+
+NO_BASE = "none"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Recipe:
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
+    base: str = NO_BASE
+    """Name or path of the checkpoint to start from; its network is the one that is trained. "none" starts afresh."""
     steps: int = 10_000
     """Optimiser steps."""
     precision: str = "fp32"
@@ -66,6 +71,28 @@ def load_recipe(path: Path) -> Recipe:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise TrainingError(f"The recipe {path} cannot be read: {error}.") from error
     return _build(Recipe(), table, path.name)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """All values of a recipe as TOML, which `load_recipe` reads again."""
+    return "\n".join(_lines(recipe, "")) + "\n"
+
+
+def _lines(config: Any, name: str) -> Iterator[str]:
+    values = {item.name: getattr(config, item.name) for item in dataclasses.fields(config)}
+    tables = {key: value for key, value in values.items() if dataclasses.is_dataclass(value)}
+    yield from (f"{key} = {_written(value)}" for key, value in values.items() if key not in tables)
+    for key, value in tables.items():
+        path = f"{name}.{key}" if name else key
+        yield from ("", f"[{path}]", *_lines(value, path))
+
+
+def _written(value: Any) -> str:
+    """A value in TOML, which writes what a recipe holds as JSON does, mappings excepted."""
+    if isinstance(value, dict):
+        pairs = cast("dict[str, Any]", value).items()
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_written(item)}" for key, item in pairs) + " }"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _build(default: Any, table: Mapping[str, Any], where: str) -> Any:
@@ -90,4 +117,9 @@ def _convert(default: Any, value: Any, where: str) -> Any:
     written_as = {tuple: list, float: (int, float)}.get(kind, kind)
     if not isinstance(value, written_as) or isinstance(value, bool) != (kind is bool):
         raise TrainingError(f"{where} = {value!r} should be like {default!r}.")
+    if kind is tuple:
+        like, items = cast("tuple[Any, ...]", default), cast("list[Any]", value)
+        if isinstance(like[0], float) and len(items) != len(like):
+            raise TrainingError(f"{where} = {value!r} should have {len(like)} numbers, like {default!r}.")
+        return tuple(_convert(like[0], item, where) for item in items)
     return kind(value)

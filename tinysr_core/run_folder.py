@@ -20,6 +20,7 @@ class RunFolder:
     """Where a run keeps its files. All but the growing metrics appear whole or not at all.
 
     run.json         what defines the run, and the versions it began with
+    recipe.toml      the recipe with all its values, to be given to another run
     photos.cache     the decoded photographs, while training goes on
     state.pt         all that is needed to go on
     metrics.jsonl    a line for each measurement
@@ -33,7 +34,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.record, self.state = path / "run.json", path / "state.pt"
-        self.photos = path / "photos.cache"
+        self.photos, self.recipe = path / "photos.cache", path / "recipe.toml"
         self.metrics, self.preview, self.report = path / "metrics.jsonl", path / "preview.png", path / "report.html"
         with self.writing():
             path.mkdir(parents=True, exist_ok=True)
@@ -71,6 +72,11 @@ class RunFolder:
             return
         with self.writing(), atomic_write(self.record) as temporary:
             temporary.write_text(json.dumps({**definition, "versions": dict(versions)}, indent=1), encoding="utf-8")
+
+    def keep_recipe(self, text: str) -> None:
+        """Write down the recipe."""
+        with self.writing(), atomic_write(self.recipe) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Keep the state of the run."""

@@ -26,7 +26,7 @@ from .model import TinySR
 from .monitor import Monitor, Progress, Trained
 from .optimizer import build_optimizer
 from .photos import fingerprint
-from .recipe import OptimizerConfig, Recipe
+from .recipe import OptimizerConfig, Recipe, dump_recipe
 from .run_folder import RunFolder
 from .run_state import RunState
 from .validation import Validator
@@ -86,6 +86,7 @@ def train(
     }
     if fabric.is_global_zero:
         folder.keep_record(definition, _versions())
+        folder.keep_recipe(dump_recipe(recipe))
 
     torch.manual_seed(recipe.seed)
     network = TinySR(recipe.model)

@@ -1,104 +1,220 @@
 """`tinysr-finetune FOLDER` or `python -m training FOLDER`: train TinySR on photographs."""
 
+import argparse
 import dataclasses
+import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from tinysr_core.backbones import load_vgg19
-from tinysr_core.catalog import DEFAULT_NAME, find_checkpoint
-from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.catalog import find_checkpoint, install_checkpoint, model_name, shipped_folder
+from tinysr_core.checkpoint import Checkpoint, read_checkpoint
+from tinysr_core.config import ModelConfig
+from tinysr_core.data_check import DataCheck, check_photos
 from tinysr_core.errors import TinySRError, TrainingError
 from tinysr_core.lpips import load_lpips
+from tinysr_core.monitor import Trained
 from tinysr_core.photos import list_photos
-from tinysr_core.recipe import Recipe, load_recipe
+from tinysr_core.recipe import NO_BASE, Recipe, load_recipe
 from tinysr_core.trainer import train
 
+from .check_table import check_bar, show_check
 from .progress import progress_bar
 
 RECIPES = Path(__file__).parent / "recipes"
+DEFAULT_RECIPE = "finetune"
+
+
+@dataclass(frozen=True)
+class RecipeFlags(Recipe):
+    """A recipe whose values are flags."""
+
+    steps: Annotated[int, arg(name="max-steps", metavar="N")] = Recipe.steps
+    """Optimiser steps; the learning rate falls until the last of them."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train TinySR on the photographs in a folder. The same command goes on where an earlier one stopped.
+    """Train TinySR on your photographs. The same command goes on where an earlier one stopped.
 
     Example: tinysr-finetune ~/portraits --max-minutes 20
+
+    Example: tinysr-finetune ~/portraits --check-only
+
+    Every value of a recipe is a flag too: --loss.l1 2 --optimizer.learning-rate 2e-4
     """
 
-    folder: Annotated[Path, tyro.conf.Positional]
-    """Folder with photographs, searched with its subfolders."""
-    recipe: str = "finetune"
-    """Name of a recipe of ours, or the path of a TOML file."""
-    scale: int = 2
+    folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR...", help_behavior_hint="")]
+    """Folders with photographs, searched with their subfolders."""
+    values: Annotated[RecipeFlags, arg(name="")]
+    recipe: Annotated[str, arg(metavar="NAME|FILE")] = DEFAULT_RECIPE
+    """Name of a recipe of ours (finetune, photo, portrait, fidelity, paper), or a TOML file."""
+    scale: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
     """Upscaling factor."""
     name: str = "my-portraits"
     """The checkpoint is called NAME-xSCALE.safetensors."""
-    base: str | None = DEFAULT_NAME
-    """Name or path of the checkpoint to start from; None starts afresh."""
-    out: Path = field(default_factory=lambda: Path("runs"))
-    """Folder for the run; it goes to OUT/NAME-xSCALE."""
-    steps: int | None = None
-    """Optimiser steps, instead of the recipe's."""
-    max_minutes: float = float("inf")
+    out: Annotated[Path, arg(metavar="DIR")] = Path("runs")
+    """Folder for runs; this one goes to OUT/NAME-xSCALE."""
+    max_minutes: Annotated[float, arg(metavar="F", help_behavior_hint="(default: until all steps are done)")] = math.inf
     """Save and stop after this time."""
-    backbones: Path | None = None
-    """Folder with vgg19_features.safetensors and, for recipes that use it, lpips_squeeze.safetensors; without it
-    torch.hub fetches VGG19."""
+    validation: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: a tenth of yours)")] = None
+    """Folder with photographs to judge by, which are not trained on."""
+    check_only: FlagCreatePairsOff[bool] = False
+    """Say which photographs are fit to train on, and stop; the exit status is 0 if there are enough."""
+    use_all: FlagCreatePairsOff[bool] = False
+    """Train on soft and strongly compressed photographs too."""
+    lpips: bool = True
+    """Choose the best weights by LPIPS where the recipe's aim is how a picture looks; otherwise by its loss."""
+    backbones: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: torch.hub fetches them)")] = None
+    """Folder with vgg19_features.safetensors, lpips_alex.safetensors, lpips_squeeze.safetensors, as far as needed."""
+    install: bool = True
+    """Copy the checkpoint to ~/.tinysr/models, where the command line, ComfyUI and GIMP find it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command; returns its exit code.
+
+    Raises:
+        SystemExit: help was asked for, or the command line makes no sense.
+    """
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
     try:
-        _run(tyro.cli(Arguments, args=arguments, prog="tinysr-finetune"))
+        return _run(_parse(sys.argv[1:] if arguments is None else arguments), console)
     except (TinySRError, OSError) as error:
         print(f"tinysr-finetune: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tinysr-finetune: stopped; the same command goes on from the last saved state", file=sys.stderr)
         return 130
-    return 0
 
 
-def _run(arguments: Arguments) -> None:
-    recipe = _recipe(arguments)
-    base = read_checkpoint(find_checkpoint(arguments.base, arguments.scale)) if arguments.base else None
+def _parse(arguments: Sequence[str]) -> Arguments:
+    """The recipe named on the command line gives the defaults of its flags."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--recipe", default=DEFAULT_RECIPE)
+    recipe = _load_recipe(first.parse_known_args(arguments)[0].recipe)
+    default = Arguments(folders=tyro.MISSING, values=RecipeFlags(**_fields(recipe)))
+    config = (tyro.conf.DisallowNone,)
+    return tyro.cli(Arguments, args=arguments, prog="tinysr-finetune", default=default, config=config)
+
+
+def _load_recipe(name: str) -> Recipe:
+    path = Path(name)
+    if path.suffix != ".toml":
+        path = RECIPES / f"{name}.toml"
+        if not path.is_file():
+            names = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
+            raise TrainingError(f"There is no recipe {name!r}; choose {names}, or give a TOML file.")
+    return load_recipe(path)
+
+
+def _run(arguments: Arguments, console: Console) -> int:
+    recipe = Recipe(**_fields(arguments.values))
+    scale = arguments.scale or recipe.model.scale
+    base = None if recipe.base == NO_BASE else _base(recipe.base, scale)
+    recipe = dataclasses.replace(recipe, model=_network(recipe, scale, base))
+    run_folder = arguments.out / f"{arguments.name}-x{scale}"
+    if arguments.install and arguments.name in {model_name(path) for path in shipped_folder().iterdir()}:
+        raise TrainingError(f"{arguments.name!r} is the name of weights that come with TinySR; choose another --name.")
+
+    checked = _check(arguments, recipe, console)
+    show_check(checked, console)
+    if checked.problem is not None:
+        console.print(f"tinysr-finetune: {checked.problem}", markup=False)
+        return 1
+    if arguments.check_only:
+        return 0
+
+    vgg_tensors = load_vgg19(arguments.backbones) if recipe.loss.vgg else None
+    lpips = load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None
+    perceptual = recipe.loss.vgg or recipe.loss.lpips
+    judge = load_lpips("alex", arguments.backbones) if arguments.lpips and perceptual else None
+    run_folder.mkdir(parents=True, exist_ok=True)
+    checked.write(run_folder / "photos.csv")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
-    nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
-    with progress_bar(Console(stderr=True)) as report:
+    with progress_bar(console) as report:
         trained = train(
             recipe,
-            list_photos([arguments.folder]),
-            arguments.out / f"{arguments.name}-x{arguments.scale}",
+            checked.training,
+            run_folder,
+            validation=checked.validation,
             name=arguments.name,
-            vgg_tensors=load_vgg19(arguments.backbones) if recipe.loss.vgg else None,
-            lpips=load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None,
+            vgg_tensors=vgg_tensors,
+            lpips=lpips,
+            judge=judge,
             base=base,
             max_minutes=arguments.max_minutes,
             devices=devices,
-            nodes=nodes,
+            nodes=int(os.environ.get("WORLD_SIZE", 1)) // devices,
             report=report,
         )
     if os.environ.get("RANK", "0") == "0":
+        _tell(trained, run_folder, arguments, console)
         print(trained.path)
+    return 0
 
 
-def _recipe(arguments: Arguments) -> Recipe:
-    path = Path(arguments.recipe)
-    if path.suffix != ".toml":
-        path = RECIPES / f"{arguments.recipe}.toml"
-        if not path.is_file():
-            names = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.toml")))
-            raise TrainingError(f"There is no recipe {arguments.recipe!r}; choose {names}, or give a TOML file.")
-    recipe = load_recipe(path)
-    model = dataclasses.replace(recipe.model, scale=arguments.scale)
-    return dataclasses.replace(recipe, model=model, steps=arguments.steps or recipe.steps)
+def _base(name: str, scale: int) -> Checkpoint:
+    """The checkpoint to start from: a file, or by name that of exactly this scale."""
+    base = read_checkpoint(find_checkpoint(name, scale))
+    if base.config.scale != scale and not Path(name).expanduser().is_file():
+        raise TrainingError(
+            f"There are no {name} weights for x{scale} to start from; choose another --scale, name a file of another "
+            f"scale as --base (its trunk is taken), or start afresh with --base {NO_BASE}."
+        )
+    return base
+
+
+def _network(recipe: Recipe, scale: int, base: Checkpoint | None) -> ModelConfig:
+    """The base's network; a recipe that asks for another one cannot start from it."""
+    wanted = dataclasses.replace(recipe.model, scale=scale)
+    if base is None:
+        return wanted
+    network = dataclasses.replace(base.config, scale=scale)
+    if wanted not in (network, ModelConfig(scale=scale)):
+        raise TrainingError(
+            f"{base.path.name} has {network.channels} channels and {network.blocks} blocks, and the recipe asks for "
+            f"another network; leave [model] out, or start afresh with --base {NO_BASE}."
+        )
+    return network
+
+
+def _check(arguments: Arguments, recipe: Recipe, console: Console) -> DataCheck:
+    photos = list_photos(arguments.folders, leave_out=arguments.out)
+    with check_bar(console) as progress:
+        return check_photos(
+            photos,
+            recipe.model.scale * recipe.data.patch,
+            megapixels=recipe.data.megapixels,
+            validation=list_photos([arguments.validation]) if arguments.validation else None,
+            use_all=arguments.use_all,
+            progress=progress,
+        )
+
+
+def _tell(trained: Trained, run_folder: Path, arguments: Arguments, console: Console) -> None:
+    """What came of it, and where the result is."""
+    lines = [trained.verdict] if trained.verdict else []
+    lines.append(f"The page {run_folder / 'report.html'} shows how it went.")
+    if trained.better_than_base is False and arguments.install:
+        lines.append("It is not installed.")
+    elif arguments.install:
+        copy = install_checkpoint(trained.path)
+        lines.append(f"Installed as {copy}: choose {arguments.name} in ComfyUI or GIMP, or for --model.")
+    for line in lines:
+        console.print(line, markup=False)
+
+
+def _fields(recipe: Recipe) -> dict[str, Any]:
+    return {item.name: getattr(recipe, item.name) for item in dataclasses.fields(recipe)}
 
 
 if __name__ == "__main__":
