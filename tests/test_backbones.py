@@ -20,7 +20,7 @@ LOADERS: dict[str, Load] = {
 
 @pytest.mark.parametrize("name", LOADERS)
 def test_a_missing_file_is_told_with_two_ways_out(name: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=f"no {name} in {tmp_path}; put it there.*or name none: then it is fetched"):
+    with pytest.raises(DataError, match=f"no {name} in {tmp_path}; name the folder that holds it, or none"):
         LOADERS[name](tmp_path)
     (tmp_path / name).write_bytes(b"no tensors")
     with pytest.raises(DataError, match=f"{name} cannot be read.*get it again"):
@@ -31,7 +31,7 @@ def test_a_missing_file_is_told_with_two_ways_out(name: str, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (URLError("no route to host"), "no route to host.*connect to the network once, or name a folder that has {}"),
+        (URLError("no route to host"), "no route to host.*connect to the network once, or name a folder that holds {}"),
         (RuntimeError("invalid hash value"), "fetched for it is damaged.*invalid hash value.*try again"),
     ],
 )

@@ -244,7 +244,7 @@ def test_evaluate_says_what_cannot_be_measured(
         (["-o", str(tmp_path / "table.doc")], "write to .md, .csv or .json"),
         (["-o", str(tmp_path / "file" / "table.md")], "file cannot be made"),
         (["--worst", "1", str(tmp_path / "file")], "file cannot be made"),
-        (["--lpips", str(tmp_path)], "LPIPS needs lpips_alex.safetensors"),
+        (["--lpips", str(tmp_path)], "There is no lpips_alex.safetensors"),
         (["--detail", "0.5"], "has no faithful twin"),
         (["--data", str(tmp_path / "nowhere")], "nowhere"),
         ([str(network)], "Two networks to be measured are called net-x2"),

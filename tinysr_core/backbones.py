@@ -84,8 +84,7 @@ def load_backbone(name: str, folder: Path | None, fetched: Callable[[], dict[str
             return load_file(folder / name)
         except FileNotFoundError:
             raise DataError(
-                f"There is no {name} in {folder}; put it there and name the folder as the backbones, or name none: "
-                "then it is fetched from the network once."
+                f"There is no {name} in {folder}; name the folder that holds it, or none, to have it fetched once."
             ) from None
         except (OSError, SafetensorError) as error:
             raise DataError(f"{folder / name} cannot be read ({error}); get it again.") from error
@@ -94,7 +93,7 @@ def load_backbone(name: str, folder: Path | None, fetched: Callable[[], dict[str
     except OSError as error:
         raise DataError(
             f"{name} is needed, and what it is made of could not be fetched ({error}): connect to the network once, or "
-            f"name a folder that has {name} as the backbones."
+            f"name a folder that holds {name} (--backbones)."
         ) from error
     except RuntimeError as error:  # torch.hub: the hash is wrong
         raise DataError(f"{name} is needed, and what was fetched for it is damaged ({error}); try again.") from error
