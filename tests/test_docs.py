@@ -20,7 +20,10 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-DOCUMENTS = [*PAGES, *(p for p in sorted(ROOT.glob("*/**/*.md")) if not {".venv", "venv", "build"} & set(p.parts))]
+DOCUMENTS = [
+    *ROOT.glob("*.md"),
+    *(p for p in sorted(ROOT.glob("*/**/*.md")) if not {".venv", "venv", "build"} & set(p.parts)),
+]
 BLOCK = re.compile(r"(?P<comments>(?:^<!-- [^\n]* -->\n)*)^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 
 
@@ -44,6 +47,14 @@ def blocks(page: Path) -> Iterator[Block]:
         if found["kind"] != "text":
             line = 1 + text.count("\n", 0, found.start("text"))
             yield Block(page, line, found["kind"], found["text"], found["comments"])
+
+
+def test_no_block_is_overlooked() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert len(re.findall(r"^\s*```", text, re.M)) == 2 * len(BLOCK.findall(text)), (
+            f"{page.name}: an indented block"
+        )
 
 
 def parameter(block: Block) -> Any:
@@ -132,3 +143,18 @@ def test_links(page: Path) -> None:
         assert target.exists(), f"{page.name} links to {link}, which is not there"
         if anchor:
             assert anchor in anchors(target), f"{page.name} links to {link}; {target.name} has no such heading"
+
+
+def test_the_map_names_every_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
+    named = set(re.findall(r"`([\w/]+?\.py|\w+/)`", tables))
+    core = ROOT / "tinysr_core"
+    there = {
+        path.name + "/" * path.is_dir()
+        for path in core.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert there - named == {"__init__.py"} - named
+    folders = (core, ROOT, ROOT / "nodes")
+    assert not {name for name in named if not any((folder / name).exists() for folder in folders)}

@@ -1,6 +1,5 @@
 """What is handed out: nothing missing, nothing too much."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -8,31 +7,25 @@ import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+from tinysr_core import __version__
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a git checkout: what is tracked counts")
 
 
-def load_tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("archives", ROOT / "tools" / "archives.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The files that the one command makes, by the end of their name."""
+    """The files that the one command makes, named by the version of the code."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, ROOT / "tools" / "archives.py", folder]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    kinds = ("whl", "tar.gz", "comfyui-0.1.0.zip", "gimp-0.1.0.zip")
+    kinds = ("whl", "tar.gz", "comfyui", "gimp")
     paths = [Path(line) for line in output.splitlines()]
-    return {kind: path for kind, path in zip(kinds, paths, strict=True) if path.name.endswith(kind)}
+    assert all(kind in path.name and __version__ in path.name for kind, path in zip(kinds, paths, strict=True))
+    return dict(zip(kinds, paths, strict=True))
 
 
 def tracked(*folders: str) -> list[Path]:
@@ -50,9 +43,13 @@ def in_wheel() -> set[str]:
 
 def test_the_wheel(built: dict[str, Path]) -> None:
     names = set(zipfile.ZipFile(built["whl"]).namelist())
-    info = {name for name in names if name.startswith("tinysr-0.1.0.dist-info/")}
+    info = {name for name in names if name.startswith(f"tinysr-{__version__}.dist-info/")}
     assert names - info == in_wheel()
-    assert {name.split("/")[0] for name in names} == {"tinysr_core", "tinysr_training", "tinysr-0.1.0.dist-info"}
+    assert {name.split("/")[0] for name in names} == {
+        "tinysr_core",
+        "tinysr_training",
+        f"tinysr-{__version__}.dist-info",
+    }
     assert {name.split("/", 1)[1] for name in info} == {
         "METADATA",
         "RECORD",
@@ -73,7 +70,7 @@ def test_the_sdist_has_what_the_wheel_is_made_of(built: dict[str, Path]) -> None
 
 
 def test_the_node_pack_has_everything_but_what_nodes_do_not_use(built: dict[str, Path]) -> None:
-    names = zipfile.ZipFile(built["comfyui-0.1.0.zip"]).namelist()
+    names = zipfile.ZipFile(built["comfyui"]).namelist()
     assert {name.split("/")[0] for name in names} == {"tinysr"}
     folders = ("nodes", "tinysr_core", "weights", "web", "locales", "example_workflows", "examples")
     files = {path.as_posix() for path in tracked(*folders)}
@@ -82,7 +79,7 @@ def test_the_node_pack_has_everything_but_what_nodes_do_not_use(built: dict[str,
 
 
 def test_the_plugin_can_be_executed(built: dict[str, Path]) -> None:
-    archive = zipfile.ZipFile(built["gimp-0.1.0.zip"])
+    archive = zipfile.ZipFile(built["gimp"])
     assert set(archive.namelist()) == {path.relative_to("gimp_plugin").as_posix() for path in tracked("gimp_plugin")}
     assert archive.getinfo("tinysr-gimp/tinysr-gimp.py").external_attr >> 16 & 0o111
 
