@@ -24,7 +24,7 @@ def output_of(command: str) -> str:
     """What a command prints on a terminal, bars that it has taken back left out."""
     ours, its = pty.openpty()
     environment = os.environ | {"COLUMNS": str(COLUMNS), "TERM": "xterm-256color"}
-    with subprocess.Popen(["bash", "-c", command], stdout=its, stderr=its, env=environment) as process:
+    with subprocess.Popen(["bash", "-c", command], stdout=its, stderr=its, env=environment):
         os.close(its)
         printed = b""
         try:
