@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--model", default="portrait")
     parser.add_argument("--scale", type=int, default=2)
     arguments = parser.parse_args()
-    engine = TorchEngine(read_checkpoint(find_checkpoint(arguments.model, arguments.scale)), "cpu")
+    engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint(arguments.model, arguments.scale)), "cpu")
     print("| picture | gate of the whole | gate of the probes | difference dB | pixels added |")
     print("|---|---|---|---|---|")
     differences: list[float] = []

@@ -10,7 +10,7 @@ from ..tinysr_core.engines.torch import TorchEngine, inference
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.upscaler import Upscaler
 from . import host
-from .interop import tinysr_checkpoint
+from .interop import tinysr_network
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
 FOREIGN_HALO = 32
@@ -67,10 +67,10 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
         raise RequestError(
             f"This UPSCALE_MODEL is a {type(model).__name__}; use one from Load TinySR or Load Upscale Model."
         )
-    checkpoint = tinysr_checkpoint(model.model)
-    if checkpoint is not None:
+    network = tinysr_network(model.model)
+    if network is not None:
         host.make_room(TINYSR_MEMORY, device)
-        return Upscaler(TorchEngine(checkpoint, str(device), host.precision(precision, device)), tile)
+        return Upscaler(TorchEngine(network, str(device), host.precision(precision, device)), tile)
     host.make_room(FOREIGN_MEMORY * model.scale, device)
     whole = getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL"  # it cuts its own tiles
     return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile or FOREIGN_TILE)

@@ -5,7 +5,6 @@ spandrel comes with ComfyUI but may be missing or broken; everything but the sto
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,27 +44,24 @@ def register_architecture() -> None:
 
 def upscale_model(checkpoint: Checkpoint) -> "ImageModelDescriptor[Any] | BareModel":
     """What ComfyUI calls an UPSCALE_MODEL, on the CPU in float32."""
-    state = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+    tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
     try:
         architecture = _architecture()
     except Exception as error:  # with torchvision built for another torch, spandrel fails with a RuntimeError
         host.warn(f"spandrel cannot be used, so only TinySR's own nodes can use this model: {error}")
-        model = TinySR(checkpoint.config)
-        model.load_state_dict(state)
-        return BareModel(model.eval().requires_grad_(False), checkpoint.config.scale)
-    descriptor = architecture.load(state).eval()
+        return BareModel(TinySR.from_tensors(checkpoint.config, tensors), checkpoint.config.scale)
+    descriptor = architecture.load(tensors).eval()
     descriptor.patcher = host.patcher(descriptor.model)
     return descriptor
 
 
-def tinysr_checkpoint(model: nn.Module) -> Checkpoint | None:
-    """The TinySR checkpoint that `model` was built from, whoever loaded it; None for other networks."""
-    state = model.state_dict()
-    config = _config(state)
-    if config is None:
-        return None
-    tensors = {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
-    return Checkpoint(Path("UPSCALE_MODEL"), config, {}, tensors, sha256="")
+def tinysr_network(model: nn.Module) -> TinySR | None:
+    """`model` if it is a TinySR network, whoever loaded it, its weights shared; None for other networks."""
+    if isinstance(model, TinySR):
+        return model
+    tensors = model.state_dict()
+    config = _config(tensors)
+    return None if config is None else TinySR.from_tensors(config, tensors)
 
 
 def _config(state: dict[str, Any]) -> ModelConfig | None:
@@ -95,7 +91,8 @@ def _architecture() -> "Architecture[TinySR]":
             config = _config(state_dict)
             assert config is not None, "spandrel calls load only after detect"
             return ImageModelDescriptor(
-                TinySR(config).requires_grad_(False),
+                # Channels-last, as the engine wants it, so that it need not make a copy for each picture.
+                TinySR(config).requires_grad_(False).to(memory_format=torch.channels_last),
                 state_dict,
                 architecture=self,
                 purpose="SR",

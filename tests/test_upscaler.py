@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tinysr_core import upscaler as upscaler_module
 from tinysr_core.checkpoint import Checkpoint
 from tinysr_core.config import PRESETS, ModelConfig
+from tinysr_core.engines.banded import run_in_bands
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.errors import MemoryLimitError, RequestError
 from tinysr_core.model import TinySR
@@ -35,7 +36,7 @@ def picture(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarra
 
 
 def upscaler(config: ModelConfig = SMALL, tile: int | None = None) -> Upscaler:
-    return Upscaler(TorchEngine(checkpoint(config), "cpu"), tile)
+    return Upscaler(TorchEngine.from_checkpoint(checkpoint(config), "cpu"), tile)
 
 
 class CountingEngine(TorchEngine):
@@ -64,7 +65,7 @@ class CountingEngine(TorchEngine):
 @given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(32, 120), scale=st.integers(1, 4))
 def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: int, tile: int, scale: int) -> None:
     config = dataclasses.replace(PRESETS[preset], attention=attention, scale=scale)
-    engine = TorchEngine(checkpoint(config), "cpu")
+    engine = TorchEngine.from_checkpoint(checkpoint(config), "cpu")
     image = picture(height, width)
     whole = Upscaler(engine).upscale(image)
     assert whole.shape == (1, 3, scale * height, scale * width)
@@ -73,7 +74,7 @@ def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: in
 
 def test_tiled_equals_whole_where_probe_windows_are_used() -> None:
     image = picture(420, 530)
-    engine = CountingEngine(checkpoint(), "cpu")
+    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu")
     assert probes(420, 530, SMALL.trunk_halo)
     whole = Upscaler(engine, 1000).upscale(image)
     assert engine.pooled <= 0.1 * engine.ran
@@ -127,7 +128,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
         if done == 2:
             raise KeyboardInterrupt
 
-    engine = CountingEngine(checkpoint(), "cpu")
+    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu")
     with pytest.raises(KeyboardInterrupt):
         Upscaler(engine, 32).upscale(picture(60, 60), stop)
     assert engine.ran == 2 * (30 + SMALL.halo) ** 2
@@ -135,7 +136,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
 
 def test_out_of_memory_halves_the_tile() -> None:
     image = picture(120, 150)
-    engine = CountingEngine(checkpoint(), "cpu")
+    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu")
     engine.limit = 90 * 90
     ours = Upscaler(engine)
     np.testing.assert_allclose(ours.upscale(image), upscaler().upscale(image), atol=1e-5)
@@ -169,12 +170,43 @@ def test_tiles_that_are_too_small_are_refused() -> None:
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp16"), ("cuda:99", "auto"), ("abacus", "auto")])
 def test_impossible_devices_are_refused(device: str, precision: Any) -> None:
     with pytest.raises(RequestError, match="choose auto"):
-        TorchEngine(checkpoint(), device, precision)
+        TorchEngine.from_checkpoint(checkpoint(), device, precision)
 
 
 def test_bf16_stays_close_to_fp32() -> None:
     image = picture(64, 64)
-    half = Upscaler(TorchEngine(checkpoint(PRESETS["tiny"]), "cpu", "bf16")).upscale(image)
-    full = Upscaler(TorchEngine(checkpoint(PRESETS["tiny"]), "cpu", "fp32")).upscale(image)
+    half = Upscaler(TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "bf16")).upscale(image)
+    full = Upscaler(TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "fp32")).upscale(image)
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).mean() < 4e-3
+
+
+@pytest.mark.parametrize("attention", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+@settings(max_examples=12)
+@given(height=st.integers(1, 200), width=st.integers(1, 60), band=st.integers(1, 3000), threads=st.integers(1, 3))
+def test_bands_give_what_the_model_gives(
+    attention: bool, given: bool, height: int, width: int, band: int, threads: int
+) -> None:
+    model = TinySR(dataclasses.replace(SMALL, attention=attention)).eval().requires_grad_(False)
+    image = torch.from_numpy(picture(height, width))
+    gate = torch.rand(1, SMALL.channels) if given and attention else None
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        result = run_in_bands(model, image, gate, band)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    torch.testing.assert_close(result, model(image, gate), atol=2e-6, rtol=0)
+
+
+def test_a_ready_network_is_shared_and_never_changed() -> None:
+    model = TinySR.from_tensors(SMALL, TinySR(SMALL).to(memory_format=torch.channels_last).state_dict())
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert TorchEngine(model, "cpu").model is model
+    half = TorchEngine(model, "cpu", "bf16").model
+    assert half.head.weight.dtype == torch.bfloat16
+    assert half.attention is not None and torch.equal(half.attention.excite.weight, before["attention.excite.weight"])
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) and tensor.dtype == torch.float32

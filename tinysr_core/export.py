@@ -120,7 +120,7 @@ def _difference(checkpoint: Checkpoint, data: bytes) -> float:
 
     runtime: Any = import_module("onnxruntime")
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    engine = TorchEngine(checkpoint, "cpu", "fp32")
+    engine = TorchEngine.from_checkpoint(checkpoint, "cpu", "fp32")
     random = np.random.default_rng(0)
     largest = 0.0
     for height, width in CHECK_SIZES:

@@ -1,5 +1,7 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,6 +47,14 @@ class TinySR(nn.Module):
         self.tail = nn.Conv2d(channels, 3 * config.scale**2, 3, padding=1)
         if not self.head.weight.is_meta:  # there, weights that are loaded later take the place
             self._initialise()
+
+    @classmethod
+    def from_tensors(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> "TinySR":
+        """A network to run, not to train, that shares these tensors, named as in a checkpoint."""
+        with torch.device("meta"):  # no first weights are drawn: `tensors` take their place
+            model = cls(config)
+        model.load_state_dict(tensors, assign=True)
+        return model.eval().requires_grad_(False)
 
     def forward(self, image: Tensor, gate: Tensor | None = None) -> Tensor:
         """`image` float32 [B,3,h,w]; `gate` [B,C] from `attention`, or None. Returns float32 [B,3,s*h,s*w].

@@ -48,7 +48,7 @@ def load_upscaler(
     from .engines.torch import TorchEngine  # imports torch: only where a network is run
 
     path = model if isinstance(model, Path) else find_checkpoint(model, scale)
-    return Upscaler(TorchEngine(load_checkpoint(path, detail), device, precision), tile)
+    return Upscaler(TorchEngine.from_checkpoint(load_checkpoint(path, detail), device, precision), tile)
 
 
 class Upscaler:

@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..errors import RequestError
 from ..model import TinySR
 from ..tiling import Window
 from . import Gate
+from .banded import run_in_bands
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
@@ -24,31 +26,35 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class TorchEngine:
     """See `Engine`. `device` is auto, cpu, or what torch calls a device; `precision` is that of the convs.
 
+    `model` may be shared: it is used as it is where its weights are on that device, in that precision and
+    channels-last, else a copy is. It is never changed.
+
     Raises:
         RequestError: the device is not there, or cannot run that precision.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: str = "auto", precision: Precision = "auto") -> None:
+    def __init__(self, model: TinySR, device: str = "auto", precision: Precision = "auto") -> None:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)
-        self.scale = checkpoint.config.scale
-        self.halo = checkpoint.config.halo
-        self.pool_halo = checkpoint.config.trunk_halo if checkpoint.config.attention else None
-        with torch.device("meta"):  # no first weights are drawn: the checkpoint's take their place
-            model = TinySR(checkpoint.config)
-        state = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
-        model.load_state_dict(state, assign=True)
-        # Channels-last is the faster layout for these convs on CPUs (benchmarks) and on tensor cores.
-        model = model.eval().requires_grad_(False).to(self.device, self.dtype)
-        model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
-        if model.attention is not None:
-            model.attention.float()
-        self.model = model
+        self.scale = model.config.scale
+        self.halo = model.config.halo
+        self.pool_halo = model.config.trunk_halo if model.config.attention else None
+        self.model = _placed(model, self.device, self.dtype)
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, device: str = "auto", precision: Precision = "auto"
+    ) -> "TorchEngine":
+        """An engine that runs the network of a file."""
+        tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
+        return cls(TinySR.from_tensors(checkpoint.config, tensors), device, precision)
 
     def run(self, image: Image, gate: Gate | None) -> Image:
         with inference():
             own = None if gate is None else torch.from_numpy(gate)[None].to(self.device)
-            return _like(image, self.model(self._tensor(image), own))
+            # On a CPU features should stay in the cache; a GPU wants as much work at once as there is.
+            run = partial(run_in_bands, self.model) if self.device.type == "cpu" else self.model
+            return _like(image, run(self._tensor(image), own))
 
     def pool(self, image: Any, core: Window) -> Gate:
         with inference():
@@ -63,6 +69,17 @@ class TorchEngine:
     def _tensor(self, image: Any) -> Tensor:
         tensor: Tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
         return tensor.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+
+
+def _placed(model: TinySR, device: torch.device, dtype: torch.dtype) -> TinySR:
+    """`model` with its convs in `dtype` and channels-last, the faster layout on CPUs and on tensor cores."""
+    own = model.state_dict()
+    placed: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        tensor = tensor.to(device, torch.float32 if name.startswith("attention.") else dtype)
+        placed[name] = tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+    shared = all(placed[name] is own[name] for name in own)
+    return model if shared else TinySR.from_tensors(model.config, placed)
 
 
 def _device(name: str) -> torch.device:

@@ -1,0 +1,139 @@
+"""Runs the network on a CPU in bands of rows: all layers of one band before the next band.
+
+What lies between two layers is then a few rows, which stay in the cache, instead of a whole tile, which goes through
+memory. A layer keeps the last rows of its input, which its next band needs too, so that nothing is computed twice.
+
+Each thread has a strip of the picture to itself. Threads that share the work on every band would have to wait for each
+other after each layer: on a machine that has anything else to do, that takes several times as long.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..model import TinySR
+from ..skip import skip_kernel
+from ..tiling import Span
+
+BAND_PIXELS = 4096
+"""LR pixels of a band: 1 MB of features between two layers (benchmarks/results/speed.md)."""
+SMALLEST_STRIP = 64
+"""LR rows of a strip below which its halo costs more than another thread gains."""
+
+Features = Iterable[tuple[Tensor, Tensor]]
+"""Bands of rows of what the tail adds: features of the head, and of the trunk before the gate."""
+
+
+def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels: int = BAND_PIXELS) -> Tensor:
+    """What `model(image, gate)` gives for one picture [1,3,h,w] on the CPU, with as many threads as torch may use."""
+    height, width = image.shape[2:]
+    scale = model.config.scale
+    rows = max(1, band_pixels // width)
+    threads = torch.get_num_threads()
+    count = min(threads, max(1, height // SMALLEST_STRIP))
+    strips = [Span(height * i // count, height * (i + 1) // count) for i in range(count)]
+    seen = [strip.grown(model.config.halo, height) for strip in strips]
+    parts = [image[:, :, span.slice] for span in seen]
+    features: list[Features] = [_features(model, part, rows) for part in parts]
+    result = image.new_empty(1, 3, scale * height, scale * width)
+    try:
+        with ThreadPoolExecutor(count, initializer=_start_worker) as pool:
+            if model.attention is not None and gate is None:  # it follows from all rows, so they have to wait
+                features = list(pool.map(list, features))
+                inner = [strip.within(span) for strip, span in zip(strips, seen, strict=True)]
+                total = torch.stack(list(pool.map(_sum, features, inner))).sum(0)
+                gate = model.attention(total / (height * width))
+            finished = pool.map(partial(_finished, model, gate), parts, features)
+            for strip, span, part in zip(strips, seen, finished, strict=True):
+                result[:, :, strip.scaled(scale).slice] = part[:, :, strip.within(span).scaled(scale).slice]
+    finally:
+        torch.set_num_threads(threads)
+    return result
+
+
+def _start_worker() -> None:
+    """What torch keeps for each thread."""
+    torch.set_num_threads(1)
+    torch.set_grad_enabled(False)
+
+
+def _features(model: TinySR, image: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The features of consecutive bands of `rows` rows; the last one may have more or fewer."""
+    image = image.to(model.head.weight.dtype)
+    height = image.shape[2]
+    head, trunk = _Layer(model.head), [_Layer(conv) for conv in model.trunk if isinstance(conv, nn.Conv2d)]
+    waiting = None  # rows of the head which the trunk has not reached yet
+    start = 0
+    while start < height:
+        # The first band is higher, so that every layer gets rows from it.
+        stop = min(start + rows + (model.config.halo if start == 0 else 0), height)
+        shallow = deep = F.relu_(head.push(image[:, :, start:stop], last=stop == height))
+        for layer in trunk:
+            deep = F.relu_(layer.push(deep, last=stop == height))
+        waiting = shallow if waiting is None else torch.cat([waiting, shallow], 2)
+        done = deep.shape[2]
+        yield waiting[:, :, :done], deep
+        waiting = waiting[:, :, done:]
+        start = stop
+
+
+def _sum(features: Features, rows: Span) -> Tensor:
+    """Sum [1,C] of the trunk's features over some rows."""
+    total = torch.zeros(())
+    top = 0
+    for _, deep in features:
+        band = deep[:, :, max(rows.start - top, 0) : max(rows.stop - top, 0)]
+        total = total + band.sum((2, 3), dtype=torch.float32)
+        top += deep.shape[2]
+    return total
+
+
+def _finished(model: TinySR, gate: Tensor | None, image: Tensor, features: Features) -> Tensor:
+    """The result [1,3,s*h,s*w] for a part of the picture, from its features."""
+    height, width = image.shape[2:]
+    scale = model.config.scale
+    result = image.new_empty(1, 3, scale * height, scale * width)
+    bordered = F.pad(image, (2, 2, 2, 2), mode="replicate")
+    kernel = _colour_kernel(scale).to(image).contiguous(memory_format=torch.channels_last)
+    tail = _Layer(model.tail)
+    reached = top = 0
+    for shallow, deep in features:
+        reached += deep.shape[2]
+        deep = deep if gate is None else deep.mul_(gate[:, :, None, None].to(deep.dtype))
+        detail = tail.push(deep.add_(shallow), last=reached == height)
+        bottom = top + detail.shape[2]
+        skip = F.conv2d(bordered[:, :, top : bottom + 4], kernel)
+        result[:, :, scale * top : scale * bottom] = F.pixel_shuffle(skip.add_(detail), scale)
+        top = bottom
+    return result
+
+
+class _Layer:
+    """A convolution that is fed with bands of rows, [1,C,rows,W] from top to bottom, and gives all rows it can."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        self._conv = conv
+        self._border = conv.kernel_size[0] // 2
+        self._kept: Tensor | None = None
+
+    def push(self, band: Tensor, *, last: bool) -> Tensor:
+        """The rows that `band` completes. The zeros around the picture are added at its top and its bottom."""
+        zeros = _zeros(band, self._border)
+        parts = [zeros if self._kept is None else self._kept, band]
+        seen = torch.cat([*parts, zeros] if last else parts, 2)
+        self._kept = seen[:, :, -2 * self._border :]
+        return F.conv2d(seen, self._conv.weight, self._conv.bias, padding=(0, self._border))
+
+
+def _zeros(like: Tensor, rows: int) -> Tensor:
+    shape = (1, like.shape[1], rows, like.shape[3])
+    return torch.empty(shape, dtype=like.dtype, memory_format=torch.channels_last).zero_()
+
+
+def _colour_kernel(scale: int) -> Tensor:
+    """The kernel of the bicubic skip for all colours at once, each from itself: [3*scale^2,3,5,5]."""
+    return torch.einsum("cd,kyx->ckdyx", torch.eye(3).double(), torch.from_numpy(skip_kernel(scale))).flatten(0, 1)
