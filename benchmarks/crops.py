@@ -1,4 +1,4 @@
-"""Draw crops of validation portraits at 1:1: the small picture, bicubic, TinySR, the original.
+"""Draw crops of validation portraits at 1:1 (eye, skin, hair, cloth): the small picture, bicubic, ours, the original.
 
 python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.jpg --scale 2
 """
@@ -9,19 +9,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinysr_core import find_checkpoint, load_upscaler
-from tinysr_core.evaluate import Method, interpolation, load_pairs, to_8_bits, to_float
+from tinysr_core.evaluate import Method, interpolation, load_pairs
+from tinysr_core.methods import network
 from tinysr_core.metrics import Picture8
 
 SIDE = 240
-CROPS = (("094", "eye", 400, 340), ("034", "glasses", 430, 300), ("084", "hair", 270, 60), ("044", "knitwear", 260, 60))
+CROPS = (("094", "eye", 400, 340), ("004", "skin", 480, 600), ("084", "hair", 270, 60), ("084", "cloth", 330, 740))
 """Portrait, what it shows, and the left and top of the crop in the original."""
-
-
-def network(name: str, scale: int) -> Method:
-    """The shipped checkpoint `name` as a method."""
-    upscaler = load_upscaler(find_checkpoint(name, scale))
-    return lambda lr: to_8_bits(upscaler.upscale(to_float(lr)))
 
 
 def nearest(scale: int) -> Method:
@@ -49,10 +43,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="validation portraits")
     parser.add_argument("output", type=Path, help="the picture to write")
     parser.add_argument("--scale", type=int, default=2)
-    parser.add_argument("--models", nargs="+", default=["portrait"], help="names of checkpoints")
+    parser.add_argument("--models", nargs="+", default=["fidelity", "portrait"], help="names of checkpoints")
     arguments = parser.parse_args()
     methods = {"small picture": nearest(arguments.scale), "bicubic": interpolation("bicubic", arguments.scale)}
-    methods |= {f"TinySR {name}": network(name, arguments.scale) for name in arguments.models}
+    methods |= {f"TinySR {name}": network(name, arguments.scale)[1] for name in arguments.models}
     pairs = {pair.name: pair for pair in load_pairs(arguments.folder, arguments.scale)}
     rows: list[list[Picture8]] = []
     for name, _, left, top in CROPS:

@@ -120,6 +120,15 @@ def write_checkpoint(path: Path, config: ModelConfig, tensors: Tensors, card: Ca
         temporary.write_bytes(_with_sorted_header(save(arrays, header)))
 
 
+def weights_digest(tensors: Tensors) -> str:
+    """SHA-256 of the numbers alone. It stays when only the card of a checkpoint is written anew."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensors[name], np.float32).data)
+    return digest.hexdigest()
+
+
 def _with_sorted_header(data: bytes) -> bytes:
     """The same safetensors file with its header in alphabetical order: the library's own order differs every time."""
     start = 8 + int.from_bytes(data[:8], "little")

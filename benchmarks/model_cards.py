@@ -1,0 +1,324 @@
+"""Measure the shipped weights, and write what is known of them: headers, weights/*.md, benchmarks/results/quality.*
+
+python benchmarks/model_cards.py
+
+It needs the validation pictures and LPIPS in ../shared. Only weights that have changed are measured again, so it can be
+stopped at any time; with new weights for all scales it takes about 15 minutes of two cores.
+"""
+
+import argparse
+import csv
+import datetime
+import hashlib
+import statistics
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from quality import FINISH, SCALES, SETS, SLIDER, SLIDER_SETS, Measured, measure, read
+
+from tinysr_core.catalog import model_name
+from tinysr_core.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint
+from tinysr_core.evaluate import as_markdown
+from tinysr_core.files import atomic_write
+from tinysr_core.lpips import load_lpips
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+TRAINED = ("recipe", "step", "data_sha256", "validation_sha256", "base_sha256")
+"""What the trainer wrote into the card, and stays."""
+
+Means = Mapping[str, float]
+Figures = Mapping[str, Mapping[str, Means]]
+"""Method -> data -> metric -> mean."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, default=ROOT / "weights", help="folder of the checkpoints")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder of the results")
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "val", help="folder of the validation sets")
+    parser.add_argument("--lpips", type=Path, default=SHARED / "weights", help="folder of lpips_alex.safetensors")
+    arguments = parser.parse_args()
+    paths = sorted(arguments.weights.glob("*.safetensors"))
+    for path in paths:
+        name_twin(path)
+    lpips = load_lpips("alex", arguments.lpips)
+    rows = measure(arguments.weights, arguments.data, lpips, arguments.results / "quality.csv")
+    int8 = read(arguments.results / "int8.csv")
+    today = datetime.date.today().isoformat()
+    for path in paths:
+        write_header(path, figures([*rows, *int8], read_checkpoint(path).config.scale), today)
+    families: dict[str, list[Path]] = {}
+    for path in paths:
+        families.setdefault(model_name(path), []).append(path)
+    for name, members in families.items():
+        write_text(arguments.weights / f"{name}.md", family_card(name, members, [*rows, *int8]))
+    write_text(arguments.results / "quality.md", quality_page(paths, rows, arguments.results / "peers.csv", today))
+
+
+def texts_of(path: Path) -> Mapping[str, Any]:
+    """What model_cards.toml says about the family of a checkpoint."""
+    family = TEXTS["families"].get(model_name(path))
+    if family is None:
+        raise SystemExit(f"model_cards.toml has no [families.{model_name(path)}] for {path.name}; describe it there.")
+    return family
+
+
+def name_twin(path: Path) -> None:
+    """Put the name of the twin into the header, where there is one: measuring the slider needs it."""
+    checkpoint = read_checkpoint(path)
+    card = {key: value for key, value in checkpoint.card.items() if key != "twin"}
+    family = texts_of(path)
+    if "twin" in family:
+        twin = path.with_name(path.name.replace(model_name(path), family["twin"]))
+        if twin.is_file():
+            card["twin"] = twin.stem
+    if card != checkpoint.card:
+        write_checkpoint(path, checkpoint.config, checkpoint.tensors, card)
+
+
+def write_header(path: Path, measured: Figures, today: str) -> None:
+    """Write the whole card into the header of a checkpoint; the same weights and figures give the same bytes."""
+    checkpoint, family = read_checkpoint(path), texts_of(path)
+    digest = weights_digest(checkpoint.tensors)
+    scale = checkpoint.config.scale
+    card: dict[str, Any] = {key: checkpoint.card[key] for key in TRAINED if key in checkpoint.card}
+    card |= {
+        "title": f"{family['title']} ×{scale}",
+        "description": family["summary"].format(scale=scale),
+        "made_for": TEXTS["made_for"].strip(),
+        "not_made_for": TEXTS["not_made_for"].strip(),
+        "author": TEXTS["author"],
+        "license": TEXTS["license"],
+        "date": checkpoint.card["date"] if checkpoint.card.get("weights_sha256") == digest else today,
+        "recipe_name": family["recipe"],
+        "weights_sha256": digest,
+        "trained_on": {entry["name"]: f"{entry['license']}, {entry['origin']}" for entry in TEXTS["data"]},
+        "protocol": TEXTS["protocol"].strip(),
+        "figures": {data: rounded(means) for data, means in measured[path.stem].items()},
+    }
+    if "twin" in checkpoint.card:
+        card |= {"twin": checkpoint.card["twin"], "detail": slider(checkpoint, measured)}
+    if int8_name(path.stem) in measured:
+        card["figures_int8"] = {data: rounded(means) for data, means in measured[int8_name(path.stem)].items()}
+    if card != checkpoint.card:
+        write_checkpoint(path, checkpoint.config, checkpoint.tensors, card)
+
+
+def figures(rows: Iterable[Measured], scale: int) -> Figures:
+    """Means over the pictures of each data set."""
+    groups: dict[str, dict[str, list[Measured]]] = {}
+    for row in rows:
+        if row.scale == scale:
+            groups.setdefault(row.method, {}).setdefault(row.data, []).append(row)
+    return {
+        method: {
+            data: {
+                metric: statistics.fmean(getattr(row, metric) for row in group) for metric in ("psnr", "ssim", "lpips")
+            }
+            for data, group in by_data.items()
+        }
+        for method, by_data in groups.items()
+    }
+
+
+def rounded(means: Means) -> Means:
+    return {metric: round(value, 2 if metric == "psnr" else 4) for metric, value in means.items()}
+
+
+def slider(checkpoint: Checkpoint, measured: Figures) -> Mapping[str, Mapping[str, Means]]:
+    """Detail -> data -> means, from the twin (0) to the checkpoint (1)."""
+    stem = checkpoint.path.stem
+    methods = {"0": checkpoint.card["twin"], **{f"{d:g}": f"{stem} (detail {d:g})" for d in SLIDER}, "1": stem}
+    return {
+        detail: {data: rounded(measured[method][data]) for data in SLIDER_SETS} for detail, method in methods.items()
+    }
+
+
+def int8_name(stem: str) -> str:
+    """What the rows of int8.csv call a checkpoint in int8."""
+    return f"{stem} (int8)"
+
+
+def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured]) -> str:
+    """The page about all scales of a family."""
+    family = texts_of(paths[0])
+    checkpoints = [read_checkpoint(path) for path in paths]
+    any_config = checkpoints[0].config
+    scales = ", ".join(f"×{checkpoint.config.scale}" for checkpoint in checkpoints)
+    parts = [
+        f"# {family['title']}\n\n<!-- written by benchmarks/model_cards.py -->\n",
+        family["summary"].format(scale=scales).replace(" times", "", 1) + "\n",
+        f"**For** {lower(TEXTS['made_for'])}\n\n**Not for** {lower(TEXTS['not_made_for'])}\n",
+        f"The network of [TinySR](../README.md), preset `{family['preset']}`: {any_config.channels} channels,"
+        f" {any_config.blocks} blocks. Licence: {TEXTS['license']}.\n",
+        "## Files\n",
+        table(
+            ["file", "scale", "parameters", "date", "SHA-256 of the file"],
+            [
+                [c.path.name, f"×{c.config.scale}", f"{c.config.parameters:,}", c.card["date"], f"`{sha256(c.path)}`"]
+                for c in checkpoints
+            ],
+        ),
+        "## Figures\n",
+        TEXTS["protocol"].strip() + " PSNR in dB / SSIM / LPIPS; the spread and every picture are in"
+        " [benchmarks/results](../benchmarks/results/quality.md).\n",
+        figures_table(checkpoints, rows),
+    ]
+    if any("twin" in c.card for c in checkpoints):
+        parts += [
+            "## Detail\n",
+            f"`--detail` (in ComfyUI and GIMP *detail*) blends the weights with those of `{family['twin']}`: 0 is that,"
+            " 1 is this. PSNR in dB / LPIPS:\n",
+            *(slider_table(c) for c in checkpoints if "detail" in c.card),
+        ]
+    if any("figures_int8" in c.card for c in checkpoints):
+        parts += ["## In 8 bits\n", "What int8 changes (PSNR in dB / LPIPS):\n", int8_table(checkpoints)]
+    parts += [
+        "## Training\n",
+        f"Recipe [`{family['recipe']}`](../training/recipes/{family['recipe']}.toml); the header of each file"
+        " (`tinysr info FILE`) has the recipe with all its numbers. The hash of the weights is that of their numbers"
+        " alone, without the header.\n",
+        table(
+            ["file", "steps", "seed", "photographs", "started from", "weights"],
+            [training_row(c) for c in checkpoints],
+        ),
+        "Trained on:\n",
+        table(
+            ["photographs", "images", "licence", "origin"],
+            [[d["name"], str(d["images"]), d["license"], d["origin"]] for d in TEXTS["data"]],
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def figures_table(checkpoints: Sequence[Checkpoint], rows: Sequence[Measured]) -> str:
+    lines: list[list[str]] = []
+    for checkpoint in checkpoints:
+        scale = checkpoint.config.scale
+        measured = figures(rows, scale)
+        for title, method in (("bicubic", "bicubic"), (f"**{model_name(checkpoint.path)}**", checkpoint.path.stem)):
+            lines.append([f"×{scale}", title, *(triple(measured[method][data]) for data in SETS)])
+    return table(["scale", "method", *SETS], lines)
+
+
+def slider_table(checkpoint: Checkpoint) -> str:
+    details = checkpoint.card["detail"]
+    return table(
+        [f"×{checkpoint.config.scale}", *(f"detail {detail}" for detail in details)],
+        [[data, *(pair(means[data]) for means in details.values())] for data in SLIDER_SETS],
+    )
+
+
+def int8_table(checkpoints: Sequence[Checkpoint]) -> str:
+    known = [c for c in checkpoints if "figures_int8" in c.card]
+    data = list(known[0].card["figures_int8"])
+    lines: list[list[str]] = []
+    for c in known:
+        for title, means in (("as trained", c.card["figures"]), ("int8", c.card["figures_int8"])):
+            lines.append([f"×{c.config.scale}", title, *(pair(means[name]) if name in means else "" for name in data)])
+    return table(["scale", "", *data], lines)
+
+
+def training_row(checkpoint: Checkpoint) -> list[str]:
+    card = checkpoint.card
+    recipe = card.get("recipe", {})
+    step, steps = card.get("step", "?"), recipe.get("steps", "?")
+    hashes = (f"`{str(card[key])[:12]}…`" if card.get(key) else "-" for key in ("data_sha256", "base_sha256"))
+    return [
+        checkpoint.path.name,
+        f"{step:,}" if step == steps else f"{step} of {steps}",
+        str(recipe.get("seed", "?")),
+        *hashes,
+        f"`{card['weights_sha256'][:12]}…`",
+    ]
+
+
+def quality_page(paths: Sequence[Path], rows: Sequence[Measured], peers: Path, today: str) -> str:
+    """benchmarks/results/quality.md."""
+    parts = [
+        "# Quality of the shipped weights\n",
+        f"`python benchmarks/model_cards.py`, {today}, torch {torch.__version__}. Mean ± standard deviation over the"
+        f" pictures; every picture is in [quality.csv](quality.csv). {TEXTS['protocol'].strip()} `tinysr evaluate"
+        " --data DIR… --scale S --models portrait fidelity --lpips DIR` makes such a table of any photographs.\n",
+        f"`{FINISH}` is the finishing of the paper, unsharp mask and supersampling. It is made for the eye: the"
+        " sharpening overshoots, which costs PSNR.\n",
+    ]
+    plain = [row for row in rows if "(" not in row.method]
+    for scale in SCALES:
+        parts += [f"## ×{scale}\n", as_markdown([row for row in plain if row.scale == scale])]
+    parts += [
+        "## Beside other networks\n",
+        "PSNR-Y in dB / SSIM-Y / LPIPS. The others are the networks' own published weights, measured with this protocol"
+        " on these pictures; their figures are quoted from [peers.csv](peers.csv), not measured by this script.\n",
+    ]
+    for scale in SCALES:
+        parts += [f"### ×{scale}\n", peers_table(paths, rows, peers, scale)]
+    parts.append("## Detail slider\n")
+    for path in paths:
+        checkpoint = read_checkpoint(path)
+        if "detail" in checkpoint.card:
+            parts += [f"`{path.stem}`, PSNR-Y in dB / LPIPS:\n", slider_table(checkpoint)]
+    return "\n".join(parts)
+
+
+def peers_table(paths: Sequence[Path], rows: Sequence[Measured], peers: Path, scale: int) -> str:
+    lines: dict[tuple[int, str], dict[str, str]] = {}
+    with peers.open(encoding="utf-8") as stream:
+        for row in csv.DictReader(stream):
+            if int(row["scale"]) == scale:
+                key = int(row["parameters"]), row["method"]
+                lines.setdefault(key, {})[row["data"]] = f"{row['psnr']} / {row['ssim']} / {row['lpips']}"
+    measured = figures(rows, scale)
+    for config, path in ((read_checkpoint(path).config, path) for path in paths):
+        if config.scale == scale:
+            key = config.parameters, f"**TinySR {model_name(path)}**"
+            lines[key] = {data: triple(measured[path.stem][data]) for data in SETS}
+    lines[0, "bicubic"] = {data: triple(measured["bicubic"][data]) for data in SETS}
+    return table(
+        ["method", "parameters", *SETS],
+        [
+            [name, f"{parameters:,}" if "TinySR" in name else f"{parameters // 1000:,} K" if parameters else "0"]
+            + [cells.get(data, "-") for data in SETS]
+            for (parameters, name), cells in sorted(lines.items())
+        ],
+    )
+
+
+def triple(means: Means) -> str:
+    return f"{means['psnr']:.2f} / {means['ssim']:.4f} / {means['lpips']:.4f}"
+
+
+def pair(means: Means) -> str:
+    return f"{means['psnr']:.2f} / {means['lpips']:.4f}"
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *lines]) + "\n"
+
+
+def lower(text: str) -> str:
+    """`text`, its first letter small."""
+    return text.strip()[:1].lower() + text.strip()[1:]
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Measure the shipped weights on the validation pictures. A part of model_cards.py, which is what to run.
+
+Rows of weights that have not changed are taken from the last results: a measurement that was stopped goes on, and one
+new checkpoint is measured alone.
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tinysr_core.checkpoint import weights_digest
+from tinysr_core.detail import load_checkpoint
+from tinysr_core.evaluate import Method, Row, evaluate, interpolation
+from tinysr_core.files import atomic_write
+from tinysr_core.lpips import Lpips
+from tinysr_core.methods import network
+
+SCALES = (2, 3, 4)
+SETS = ("set5", "set14", "portraits_cc0", "portraits_london")
+SLIDER = (0.25, 0.5, 0.75)
+SLIDER_SETS = ("set5", "portraits_cc0")
+FINISH = "+sharpen+aa"
+
+
+@dataclass(frozen=True)
+class Measured(Row):
+    """A row, and the first digits of the hash of the weights it was measured with (none for plain interpolation)."""
+
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something to be measured."""
+
+    name: str
+    weights: str
+    sets: Sequence[str]
+    load: Callable[[], Method]
+
+
+def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list[Measured]:
+    """All rows of the checkpoints in `folder`, also written to `results`.csv as they come."""
+    known = read(results)
+    rows: list[Measured] = []
+    for scale in SCALES:
+        for data in SETS:
+            missing: dict[str, Subject] = {}
+            for subject in subjects(folder, scale):
+                found = [row for row in known if _key(row) == (data, scale, subject.name, subject.weights)]
+                rows += found
+                if not found and data in subject.sets:
+                    missing[subject.name] = subject
+            if not missing:
+                continue
+            methods = {name: subject.load() for name, subject in missing.items()}
+            for row in evaluate([validation / data], scale, methods, lpips):
+                rows.append(Measured(**asdict(row), weights=missing[row.method].weights))
+            print(f"x{scale} {data}: {', '.join(missing)}", file=sys.stderr)
+            write(dict.fromkeys([*rows, *known]), results)
+    write(rows, results)
+    return rows
+
+
+def subjects(folder: Path, scale: int) -> list[Subject]:
+    """Interpolation, and each checkpoint: as it is, finished, and blended with its twin where it has one."""
+    found = [
+        Subject(kernel, "", SETS, lambda kernel=kernel: interpolation(kernel, scale))
+        for kernel in ("bicubic", "lanczos")
+    ]
+    for path in sorted(folder.glob(f"*-x{scale}.safetensors")):
+        checkpoint = load_checkpoint(path)
+        details = (1.0, *SLIDER) if "twin" in checkpoint.card else (1.0,)
+        for detail in details:
+            digest = weights_digest(load_checkpoint(path, detail).tensors)[:12]
+            name = path.stem if detail == 1 else f"{path.stem} (detail {detail:g})"
+            sets = SETS if detail == 1 else SLIDER_SETS
+            found.append(
+                Subject(name, digest, sets, lambda path=path, detail=detail: network(str(path), scale, detail)[1])
+            )
+            if detail == 1:
+                finished = f"{path}{FINISH}"
+                found.append(Subject(path.stem + FINISH, digest, SETS, lambda name=finished: network(name, scale)[1]))
+    return found
+
+
+def read(results: Path) -> list[Measured]:
+    """The rows in `results`; none where it is not there."""
+    if not results.is_file():
+        return []
+    with results.open(encoding="utf-8") as stream:
+        return [
+            Measured(
+                row["data"],
+                row["picture"],
+                int(row["scale"]),
+                row["method"],
+                float(row["psnr"]),
+                float(row["ssim"]),
+                float(row["lpips"]),
+                row["weights"],
+            )
+            for row in csv.DictReader(stream)
+        ]
+
+
+def write(rows: Iterable[Measured], results: Path) -> None:
+    """Write `rows` to `results`, whole or not at all."""
+    with atomic_write(results) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(Measured.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            lpips = "" if row.lpips is None else round(row.lpips, 5)
+            writer.writerow(asdict(row) | {"psnr": round(row.psnr, 3), "ssim": round(row.ssim, 5), "lpips": lpips})
+
+
+def _key(row: Measured) -> tuple[str, int, str, str]:
+    return row.data, row.scale, row.method, row.weights
