@@ -125,7 +125,10 @@ def _run(arguments: Arguments, console: Console) -> int:
     if arguments.install and arguments.name in {model_name(path) for path in shipped_folder().iterdir()}:
         raise TrainingError(f"{arguments.name!r} is the name of weights that come with TinySR; choose another --name.")
 
-    checked = _check(arguments, recipe, console)
+    photos = list_photos(arguments.folders, leave_out=arguments.out)
+    kept = list_photos([arguments.validation]) if arguments.validation else None
+    networks = {} if arguments.check_only else _load_networks(recipe, arguments)
+    checked = _check(photos, kept, recipe, arguments.use_all, console)
     show_check(checked, console)
     if checked.problem is not None:
         console.print(f"tinysr-finetune: {checked.problem}", markup=False)
@@ -133,10 +136,6 @@ def _run(arguments: Arguments, console: Console) -> int:
     if arguments.check_only:
         return 0
 
-    vgg_tensors = load_vgg19(arguments.backbones) if recipe.loss.vgg else None
-    lpips = load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None
-    perceptual = recipe.loss.vgg or recipe.loss.lpips
-    judge = load_lpips("alex", arguments.backbones) if arguments.lpips and perceptual else None
     run_folder.mkdir(parents=True, exist_ok=True)
     checked.write(run_folder / "photos.csv")
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
@@ -147,9 +146,7 @@ def _run(arguments: Arguments, console: Console) -> int:
             run_folder,
             validation=checked.validation,
             name=arguments.name,
-            vgg_tensors=vgg_tensors,
-            lpips=lpips,
-            judge=judge,
+            **networks,
             base=base,
             max_minutes=arguments.max_minutes,
             devices=devices,
@@ -187,16 +184,24 @@ def _network(recipe: Recipe, scale: int, base: Checkpoint | None) -> ModelConfig
     return network
 
 
-def _check(arguments: Arguments, recipe: Recipe, console: Console) -> DataCheck:
-    photos = list_photos(arguments.folders, leave_out=arguments.out)
+def _load_networks(recipe: Recipe, arguments: Arguments) -> dict[str, Any]:
+    """The networks that loss and validation need, as `train` takes them."""
+    loss, folder = recipe.loss, arguments.backbones
+    judged = arguments.lpips and (loss.vgg or loss.lpips)
+    return {
+        "vgg_tensors": load_vgg19(folder) if loss.vgg else None,
+        "lpips": load_lpips("squeeze", folder) if loss.lpips else None,
+        "judge": load_lpips("alex", folder) if judged else None,
+    }
+
+
+def _check(
+    photos: Sequence[Path], kept: Sequence[Path] | None, recipe: Recipe, use_all: bool, console: Console
+) -> DataCheck:
+    side = recipe.model.scale * recipe.data.patch
     with check_bar(console) as progress:
         return check_photos(
-            photos,
-            recipe.model.scale * recipe.data.patch,
-            megapixels=recipe.data.megapixels,
-            validation=list_photos([arguments.validation]) if arguments.validation else None,
-            use_all=arguments.use_all,
-            progress=progress,
+            photos, side, megapixels=recipe.data.megapixels, validation=kept, use_all=use_all, progress=progress
         )
 
 

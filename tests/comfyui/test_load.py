@@ -22,6 +22,13 @@ def test_new_checkpoints_are_listed_without_a_restart(nodes, comfyui, make_check
     path.unlink()
 
 
+def test_what_was_fine_tuned_is_listed(nodes, make_checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    (tmp_path / ".tinysr" / "models").mkdir(parents=True)
+    make_checkpoint(tmp_path / ".tinysr" / "models" / "my-portraits-x2.safetensors")
+    assert "my-portraits-x2.safetensors" in nodes["TinySRLoader"].INPUT_TYPES()["required"]["checkpoint"][0]
+
+
 def test_shipped_checkpoints_are_listed(nodes, core):
     shipped = {path.name for path in core("catalog").shipped_folder().glob("*.safetensors")}
     assert shipped <= set(nodes["TinySRLoader"].INPUT_TYPES()["required"]["checkpoint"][0])
