@@ -1,0 +1,110 @@
+"""Write the tables of README.md anew from the committed results, between their markers.
+
+    python benchmarks/readme_tables.py
+
+The quality table comes from results/quality.csv and results/peers.csv, which `python benchmarks/model_cards.py` makes;
+a line `<!-- table: FILE.md HEADING -->` takes the first table below that heading of results/FILE.md as it is.
+"""
+
+import csv
+import re
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+from tinysr_core import find_checkpoint
+from tinysr_core.checkpoint import read_info
+from tinysr_core.files import atomic_write
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+COLUMNS = (("set5", 2), ("portraits_cc0", 2), ("set5", 4), ("portraits_cc0", 4))
+HEADS = ("Set5 ×2", "10 portraits ×2", "Set5 ×4", "10 portraits ×4")
+PEERS = ("CARN-M", "EFDN", "SMFANet", "Fast-SRGAN (GAN)")
+MARKED = re.compile(r"(<!-- table: (?P<what>[^\n]*?) -->\n).*?(<!-- end of table -->)", re.S)
+
+Scores = dict[tuple[str, int], tuple[float, float]]
+"""PSNR and LPIPS by data set and scale."""
+
+
+def quality_table() -> str:
+    """PSNR-Y and LPIPS of interpolation, other networks and ours."""
+    scores = {**peers(), **ours()}
+    rows: dict[str, tuple[str, Scores]] = {
+        "bicubic": ("", scores["bicubic"]),
+        "Lanczos": ("", scores["lanczos"]),
+        **{name: (f"{millions:.2f} M", scores[name]) for name, millions in peer_sizes().items() if name in PEERS},
+    }
+    for name in ("fidelity", "portrait"):
+        size = f"{read_info(find_checkpoint(name, 2)).config.parameters / 1e6:.2f} M"
+        rows[f"**TinySR {name}**"] = size, {c: scores[f"tinysr-{name}-x{c[1]}"][c] for c in COLUMNS}
+    lines = [f"| PSNR-Y dB / LPIPS | parameters | {' | '.join(HEADS)} |", "|---" * (2 + len(HEADS)) + "|"]
+    for name, (size, found) in rows.items():
+        cells = (f"{found[c][0]:.2f} / {found[c][1]:.3f}" if c in found else "-" for c in COLUMNS)
+        lines.append(f"| {name} | {size} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ours() -> dict[str, Scores]:
+    """Means over the pictures, of everything that quality.csv holds."""
+    pictures: defaultdict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
+    for row in _rows("quality.csv"):
+        pictures[row["method"], row["data"], int(row["scale"])].append((float(row["psnr"]), float(row["lpips"])))
+    scores: defaultdict[str, Scores] = defaultdict(dict)
+    for (method, data, scale), values in pictures.items():
+        psnr, lpips = zip(*values, strict=True)
+        scores[method][data, scale] = mean(psnr), mean(lpips)
+    return scores
+
+
+def peers() -> dict[str, Scores]:
+    """What peers.csv holds, which are means already."""
+    scores: defaultdict[str, Scores] = defaultdict(dict)
+    for row in _rows("peers.csv"):
+        scores[row["method"]][row["data"], int(row["scale"])] = float(row["psnr"]), float(row["lpips"])
+    return scores
+
+
+def peer_sizes() -> dict[str, float]:
+    """Millions of parameters, of the smallest scale there is."""
+    sizes: dict[str, float] = {}
+    for row in _rows("peers.csv"):
+        sizes.setdefault(row["method"], int(row["parameters"]) / 1e6)
+    return sizes
+
+
+def copied_table(name: str, heading: str) -> str:
+    """The first table below a heading of a page of results."""
+    text = (RESULTS / name).read_text(encoding="utf-8")
+    below = text[text.index(f"# {heading}\n") :]
+    found = re.search(r"(?:^\|.*\n)+", below, re.M)
+    if found is None:
+        raise SystemExit(f"{name} has no table below {heading!r}.")
+    return found[0].rstrip("\n")
+
+
+def filled(text: str) -> str:
+    """`text` with the tables between its markers made anew."""
+
+    def table(marked: re.Match[str]) -> str:
+        name, _, heading = marked["what"].partition(" ")
+        content = quality_table() if name == "quality" else copied_table(name, heading)
+        return f"{marked[1]}{content}\n{marked[3]}"
+
+    return MARKED.sub(table, text)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (RESULTS / name).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = filled(readme.read_text(encoding="utf-8"))
+    with atomic_write(readme) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
