@@ -29,7 +29,7 @@ Scores = dict[tuple[str, int], tuple[float, float]]
 
 def quality_table() -> str:
     """PSNR-Y and LPIPS of interpolation, other networks and ours."""
-    scores = {**peers(), **ours()}
+    scores = defaultdict(dict, {**peers(), **ours()})
     rows: dict[str, tuple[str, Scores]] = {
         "bicubic": ("", scores["bicubic"]),
         "Lanczos": ("", scores["lanczos"]),
@@ -37,7 +37,10 @@ def quality_table() -> str:
     }
     for name in ("fidelity", "portrait"):
         size = f"{read_info(find_checkpoint(name, 2)).config.parameters / 1e6:.2f} M"
-        rows[f"**TinySR {name}**"] = size, {c: scores[f"tinysr-{name}-x{c[1]}"][c] for c in COLUMNS}
+        own = {c: scores[f"tinysr-{name}-x{c[1]}"][c] for c in COLUMNS if c in scores[f"tinysr-{name}-x{c[1]}"]}
+        if len(own) < len(COLUMNS):
+            raise SystemExit("quality.csv does not hold all that the table needs; run benchmarks/model_cards.py first.")
+        rows[f"**TinySR {name}**"] = size, own
     lines = [f"| PSNR-Y dB / LPIPS | parameters | {' | '.join(HEADS)} |", "|---" * (2 + len(HEADS)) + "|"]
     for name, (size, found) in rows.items():
         cells = (f"{found[c][0]:.2f} / {found[c][1]:.3f}" if c in found else "-" for c in COLUMNS)

@@ -158,3 +158,12 @@ def test_the_map_names_every_module() -> None:
     assert there - named == {"__init__.py"} - named
     folders = (core, ROOT, ROOT / "nodes")
     assert not {name for name in named if not any((folder / name).exists() for folder in folders)}
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results() -> None:
+    code = "import readme_tables as t; text = (t.ROOT / 'README.md').read_text('utf-8'); assert t.filled(text) == text"
+    command = [sys.executable, "-c", code]
+    answer = subprocess.run(command, cwd=ROOT / "benchmarks", capture_output=True, text=True, check=False)
+    if "does not hold all" in answer.stderr:
+        pytest.skip(answer.stderr.strip())
+    assert answer.returncode == 0, f"run python benchmarks/readme_tables.py\n{answer.stderr}"
