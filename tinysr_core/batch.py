@@ -16,6 +16,7 @@ from typing import Literal
 
 from .catalog import DEFAULT_NAME, find_checkpoint
 from .checkpoint import read_info
+from .engines import EngineName, Precision
 from .errors import MemoryLimitError, PictureError, RequestError, TinySRError
 from .files import remove_leftovers
 from .images import FORMATS, Picture, read_picture, write_picture
@@ -24,7 +25,6 @@ from .memory import Work, available_bytes
 from .target import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
 from .upscaler import Upscaler, load_upscaler
 
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
 Report = Callable[[Path, float], None]
 """Called with the picture being worked on and the share of the whole job that is done, 0 to 1. May raise to cancel."""
 
@@ -41,6 +41,7 @@ class Settings:
     quality: int | None = None
     tile: int | None = None
     detail: float = 1.0
+    engine: EngineName = "auto"
     device: str = "auto"
     precision: Precision = "auto"
     overwrite: bool = False
@@ -217,7 +218,12 @@ class Desk:
         if path not in self._loaded:
             chosen = self._settings
             self._loaded[path] = load_upscaler(
-                path, device=chosen.device, precision=chosen.precision, tile=chosen.tile, detail=chosen.detail
+                path,
+                engine=chosen.engine,
+                device=chosen.device,
+                precision=chosen.precision,
+                tile=chosen.tile,
+                detail=chosen.detail,
             )
         return self._loaded[path]
 

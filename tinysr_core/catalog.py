@@ -26,6 +26,11 @@ def user_folder() -> Path:
     return Path.home() / ".tinysr" / "models"
 
 
+def cache_folder() -> Path:
+    """The folder for what can be made again, beside the user's weights. It need not be there."""
+    return Path.home() / ".tinysr" / "cache"
+
+
 def model_name(path: Path) -> str:
     """The name that stands for a checkpoint and its siblings of other scales: `tinysr-portrait-x2` -> `portrait`."""
     match = _FILE_NAME.fullmatch(path.stem)

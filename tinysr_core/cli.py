@@ -19,6 +19,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints
 from .checkpoint import read_info
+from .engines import EngineName, Precision
 from .errors import RequestError, TinySRError
 from .files import atomic_write
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
@@ -79,8 +80,10 @@ class Upscale:
     """Side of the tiles that are worked on, in pixels of the input. It changes memory and speed, never the result."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""
-    precision: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
-    """Precision of the network; auto is fp16 on CUDA, else fp32."""
+    engine: EngineName = "auto"
+    """What runs the network; auto takes torch on a GPU, and on a CPU OpenVINO if it is installed."""
+    precision: Precision = "auto"
+    """Precision of the network; auto is fp16 on CUDA, int8 with OpenVINO where that is as good, else fp32."""
     recursive: Flag = False
     """Look into the folders below a folder too; results keep the tree."""
     overwrite: Flag = False
@@ -103,6 +106,7 @@ class Upscale:
             quality=self.quality,
             tile=self.tile,
             detail=self.detail,
+            engine=self.engine,
             device=self.device,
             precision=self.precision,
             overwrite=self.overwrite,
@@ -230,6 +234,10 @@ class Evaluate:
     """Put pictures of where each network did worst into a folder: the original, bicubic and the result, N for each."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
     """Where the networks run."""
+    engine: EngineName = "auto"
+    """What runs the networks; auto is that of `tinysr upscale`."""
+    precision: Precision = "fp32"
+    """Precision of the networks; auto is that of `tinysr upscale`."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: stdout)")] = None
     """Where the table goes: .md holds means and deviations, .csv and .json every picture."""
 
@@ -252,7 +260,11 @@ class Evaluate:
         for path in filter(None, (self.output and self.output.parent, self.worst and self.worst[1])):
             _make_folder(path)  # not after an hour of measuring
         networks = by_name(
-            [network(model, self.scale, share, self.device) for model in self.models for share in self.detail]
+            [
+                network(model, self.scale, share, self.device, self.engine, self.precision)
+                for model in self.models
+                for share in self.detail
+            ]
             + [peer(path, self.scale, self.device) for path in self.spandrel]
         )
         methods = {kernel: interpolation(kernel, self.scale) for kernel in self.methods} | networks

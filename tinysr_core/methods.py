@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from .catalog import find_exactly
+from .engines import EngineName, Precision
 from .engines.torch import inference
 from .errors import CheckpointError, RequestError
 from .evaluate import Method, to_8_bits, to_float
@@ -31,15 +32,22 @@ def by_name(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:
     return named
 
 
-def network(model: str, scale: int, detail: float = 1.0, device: str = "auto") -> tuple[str, Method]:
+def network(
+    model: str,
+    scale: int,
+    detail: float = 1.0,
+    device: str = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+) -> tuple[str, Method]:
     """A name for the table, and what runs `model`: a name or path, with `+sharpen` and `+aa` where they are wanted.
 
     Raises:
-        CheckpointError, RequestError: the model, its twin or the device cannot be used.
+        CheckpointError, RequestError: the model, its twin, the device, the engine or the precision cannot be used.
     """
     name, finishes = _without_finishes(model)
     path = find_exactly(name, scale)
-    upscaler = load_upscaler(path, device=device, detail=detail)
+    upscaler = load_upscaler(path, engine=engine, device=device, precision=precision, detail=detail)
     sharpen, anti_alias = (finish in finishes for finish in FINISHES)
 
     def run(lr: Picture8) -> Picture8:

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 
 from .batch import Desk, Outcome, Report, Settings, one_by_one
 from .crew import Died, Event, Ready, dispatch
+from .engines.choice import gpu_is_likely
 from .errors import TinySRError
 from .jobs import Job
 from .memory import available_bytes
@@ -126,7 +127,7 @@ def _work(connection: Connection, task: _Task) -> None:
 
 def _own_gpu(settings: Settings, number: int) -> tuple[Settings, int]:
     """The settings with one of several GPUs as the device, and how many GPUs there are."""
-    if settings.device not in ("auto", "cuda"):
+    if settings.device not in ("auto", "cuda") or not gpu_is_likely():
         return settings, 0
     import torch
 

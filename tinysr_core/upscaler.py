@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .arrays import Image, clamp_in_place
-from .catalog import DEFAULT_NAME, find_checkpoint
+from .catalog import DEFAULT_NAME, cache_folder, find_checkpoint
 from .detail import load_checkpoint
-from .engines import Engine, Gate
+from .engines import Engine, EngineName, Gate, Precision
+from .engines.choice import load_engine
 from .errors import MemoryLimitError, RequestError
 from .tiling import WHOLE_SIDE, Window, probes, tiles
-
-if TYPE_CHECKING:
-    from .engines.torch import Precision
 
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the total. An exception that it raises cancels the work."""
@@ -29,13 +27,13 @@ def load_upscaler(
     model: str | Path = DEFAULT_NAME,
     *,
     scale: float = 2,
+    engine: EngineName = "auto",
     device: str = "auto",
-    precision: "Precision" = "auto",
+    precision: Precision = "auto",
     tile: int | None = None,
     detail: float = 1.0,
 ) -> "Upscaler":
-    """An `Upscaler` for a checkpoint, run by torch. `TorchEngine`, `Upscaler` and `load_checkpoint` explain the other
-    arguments.
+    """An `Upscaler` for a checkpoint. `load_engine`, `Upscaler` and `load_checkpoint` explain the other arguments.
 
     Args:
         model: the path of a checkpoint, or a name that `tinysr models` lists.
@@ -43,12 +41,10 @@ def load_upscaler(
 
     Raises:
         CheckpointError: nothing has this name, the file is not a TinySR checkpoint, or has no twin for the detail.
-        RequestError: the device, the tile or the detail cannot be used.
+        RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
     """
-    from .engines.torch import TorchEngine  # imports torch: only where a network is run
-
     path = model if isinstance(model, Path) else find_checkpoint(model, scale)
-    return Upscaler(TorchEngine.from_checkpoint(load_checkpoint(path, detail), device, precision), tile)
+    return Upscaler(load_engine(load_checkpoint(path, detail), engine, device, precision, cache_folder()), tile)
 
 
 class Upscaler:

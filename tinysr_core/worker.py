@@ -25,7 +25,6 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 
 from . import __version__
 from .catalog import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
+from .engines.choice import preload
 from .errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
 from .pipeline import enhance
 from .resize import resize
@@ -131,7 +131,7 @@ def main() -> int:
     sys.stdout = sys.stderr  # it keeps no line back, so the log is whole however the worker ends
     try:
         _say(sink, **_hello())
-        import_module(".engines.torch", __package__)  # takes a second, while the user still reads the dialog
+        preload()  # takes a moment, while the user still reads the dialog
     except BrokenPipeError:
         return 1
     except Exception as error:

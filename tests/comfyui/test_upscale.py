@@ -16,7 +16,7 @@ def reference(core, comfyui, checkpoint):
     """`reference(pixels, alpha=None, **options)` is what the core makes of planes [1,C,H,W]."""
 
     def run(pixels, alpha=None, **options):
-        upscaler = core("upscaler").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu")
+        upscaler = core("upscaler").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu", precision="fp32")
         return core("pipeline").enhance(upscaler, pixels, alpha, **options)
 
     return run

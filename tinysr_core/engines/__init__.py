@@ -1,6 +1,6 @@
 """What runs a network: one module per runtime."""
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,8 @@ from ..arrays import Image
 from ..tiling import Window
 
 Gate = NDArray[np.float32]
+EngineName = Literal["auto", "torch", "openvino"]
+Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
 
 class Engine(Protocol):

@@ -1,0 +1,195 @@
+"""The OpenVINO engine against torch, its int8, and what it keeps."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'tinysr[cpu]'")
+
+from tinysr_core.catalog import find_checkpoint
+from tinysr_core.checkpoint import Checkpoint, read_checkpoint
+from tinysr_core.config import PRESETS, ModelConfig
+from tinysr_core.engines import int8
+from tinysr_core.engines.openvino import OpenVinoEngine
+from tinysr_core.engines.openvino_graph import Graphs
+from tinysr_core.engines.openvino_runtime import Compiled, openvino
+from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.model import TinySR
+from tinysr_core.tiling import Span, Window
+from tinysr_core.upscaler import Upscaler
+
+SMALL = ModelConfig(channels=16, blocks=2)
+
+
+def checkpoint(config: ModelConfig = SMALL, sha256: str = "") -> Checkpoint:
+    """Random weights with a gate that depends on the picture."""
+    torch.manual_seed(0)
+    tensors = {name: tensor.numpy() for name, tensor in TinySR(config).state_dict().items()}
+    for name in tensors:
+        if name.startswith("attention"):
+            tensors[name] = tensors[name] * 4
+    return Checkpoint(Path("random"), config, {}, tensors, sha256)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("attention", [True, False])
+def test_fp32_is_torchs_fp32(scale: int, attention: bool) -> None:
+    """Also on CPUs with bf16, which OpenVINO would use by itself."""
+    network = checkpoint(dataclasses.replace(PRESETS["tiny"], scale=scale, attention=attention))
+    ours, torchs = OpenVinoEngine(network, "fp32"), TorchEngine.from_checkpoint(network, "cpu", "fp32")
+    gate = np.linspace(0, 1, network.config.channels, dtype=np.float32)
+    for height, width in [(1, 1), (1, 9), (23, 40)]:
+        image = picture(height, width)
+        np.testing.assert_allclose(ours.run(image, gate), torchs.run(image, gate), atol=1e-5)
+        np.testing.assert_allclose(ours.run(image), torchs.run(image, None), atol=1e-5)
+    if attention:
+        core = Window(Span(2, 20), Span(5, 39))
+        pooled = ours.pool(image, core)
+        np.testing.assert_allclose(pooled, torchs.pool(image, core), atol=1e-5)
+        np.testing.assert_allclose(ours.gate(pooled), torchs.gate(pooled[None])[0], atol=1e-6)
+        assert ours.gate(pooled).dtype == np.float32
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_tiled_equals_whole(precision: Any) -> None:
+    engine = OpenVinoEngine(read_checkpoint(find_checkpoint("portrait", 2)), precision)
+    image = picture(150, 170)
+    whole = Upscaler(engine).upscale(image)
+    for tile in (48, 97):
+        np.testing.assert_allclose(Upscaler(engine, tile).upscale(image), whole, atol=1e-5)
+
+
+def test_tensors_come_back_as_tensors() -> None:
+    engine = OpenVinoEngine(checkpoint(), "fp32")
+    image = torch.from_numpy(picture(40, 50))
+    result = Upscaler(engine).upscale(image)
+    assert isinstance(result, torch.Tensor)
+    np.testing.assert_array_equal(result.numpy(), Upscaler(engine).upscale(image.numpy()))
+
+
+def test_results_have_memory_of_their_own() -> None:
+    engine = OpenVinoEngine(checkpoint(), "fp32")
+    first = engine.run(picture(20, 20))
+    kept = first.copy()
+    engine.run(1 - picture(20, 20))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_int8_runs_in_integers() -> None:
+    network = checkpoint()
+    ranges = int8.calibrate(network).ranges
+    compiled = openvino.Core().compile_model(Graphs(network, ranges).upscale(own_gate=True), "CPU")
+    nodes = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    kinds = [(node["layerType"].astype(str), node["runtimePrecision"].astype(str)) for node in nodes]
+    convs = [precision for kind, precision in kinds if kind == "Convolution"]
+    assert len(convs) == SMALL.blocks + 3  # and the skip
+    assert sum(precision in ("i8", "u8") for precision in convs) == SMALL.blocks + 2
+
+
+def test_auto_takes_int8_where_it_is_close() -> None:
+    assert OpenVinoEngine(read_checkpoint(find_checkpoint("portrait", 2))).precision == "int8"
+
+
+def test_auto_stays_at_fp32_where_int8_is_not_close() -> None:
+    network = checkpoint()
+    network.tensors["head.bias"][0] = 5000.0  # no step between integers is small enough for the other channels
+    for name in ("trunk.0.weight", "tail.weight"):
+        network.tensors[name][:, 0] = 0
+    assert OpenVinoEngine(network).precision == "fp32"
+    assert OpenVinoEngine(network, "int8").precision == "int8", "who asks for it gets it"
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The one file in a cache."""
+    monkeypatch.setattr(int8, "calibrate", lambda checkpoint: int8.Calibration([1.0, 2.0, 3.0, 4.5], 60.5))
+    int8.calibration(checkpoint(sha256="a"), tmp_path)
+    (file,) = tmp_path.iterdir()
+    return file
+
+
+def test_what_was_measured_is_kept(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    again = int8.calibrate(checkpoint())
+    monkeypatch.setattr(int8, "calibrate", lambda checkpoint: pytest.fail("measured again"))
+    assert int8.calibration(checkpoint(sha256="a"), kept.parent) == again
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "7",
+        "{}",
+        '{"ranges": [1.0, 2.0], "psnr": 60.0}',
+        '{"ranges": [1.0, 1.0, 1.0, NaN], "psnr": 60.0}',
+        '{"ranges": [1.0, 1.0, 1.0, 0.0], "psnr": 60.0}',
+        '{"ranges": [1.0, 1.0, 1.0, "1"], "psnr": 60.0}',
+        '{"ranges": [1.0, 1.0, 1.0, 1.0], "psnr": NaN}',
+        '{"ranges": [1.0, 1.0, 1.0, 1.0], "psnr": "60"}',
+        '{"ranges": [1.0, 1.0, 1.0, 1.0], "psnr": 60.0, "more": 1}',
+        "\udcff",
+    ],
+)
+def test_a_damaged_file_is_made_again(kept: Path, text: str) -> None:
+    good = kept.read_text()
+    kept.write_bytes(text.encode(errors="surrogateescape"))
+    int8.calibration(checkpoint(sha256="a"), kept.parent)
+    assert kept.read_text() == good
+
+
+def test_other_networks_and_versions_have_other_files(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    int8.calibration(checkpoint(sha256="b"), kept.parent)
+    monkeypatch.setattr(openvino, "__version__", "2031.1")
+    int8.calibration(checkpoint(sha256="a"), kept.parent)
+    assert len(list(kept.parent.iterdir())) == 3
+
+
+def test_many_may_write_the_same_file_at_once(tmp_path: Path) -> None:
+    network = checkpoint(sha256="a")
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: int8.calibration(network, tmp_path), range(4)))
+    assert all(result == results[0] for result in results)
+    (file,) = tmp_path.iterdir()
+    assert json.loads(file.read_text()) == dataclasses.asdict(results[0])
+
+
+def test_a_cache_that_cannot_be_written_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    assert len(int8.calibration(checkpoint(sha256="a"), tmp_path / "cache").ranges) == SMALL.blocks + 2
+
+
+def test_running_out_of_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def infer(self, *_: Any, **__: Any) -> None:
+            raise RuntimeError("Exception from src/inference: std::bad_alloc")
+
+    compiled = Compiled(Graphs(checkpoint()).upscale(own_gate=True))
+    monkeypatch.setattr(compiled, "_request", Full())
+    with pytest.raises(MemoryError):
+        compiled(picture(8, 8))
+
+
+def test_nothing_is_reported_to_anybody() -> None:
+    """OpenVINO's conversion tools do it when they are imported; they stay importable for others."""
+    code = """
+import sys
+import tinysr_core.engines.openvino
+assert not {name for name in sys.modules if "telemetry" in name or name.startswith("openvino.tools")}
+import importlib.util
+assert importlib.util.find_spec("openvino.tools.ovc")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,70 @@
+"""Runs a network with OpenVINO on the CPU, in fp32 or int8. Needs no torch."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..arrays import Image
+from ..checkpoint import Checkpoint
+from ..tiling import Window
+from . import Gate
+from .int8 import calibration
+from .openvino_graph import Graphs
+from .openvino_runtime import Compiled
+
+Precision = Literal["auto", "fp32", "int8"]
+
+
+class OpenVinoEngine:
+    """See `Engine`. `precision` auto is int8 where it is as good as fp32 (see `calibration`), else fp32.
+
+    Raises:
+        RuntimeError: OpenVINO fails.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, precision: Precision = "auto", cache: Path | None = None) -> None:
+        self.scale = checkpoint.config.scale
+        self.halo = checkpoint.config.halo
+        self.pool_halo = checkpoint.config.trunk_halo if checkpoint.config.attention else None
+        measured = None if precision == "fp32" else calibration(checkpoint, cache)
+        integers = measured is not None and (measured.is_close or precision == "int8")
+        self.precision = "int8" if integers else "fp32"
+        self._tensors = checkpoint.tensors
+        self._graphs = Graphs(checkpoint, measured.ranges if measured is not None and integers else None)
+
+    def run(self, image: Image, gate: Gate | None = None) -> Image:
+        pixels = _pixels(image)
+        if gate is None or self.pool_halo is None:
+            return _like(image, self._own_gate(pixels))
+        return _like(image, self._given_gate(pixels, self._graphs.rounded(gate)))
+
+    def pool(self, image: Any, core: Window) -> Gate:
+        start, stop = np.array([(span.start, span.stop) for span in (core.rows, core.columns)]).T
+        return self._pool(_pixels(image), np.ascontiguousarray(start), np.ascontiguousarray(stop))
+
+    def gate(self, pooled: Gate) -> Gate:
+        squeeze, excite = (self._tensors[f"attention.{name}.weight"] for name in ("squeeze", "excite"))
+        return np.float32(1) / (1 + np.exp(-excite @ np.maximum(squeeze @ pooled, 0)))
+
+    # Compiled when they are first needed: a picture of one tile needs the first one only.
+    @cached_property
+    def _own_gate(self) -> Compiled:
+        return Compiled(self._graphs.upscale(own_gate=True))
+
+    @cached_property
+    def _given_gate(self) -> Compiled:
+        return Compiled(self._graphs.upscale(own_gate=False))
+
+    @cached_property
+    def _pool(self) -> Compiled:
+        return Compiled(self._graphs.pool())
+
+
+def _pixels(image: Any) -> Any:
+    return np.ascontiguousarray(image if isinstance(image, np.ndarray) else image.cpu().numpy(), np.float32)
+
+
+def _like(image: Any, result: Any) -> Any:
+    return result if isinstance(image, np.ndarray) else image.new_tensor(result)

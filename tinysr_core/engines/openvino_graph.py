@@ -1,0 +1,136 @@
+"""The network as graphs of OpenVINO, built from a checkpoint's tensors. Needs OpenVINO.
+
+Every graph takes `image` [1,3,h,w], float32 in [0,1], of any size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import Checkpoint
+from ..skip import skip_kernel
+from . import Gate
+from .openvino_runtime import openvino
+
+op = openvino.opset13
+
+VERSION = 1
+"""Counts changes of the graphs that make ranges of older ones useless."""
+GATE_STEPS = 4096
+"""Beside int8 layers the gate is rounded to multiples of 1 / 4096. So it comes out the same from a whole picture and
+from its tiles, whose means differ in the last digits, and no rounding to integers that follows can tell them apart."""
+
+
+@dataclass
+class Graphs:
+    """Graphs of one network: fp32, or int8 where `ranges` has the largest input of each conv (see `engines.int8`).
+
+    In int8, weights have 8 bits with a scale per output channel, the input of a conv has 8 bits with one scale. Sums,
+    biases, the gate and the bicubic skip stay in float.
+    """
+
+    checkpoint: Checkpoint
+    ranges: Sequence[float] | None = None
+    _inputs: list[openvino.Node] = field(default_factory=list[openvino.Node], init=False)
+    """The inputs of the convs of the graph that is being built."""
+
+    def upscale(self, own_gate: bool) -> openvino.Model:
+        """`image`, and without `own_gate` also `gate` [C] -> SR picture [1,3,s*h,s*w], not clamped."""
+        image = _image()
+        if own_gate or not self.checkpoint.config.attention:
+            return _model([self._enlarged(image, None)], [image], "tinysr")
+        gate = op.parameter([self.checkpoint.config.channels], np.float32, name="gate")
+        return _model([self._enlarged(image, gate)], [image, gate], "tinysr_gated")
+
+    def pool(self) -> openvino.Model:
+        """`image`, `start` [2], `stop` [2] -> mean trunk features [C] over these rows and columns."""
+        image = _image()
+        start, stop = (op.parameter([2], np.int64, name=name) for name in ("start", "stop"))
+        _, deep = self._features(image)
+        core = op.slice(deep, start, stop, _constant(np.ones(2, np.int64)), _constant(np.array([2, 3])))
+        return _model([_mean(core)], [image, start, stop], "tinysr_pool")
+
+    def largest_inputs(self) -> openvino.Model:
+        """`image` -> the largest input of each conv [blocks + 2]."""
+        image = _image()
+        self._enlarged(image, None)
+        axes = _constant(np.arange(4))
+        largest = [op.reshape(op.reduce_max(x, axes), _constant(np.array([1])), False) for x in self._inputs]
+        return _model([op.concat(largest, 0)], [image], "tinysr_ranges")
+
+    def rounded(self, gate: Gate) -> Gate:
+        """A gate as the graphs make it themselves."""
+        return gate if self.ranges is None else (np.rint(gate * GATE_STEPS) / GATE_STEPS).astype(np.float32)
+
+    def _enlarged(self, image: openvino.Node, gate: openvino.Node | None) -> openvino.Node:
+        config = self.checkpoint.config
+        shallow, deep = self._features(image)
+        if config.attention:
+            gate = self._own_gate(deep) if gate is None else gate
+            deep = op.multiply(deep, op.reshape(gate, _constant(np.array([1, config.channels, 1, 1])), False))
+        detail = self._conv(op.add(shallow, deep), "tail")
+        return op.depth_to_space(op.add(detail, _skip(image, config.scale)), "depth_first", config.scale)
+
+    def _features(self, image: openvino.Node) -> tuple[openvino.Node, openvino.Node]:
+        self._inputs.clear()
+        shallow = op.relu(self._conv(image, "head"))
+        layers = [f"trunk.{i}" for i in range(self.checkpoint.config.blocks)]
+        return shallow, reduce(lambda x, layer: op.relu(self._conv(x, layer)), layers, shallow)
+
+    def _own_gate(self, deep: openvino.Node) -> openvino.Node:
+        weights = (self.checkpoint.tensors[f"attention.{name}.weight"] for name in ("squeeze", "excite"))
+        squeeze, excite = (_constant(weight) for weight in weights)
+        hidden = op.relu(op.matmul(squeeze, _mean(deep), False, False))
+        gate = op.sigmoid(op.matmul(excite, hidden, False, False))
+        if self.ranges is None:
+            return gate
+        steps = _constant(np.array(GATE_STEPS, np.float32))
+        return op.divide(op.round(op.multiply(gate, steps), "half_to_even"), steps)
+
+    def _conv(self, x: openvino.Node, layer: str) -> openvino.Node:
+        weight, bias = (self.checkpoint.tensors[f"{layer}.{name}"] for name in ("weight", "bias"))
+        number = len(self._inputs)
+        self._inputs.append(x)
+        kernel: openvino.Node = _constant(weight)
+        if self.ranges is not None:
+            x = _quantised(x, np.zeros(1), np.array([self.ranges[number]]), 256)
+            largest = np.maximum(np.abs(weight).max((1, 2, 3), keepdims=True), np.finfo(np.float32).tiny)
+            kernel = _quantised(kernel, -largest, largest, 255)
+        border = [weight.shape[2] // 2] * 2
+        return op.add(op.convolution(x, kernel, [1, 1], border, border, [1, 1]), _constant(bias[:, None, None]))
+
+
+def _model(outputs: list[openvino.Node], inputs: list[Any], name: str) -> openvino.Model:
+    return openvino.Model(outputs, inputs, name)  # pyright: ignore[reportGeneralTypeIssues]  # its types do not fit
+
+
+def _image() -> Any:
+    return op.parameter(openvino.PartialShape([1, 3, -1, -1]), np.float32, name="image")
+
+
+def _constant(value: Any) -> openvino.Node:
+    return op.constant(np.ascontiguousarray(value))
+
+
+def _quantised(x: openvino.Node, low: Any, high: Any, levels: int) -> openvino.Node:
+    """`x` clipped to `low`...`high` and rounded to `levels`: what tells OpenVINO to compute in integers."""
+    ends = _constant(low.astype(np.float32)), _constant(high.astype(np.float32))
+    return op.fake_quantize(x, *ends, *ends, levels)
+
+
+def _mean(features: openvino.Node) -> openvino.Node:
+    return op.reshape(op.reduce_mean(features, _constant(np.array([2, 3])), False), _constant(np.array([-1])), False)
+
+
+def _skip(image: openvino.Node, scale: int) -> openvino.Node:
+    """The bicubic enlargement before its pixel shuffle: [1,3*s^2,h,w]."""
+    kernels = np.zeros((3, scale**2, 3, 5, 5), np.float32)
+    for colour in range(3):
+        kernels[colour, :, colour] = skip_kernel(scale)
+    border = _constant(np.array([0, 0, 2, 2]))
+    bordered = op.pad(image, border, border, "edge")
+    kernel = _constant(kernels.reshape(3 * scale**2, 3, 5, 5))
+    return op.convolution(bordered, kernel, [1, 1], [0, 0], [0, 0], [1, 1])

@@ -1,0 +1,55 @@
+"""OpenVINO, imported without its conversion tools, and graphs that are ready to run.
+
+The conversion tools take two thirds of the time of `import openvino`, and report every import to their makers over the
+network. TinySR needs them for nothing.
+"""
+
+import os
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOOLS = "openvino.tools.ovc"
+THREADS = "OMP_NUM_THREADS"
+"""Bounds the threads of every numerical library; OpenVINO does not read it."""
+OUT_OF_MEMORY = ("bad_alloc", "out of memory", "failed to allocate", "cannot allocate", "could not allocate")
+"""How OpenVINO says it."""
+
+if TOOLS not in sys.modules:
+    sys.modules[TOOLS] = None  # pyright: ignore[reportArgumentType]  # Python then refuses it, which OpenVINO allows for
+    try:
+        import openvino
+    finally:
+        del sys.modules[TOOLS]
+else:
+    import openvino
+
+
+class Compiled:
+    """A graph for the CPU. `precision` hints of OpenVINO are off: float32 stays float32 on CPUs with bf16 too."""
+
+    def __init__(self, model: openvino.Model) -> None:
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        if os.environ.get(THREADS, "").isdecimal():
+            settings["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
+        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+    def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
+        """The graph's first output, in memory of its own.
+
+        Raises:
+            MemoryError: the inputs are too large.
+        """
+        try:
+            return self._request.infer(inputs, share_inputs=True)[0]
+        except RuntimeError as error:
+            if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+                raise MemoryError(str(error)) from error
+            raise
+
+
+def cpu_name() -> str:
+    """What the processor calls itself."""
+    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
