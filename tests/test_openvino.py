@@ -49,7 +49,7 @@ def test_fp32_is_torchs_fp32(scale: int, attention: bool) -> None:
     """Also on CPUs with bf16, which OpenVINO would use by itself."""
     network = checkpoint(dataclasses.replace(PRESETS["tiny"], scale=scale, attention=attention))
     ours, torchs = OpenVinoEngine(network, "fp32"), TorchEngine.from_checkpoint(network, "cpu", "fp32")
-    gate = np.linspace(0, 1, network.config.channels, dtype=np.float32)
+    gate = np.linspace(0, 1, network.config.channels, dtype=np.float32) if attention else None
     for height, width in [(1, 1), (1, 9), (23, 40)]:
         image = picture(height, width)
         np.testing.assert_allclose(ours.run(image, gate), torchs.run(image, gate), atol=1e-5)

@@ -36,7 +36,7 @@ class OpenVinoEngine:
 
     def run(self, image: Image, gate: Gate | None = None) -> Image:
         pixels = _pixels(image)
-        if gate is None or self.pool_halo is None:
+        if gate is None:
             return _like(image, self._own_gate(pixels))
         return _like(image, self._given_gate(pixels, self._graphs.rounded(gate)))
 
