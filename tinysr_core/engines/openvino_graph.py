@@ -38,7 +38,7 @@ class Graphs:
     """The inputs of the convs of the graph that is being built."""
 
     def upscale(self, own_gate: bool) -> openvino.Model:
-        """`image`, and without `own_gate` also `gate` [C], for networks that have one -> SR picture [1,3,s*h,s*w], not clamped."""
+        """`image`, and without `own_gate` also `gate` [C] -> SR picture [1,3,s*h,s*w], not clamped."""
         image = _image()
         if own_gate:
             return _model([self._enlarged(image, None)], [image], "tinysr")
