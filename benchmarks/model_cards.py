@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quality import FINISH, SCALES, SETS, SLIDER, SLIDER_SETS, Measured, measure, read
+from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, Measured, measure
 
 from tinysr_core.catalog import model_name
 from tinysr_core.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint
+from tinysr_core.errors import TinySRError
 from tinysr_core.evaluate import as_markdown
 from tinysr_core.files import atomic_write
 from tinysr_core.lpips import load_lpips
@@ -33,7 +34,7 @@ else:
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-TRAINED = ("recipe", "step", "data_sha256", "validation_sha256", "base_sha256")
+TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256")
 """What the trainer wrote into the card, and stays."""
 
 Means = Mapping[str, float]
@@ -53,15 +54,14 @@ def main() -> None:
         name_twin(path)
     lpips = load_lpips("alex", arguments.lpips)
     rows = measure(arguments.weights, arguments.data, lpips, arguments.results / "quality.csv")
-    int8 = read(arguments.results / "int8.csv")
     today = datetime.date.today().isoformat()
     for path in paths:
-        write_header(path, figures([*rows, *int8], read_checkpoint(path).config.scale), today)
+        write_header(path, figures(rows, read_checkpoint(path).config.scale), today)
     families: dict[str, list[Path]] = {}
     for path in paths:
         families.setdefault(model_name(path), []).append(path)
     for name, members in families.items():
-        write_text(arguments.weights / f"{name}.md", family_card(name, members, [*rows, *int8]))
+        write_text(arguments.weights / f"{name}.md", family_card(name, members, rows))
     write_text(arguments.results / "quality.md", quality_page(paths, rows, arguments.results / "peers.csv", today))
 
 
@@ -139,13 +139,11 @@ def slider(checkpoint: Checkpoint, measured: Figures) -> Mapping[str, Mapping[st
     """Detail -> data -> means, from the twin (0) to the checkpoint (1)."""
     stem = checkpoint.path.stem
     methods = {"0": checkpoint.card["twin"], **{f"{d:g}": f"{stem} (detail {d:g})" for d in SLIDER}, "1": stem}
-    return {
-        detail: {data: rounded(measured[method][data]) for data in SLIDER_SETS} for detail, method in methods.items()
-    }
+    return {detail: {data: rounded(measured[method][data]) for data in PART_SETS} for detail, method in methods.items()}
 
 
 def int8_name(stem: str) -> str:
-    """What the rows of int8.csv call a checkpoint in int8."""
+    """What the rows call a checkpoint in int8."""
     return f"{stem} (int8)"
 
 
@@ -182,7 +180,11 @@ def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured]) -> s
             *(slider_table(c) for c in checkpoints if "detail" in c.card),
         ]
     if any("figures_int8" in c.card for c in checkpoints):
-        parts += ["## In 8 bits\n", "What int8 changes (PSNR in dB / LPIPS):\n", int8_table(checkpoints)]
+        parts += [
+            "## In 8 bits\n",
+            "What is lost where OpenVINO runs the network in int8 (PSNR in dB / LPIPS):\n",
+            int8_table(checkpoints),
+        ]
     parts += [
         "## Training\n",
         f"Recipe [`{family['recipe']}`](../training/recipes/{family['recipe']}.toml); the header of each file"
@@ -215,7 +217,7 @@ def slider_table(checkpoint: Checkpoint) -> str:
     details = checkpoint.card["detail"]
     return table(
         [f"×{checkpoint.config.scale}", *(f"detail {detail}" for detail in details)],
-        [[data, *(pair(means[data]) for means in details.values())] for data in SLIDER_SETS],
+        [[data, *(pair(means[data]) for means in details.values())] for data in PART_SETS],
     )
 
 
@@ -321,4 +323,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except TinySRError as error:
+        sys.exit(f"model_cards.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("model_cards.py: stopped; what was measured is kept, the same command goes on from there")

@@ -8,10 +8,12 @@ import csv
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from tinysr_core.checkpoint import weights_digest
 from tinysr_core.detail import load_checkpoint
+from tinysr_core.engines import Precision
 from tinysr_core.evaluate import Method, Row, evaluate, interpolation
 from tinysr_core.files import atomic_write
 from tinysr_core.lpips import Lpips
@@ -20,7 +22,8 @@ from tinysr_core.methods import network
 SCALES = (2, 3, 4)
 SETS = ("set5", "set14", "portraits_cc0", "portraits_london")
 SLIDER = (0.25, 0.5, 0.75)
-SLIDER_SETS = ("set5", "portraits_cc0")
+PART_SETS = ("set5", "portraits_cc0")
+"""Where the slider and int8 are measured."""
 FINISH = "+sharpen+aa"
 
 
@@ -65,25 +68,28 @@ def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list
 
 
 def subjects(folder: Path, scale: int) -> list[Subject]:
-    """Interpolation, and each checkpoint: as it is, finished, and blended with its twin where it has one."""
+    """Interpolation, and each checkpoint: as it is, finished, in int8, and blended with its twin where it has one."""
     found = [
         Subject(kernel, "", SETS, lambda kernel=kernel: interpolation(kernel, scale))
         for kernel in ("bicubic", "lanczos")
     ]
     for path in sorted(folder.glob(f"*-x{scale}.safetensors")):
         checkpoint = load_checkpoint(path)
-        details = (1.0, *SLIDER) if "twin" in checkpoint.card else (1.0,)
-        for detail in details:
+        digest = weights_digest(checkpoint.tensors)[:12]
+        found.append(Subject(path.stem, digest, SETS, _loader(str(path), scale)))
+        found.append(Subject(path.stem + FINISH, digest, SETS, _loader(f"{path}{FINISH}", scale)))
+        if find_spec("openvino"):
+            name = f"{path.stem} (int8)"
+            found.append(Subject(name, digest, PART_SETS, _loader(str(path), scale, precision="int8")))
+        for detail in SLIDER if "twin" in checkpoint.card else ():
+            name = f"{path.stem} (detail {detail:g})"
             digest = weights_digest(load_checkpoint(path, detail).tensors)[:12]
-            name = path.stem if detail == 1 else f"{path.stem} (detail {detail:g})"
-            sets = SETS if detail == 1 else SLIDER_SETS
-            found.append(
-                Subject(name, digest, sets, lambda path=path, detail=detail: network(str(path), scale, detail)[1])
-            )
-            if detail == 1:
-                finished = f"{path}{FINISH}"
-                found.append(Subject(path.stem + FINISH, digest, SETS, lambda name=finished: network(name, scale)[1]))
+            found.append(Subject(name, digest, PART_SETS, _loader(str(path), scale, detail)))
     return found
+
+
+def _loader(model: str, scale: int, detail: float = 1.0, precision: Precision = "fp32") -> Callable[[], Method]:
+    return lambda: network(model, scale, detail, precision=precision)[1]
 
 
 def read(results: Path) -> list[Measured]:

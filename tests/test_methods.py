@@ -34,6 +34,11 @@ def test_a_model_is_finished_and_blended_as_its_name_says(
     np.testing.assert_array_equal(run(LR), to_8_bits(enhance(upscaler, to_float(LR), **options)[0]))
 
 
+def test_less_than_full_precision_is_named() -> None:
+    name, _ = network("portrait", 2, 0.5, device="cpu", engine="torch", precision="bf16")
+    assert name == "tinysr-portrait-x2 (detail 0.5, bf16)"
+
+
 @pytest.mark.parametrize("model", ["nobody+sharpen", "portrait+blur", "+sharpen"])
 def test_unknown_models_and_finishes_are_told(model: str) -> None:
     with pytest.raises(CheckpointError, match=r"There is no model"):

@@ -54,7 +54,8 @@ def network(
         return to_8_bits(enhance(upscaler, to_float(lr), sharpen=sharpen, anti_alias=anti_alias)[0])
 
     title = "+".join([path.stem, *(finish for finish in FINISHES if finish in finishes)])
-    return title if detail == 1 else f"{title} (detail {detail:g})", run
+    marks = [f"detail {detail:g}"] * (detail != 1) + [precision] * (precision not in ("auto", "fp32"))
+    return f"{title} ({', '.join(marks)})" if marks else title, run
 
 
 def peer(path: Path, scale: int, device: str = "auto") -> tuple[str, Method]:
