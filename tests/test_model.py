@@ -82,3 +82,13 @@ def test_output_is_not_clamped_so_that_gradients_flow() -> None:
     model = TinySR(SMALL)
     torch.nn.init.constant_(model.tail.bias, 2.0)
     assert model(torch.rand(1, 3, 8, 8)).max() > 1.5
+
+
+def test_no_channel_is_cut_off_at_the_start() -> None:
+    """A channel that is 0 wherever one looks has no gradient and never learns."""
+    torch.manual_seed(0)
+    network = TinySR(ModelConfig())
+    features = torch.rand(1, 3, 32, 32) * 0.2 + 0.7
+    for conv in [network.head, *network.trunk]:
+        features = conv(features).relu()
+        assert (features.amax((0, 2, 3)) > 0).all()

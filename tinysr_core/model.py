@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from .config import ModelConfig
 from .skip import skip_kernel
 
+FEATURE_OFFSET = 0.3
+"""What the features begin at, more than the first kernels add or take: no channel is cut off by its ReLU from the start;
+half of them would be, and a channel that is cut off never learns."""
 TAIL_GAIN = 0.1
 """Scale of the last conv's first weights: small, so that training starts at bicubic."""
 TRUNK_GAIN = 0.3
@@ -81,13 +84,18 @@ class TinySR(nn.Module):
         return shallow, deep
 
     def _initialise(self) -> None:
-        convs = [module for module in self.modules() if isinstance(module, nn.Conv2d)]
-        for conv in convs:
+        """He's random kernels less their mean, so that they see what changes and not how bright it is."""
+        for conv in [self.head, *self.trunk, self.tail]:
+            assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             nn.init.kaiming_normal_(conv.weight)
-            nn.init.constant_(conv.get_parameter("bias"), 0)
+            nn.init.zeros_(conv.bias)
+            with torch.no_grad():
+                conv.weight -= conv.weight.mean((1, 2, 3), keepdim=True)
         with torch.no_grad():
-            for conv in convs[1:-1]:
-                conv.weight.mul_(TRUNK_GAIN).add_(nn.init.dirac_(torch.empty_like(conv.weight)))
+            nn.init.constant_(self.head.get_parameter("bias"), FEATURE_OFFSET)
+            for conv in self.trunk:
+                weight = conv.get_parameter("weight")
+                weight.mul_(TRUNK_GAIN).add_(nn.init.dirac_(torch.empty_like(weight)))
             self.tail.weight.mul_(TAIL_GAIN)
 
 
