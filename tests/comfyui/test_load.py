@@ -97,24 +97,25 @@ def test_a_foreign_file_is_refused_with_a_sentence(nodes, core, comfyui):
     path.unlink()
 
 
-def test_the_pack_imports_little_and_fast():
-    """Measured in a fresh process after torch, as in ComfyUI, which has loaded torch and spandrel long before packs."""
+def test_the_pack_imports_little():
+    """Measured in a fresh process after torch, as in ComfyUI, which has loaded torch and spandrel long before packs.
+
+    benchmarks/results/comfyui.md has the time that it takes.
+    """
     root_file = Path(__file__).parents[2] / "__init__.py"
     code = f"""
-import importlib.util, sys, time
+import importlib.util, sys
 import numpy, PIL.Image, safetensors, torch, torch.nn.functional
 spec = importlib.util.spec_from_file_location("pack", {str(root_file)!r})
 sys.modules["pack"] = module = importlib.util.module_from_spec(spec)
-start = time.perf_counter()
+before = set(sys.modules)
 spec.loader.exec_module(module)
-print(time.perf_counter() - start)
+packages = {{name.split(".")[0] for name in set(sys.modules) - before}}
+print(len(packages - set(sys.stdlib_module_names) - {{"pack"}}))
 loaded = [name for name in ("comfy", "folder_paths", "spandrel", "nodes", "lightning", "tyro") if name in sys.modules]
 assert not loaded, loaded
 assert set(module.NODE_CLASS_MAPPINGS) == {{"TinySRLoader", "TinySRUpscale", "TinySRSharpenAA"}}
 """
-    seconds = []
-    for _ in range(3):
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert run.returncode == 0, run.stderr
-        seconds.append(float(run.stdout))
-    assert min(seconds) < 0.1
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) == 0, "packages beyond the standard library and what ComfyUI has loaded"
