@@ -10,7 +10,7 @@ from .config import ModelConfig
 from .skip import skip_kernel
 
 FEATURE_OFFSET = 0.3
-"""What the features begin at, more than the first kernels add or take: no channel is cut off by its ReLU from the start;
+"""What the features begin at, more than the first kernels add or take: no channel is cut off by its ReLU at the start;
 half of them would be, and a channel that is cut off never learns."""
 TAIL_GAIN = 0.1
 """Scale of the last conv's first weights: small, so that training starts at bicubic."""
