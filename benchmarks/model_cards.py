@@ -223,7 +223,7 @@ def slider_table(checkpoint: Checkpoint) -> str:
 
 def int8_table(checkpoints: Sequence[Checkpoint]) -> str:
     known = [c for c in checkpoints if "figures_int8" in c.card]
-    data = list(known[0].card["figures_int8"])
+    data = [name for name in SETS if name in known[0].card["figures_int8"]]
     lines: list[list[str]] = []
     for c in known:
         for title, means in (("as trained", c.card["figures"]), ("int8", c.card["figures_int8"])):
