@@ -112,7 +112,7 @@ class _Processes:
 def _work(connection: Connection, task: _Task) -> None:
     """What a worker's process does: networks first, then one picture after the other until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = str(task.threads)  # read by torch when it is loaded
+    os.environ["OMP_NUM_THREADS"] = str(task.threads)  # read by the engines when they are loaded
     try:
         settings, gpus = _own_gpu(task.settings, task.number)
         desk = Desk(settings)
@@ -127,7 +127,7 @@ def _work(connection: Connection, task: _Task) -> None:
 
 def _own_gpu(settings: Settings, number: int) -> tuple[Settings, int]:
     """The settings with one of several GPUs as the device, and how many GPUs there are."""
-    if settings.device not in ("auto", "cuda") or not gpu_is_likely():
+    if settings.device not in ("auto", "cuda") or settings.engine == "openvino" or not gpu_is_likely():
         return settings, 0
     import torch
 
