@@ -1,3 +1,4 @@
+import mmap
 import os
 import pickle
 from pathlib import Path
@@ -94,6 +95,10 @@ def test_the_cache_holds_what_was_decoded_and_is_made_once(tmp_path: Path) -> No
             np.testing.assert_array_equal(again[photo], decode(photo))
     assert file.stat().st_mtime_ns == made
     assert len(pickle.dumps(cache)) < 2000
+    part: object = cache[photos[0]]
+    while isinstance(part, np.ndarray):
+        part = part.base
+    assert isinstance(part, mmap.mmap)  # in memory only as far as it is looked at
     assert PhotoCache(photos, file, 0.001)[photos[0]].shape == (20, 30, 3)
     write(photos[1], 9)
     np.testing.assert_array_equal(PhotoCache(photos, file)[photos[1]], noise(seed=9))
