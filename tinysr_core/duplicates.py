@@ -10,8 +10,8 @@ SIDE, KEPT = 32, 16
 """A photograph is shrunk to SIDE x SIDE; the KEPT x KEPT slowest waves of it make the hash."""
 NEAR = 40
 """Hashes that differ in at most so many of their 255 bits show the same thing. Saved again as JPEG, halved, made
-brighter or cropped by 2 %, a photograph changes in 2 to 36 bits (median; `benchmarks/data_check.py`); two people in the same studio,
-posed alike, differ in 50 or more."""
+brighter or cropped by 2 %, a photograph changes in 0 to 36 bits (median, see `benchmarks/data_check.py`); two people in
+the same studio, posed alike, differ in 50 or more."""
 
 Hashes = NDArray[np.bool_]
 _BLOCK = 1024
