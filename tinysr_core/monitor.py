@@ -50,6 +50,8 @@ class Trained:
     """The step that its weights are of."""
     finished: bool
     """False where time was up: the same command goes on."""
+    ended: str
+    """Why training is over, in a sentence."""
     judge: Judge | None
     """The metric that chose the weights; None without validation photographs."""
     scores: Mapping[str, Scores]
@@ -161,13 +163,13 @@ class Monitor:
         self.write_weights(network, step, scores)
         stale = 0 < self.recipe.validation.patience <= run.stale
         finished = stale or run.step == self.recipe.steps
-        trained = Trained(self.weights_file, step, finished, judge, scores)
         if not finished:
-            ended = f"Time was up after step {run.step} of {self.recipe.steps}; the same command goes on"
+            ended = f"Time was up after step {run.step} of {self.recipe.steps}; the same command goes on."
         elif stale:
-            ended = f"Stopped after step {run.step} of {self.recipe.steps}: no better for {run.stale} validations"
+            ended = f"Stopped after step {run.step} of {self.recipe.steps}: no better for {run.stale} validations."
         else:
-            ended = f"Finished after {run.step} steps"
+            ended = f"Finished after {run.step} steps."
+        trained = Trained(self.weights_file, step, finished, ended, judge, scores)
         self._write_page(Standing(self.title, ended, trained.verdict, False, self.rows, scores, step))
         return trained
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from .run_folder import RunFolder
 from .run_state import RunState
 from .validation import Validator
 
+MAX_WORKERS = 8
 ASK_EVERY = 10
 """Several processes agree every so many steps on whether to save or stop: to agree is to wait for each other."""
 
@@ -121,7 +123,9 @@ def train(
     patience = recipe.validation.patience or math.inf
     steps = recipe.steps if run.stale < patience else run.step
     share = batches(run.step, steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
-    loader = DataLoader(dataset, batch_sampler=share, num_workers=1, pin_memory=fabric.device.type == "cuda")
+    cuda = fabric.device.type == "cuda"
+    workers = _workers(devices) if cuda else 1
+    loader = DataLoader(dataset, batch_sampler=share, num_workers=workers, pin_memory=cuda)
     patches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
     before, begin, saved_at = run.seconds, time.monotonic(), time.monotonic()
 
@@ -188,6 +192,11 @@ def _computes_in_bf16(precision: str, device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # torch before 2.6 does not tell
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
+def _workers(devices: int) -> int:
+    """Processes that cut patches for each of `devices` fast ones. On a CPU, one is enough, and more are in the way."""
+    return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // devices - 1))
 
 
 def _agree(fabric: Fabric, step: int, wishes: tuple[bool, ...]) -> tuple[bool, ...]:

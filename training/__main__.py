@@ -207,7 +207,7 @@ def _check(
 
 def _tell(trained: Trained, run_folder: Path, arguments: Arguments, console: Console) -> None:
     """What came of it, and where the result is."""
-    lines = [trained.verdict] if trained.verdict else []
+    lines = [trained.ended, *([trained.verdict] if trained.verdict else [])]
     lines.append(f"The page {run_folder / 'report.html'} shows how it went.")
     if trained.better_than_base is False and arguments.install:
         lines.append("It is not installed.")

@@ -1,0 +1,129 @@
+"""Patches a second of a recipe, where the time goes, and the ratio to a plain loop.
+
+The plain loop computes in float32, channels first, with Adam weight by weight, and cuts its patches between the steps.
+
+python benchmarks/training.py ../shared/data/train/portraits_london --backbones ../shared/weights
+"""
+
+import argparse
+import dataclasses
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from tinysr_core.backbones import load_vgg19
+from tinysr_core.data import PatchDataset
+from tinysr_core.loss import Loss
+from tinysr_core.lpips import load_lpips
+from tinysr_core.model import TinySR
+from tinysr_core.monitor import Progress
+from tinysr_core.photos import list_photos
+from tinysr_core.recipe import Recipe, load_recipe
+from tinysr_core.trainer import train
+
+PHOTOS = 16
+WARM = 5
+RECIPES = Path(__file__).parents[1] / "training" / "recipes"
+CONVOLUTIONS = {"aten::convolution", "aten::convolution_backward"}
+WAITING = "enumerate(DataLoader)"
+OPTIMISER = "Optimizer.step"
+AVERAGING = "aten::_foreach_lerp_"
+
+
+def plain_loop(recipe: Recipe, photos: list[Path], loss: Loss, folder: Path, steps: int) -> float:
+    """Seconds for a step of what one writes first."""
+    dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, folder / "plain.cache")
+    network = TinySR(recipe.model)
+    optimizer = torch.optim.Adam(network.parameters(), recipe.optimizer.learning_rate, foreach=False)
+    for step in range(WARM + steps):
+        if step == WARM:
+            begin = time.perf_counter()
+        samples = [dataset[step * recipe.data.batch + i] for i in range(recipe.data.batch)]
+        lr, hr = (torch.stack(patches) / 255 for patches in zip(*samples, strict=True))
+        total, _ = loss(network(lr), hr)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        total.item()  # shown at every step
+    return (time.perf_counter() - begin) / steps
+
+
+def trainer(run: Callable[[Callable[[Progress], None], int], object], steps: int) -> tuple[float, dict[str, float]]:
+    """Seconds for a step of ours; and of as many more steps, under the profiler, seconds by what they were spent on."""
+    profiler = profile(activities=[ProfilerActivity.CPU])
+    times: list[float] = []
+
+    def note(progress: Progress) -> None:
+        if progress.step in (WARM, WARM + steps, WARM + 2 * steps):
+            times.append(time.perf_counter())
+        if progress.step == WARM + steps:
+            profiler.start()
+            times.append(time.perf_counter())
+        elif progress.step == WARM + 2 * steps:
+            profiler.stop()
+
+    run(note, WARM + 2 * steps + 1)
+    return (times[1] - times[0]) / steps, parts(profiler, times[3] - times[2])
+
+
+def parts(profiler: profile, wall: float) -> dict[str, float]:
+    """Seconds by what they were spent on, `wall` in total."""
+    events = profiler.key_averages()
+
+    def seconds(wanted: Callable[[str], bool]) -> float:
+        return sum(event.cpu_time_total for event in events if wanted(event.key)) / 1e6
+
+    convolutions = seconds(CONVOLUTIONS.__contains__)
+    others = {
+        "optimiser": seconds(lambda name: name.startswith(OPTIMISER)),
+        "averaging of the weights": seconds(AVERAGING.__eq__),
+        "waiting for patches": seconds(lambda name: name.startswith(WAITING)),
+    }
+    inside = sum(event.self_cpu_time_total for event in events) / 1e6
+    return {
+        "convolutions of the network and of the loss": convolutions,
+        "all else of the network and of the loss": inside - convolutions - sum(others.values()),
+        **others,
+        "Python": max(0.0, wall - inside),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, help="photographs")
+    parser.add_argument("--recipe", default="finetune", help="name of a recipe of ours")
+    parser.add_argument("--backbones", type=Path, help="folder with the networks of the loss")
+    parser.add_argument("--steps", type=int, default=40)
+    arguments = parser.parse_args()
+    recipe = load_recipe(RECIPES / f"{arguments.recipe}.toml")
+    photos = list_photos([arguments.folder])[:PHOTOS]
+    vgg = load_vgg19(arguments.backbones) if recipe.loss.vgg else None
+    lpips = load_lpips("squeeze", arguments.backbones) if recipe.loss.lpips else None
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        plain = plain_loop(recipe, photos, Loss(recipe.loss, vgg, lpips), folder, arguments.steps)
+
+        def run(report: Callable[[Progress], None], steps: int) -> object:
+            short = dataclasses.replace(recipe, steps=steps)
+            return train(short, photos, folder / "run", vgg_tensors=vgg, lpips=lpips, report=report)
+
+        ours, times = trainer(run, arguments.steps)
+
+    batch = recipe.data.batch
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"Recipe {arguments.recipe}, {batch} patches of {recipe.data.patch} x {recipe.data.patch}, {device}\n")
+    print("| loop | patches/s | ms a step |\n|---|---|---|")
+    for name, seconds in (("plain", plain), ("ours", ours)):
+        print(f"| {name} | {batch / seconds:.1f} | {1000 * seconds:.0f} |")
+    print(f"\nOurs is {plain / ours:.2f} times as fast.\n\n| where our time goes | share |\n|---|---|")
+    for name, seconds in times.items():
+        print(f"| {name} | {100 * seconds / sum(times.values()):.1f} % |")
+
+
+if __name__ == "__main__":
+    main()
