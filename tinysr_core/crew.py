@@ -102,8 +102,9 @@ class _Shift(Generic[AnyWorker]):
         self._idle: list[AnyWorker] = []
         self._busy: dict[AnyWorker, Job] = {}
         self._bytes = {job: file_size(job.input) for job in jobs}
-        self._done = dict.fromkeys(jobs, 0.0)  # shares
-        self._told = 0.0
+        self._all_bytes = sum(self._bytes.values())
+        self._done = dict.fromkeys(jobs, 0.0)  # bytes
+        self._all_done = 0.0
 
     @property
     def unfinished(self) -> int:
@@ -169,7 +170,7 @@ class _Shift(Generic[AnyWorker]):
 
     def _tell(self, job: Job, share: float) -> None:
         """Report the progress of all pictures; what a dead worker had done is not taken back."""
-        self._done[job] = share
-        sums = (sum(size * self._done[job] for job, size in self._bytes.items()), sum(self._bytes.values()))
-        self._told = max(self._told, sums[0] / sums[1])
-        self._report(job.input, self._told)
+        gained = max(0.0, share * self._bytes[job] - self._done[job])
+        self._done[job] += gained
+        self._all_done += gained
+        self._report(job.input, min(1.0, self._all_done / self._all_bytes))

@@ -31,6 +31,7 @@ def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool
 
     pending = sum(not is_finished(job, settings) for job in jobs)
     outcomes: list[Outcome] = []
+    ended = 0
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn())
@@ -39,11 +40,12 @@ def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool
         task = progress.add_task("loading the network", total=1.0)
 
         def report(picture: Path, share: float) -> None:
-            number = 1 + sum(outcome.status != "skipped" for outcome in outcomes)
-            progress.update(task, completed=share, description=f"{min(number, pending)}/{pending} {picture.name}")
+            number = min(ended + 1, pending)
+            progress.update(task, completed=share, description=f"{number}/{pending} {picture.name}")
 
         for outcome in run(jobs, settings, report, do):
             outcomes.append(outcome)
+            ended += outcome.status != "skipped"
             if as_json:
                 print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)
             for line in _lines(outcome):
