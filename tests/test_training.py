@@ -1,6 +1,8 @@
 """The fine-tuning command, in a small way."""
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +165,15 @@ def test_a_command_line_that_makes_no_sense(
         main([*toy, *arguments])
     assert error.value.code == 2
     assert arguments[0].split(".")[-1].lstrip("-") in capsys.readouterr().err
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = "import sys; sys.modules['lightning'] = None; import tinysr_training.__main__"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.strip() == (
+        'tinysr-finetune: training needs lightning, which is not installed: pip install "tinysr[train]"'
+    )
 
 
 def test_the_papers_recipe_runs_as_written(folder: Path, shared: Path) -> None:

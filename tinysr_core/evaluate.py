@@ -12,12 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from .errors import DataError
 from .lpips import Lpips
 from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
-from .photos import list_photos
+from .photos import decode, list_photos
 from .resize import Kernel, resize
 
 CROP = 12
@@ -67,6 +66,7 @@ def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
 
     Raises:
         DataError: there are no pictures of this scale.
+        PictureError: a picture cannot be read.
     """
     if not any(folder.glob("x[0-9]")):
         for path in list_photos([folder]):
@@ -77,7 +77,7 @@ def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
         raise DataError(f"{folder} has no pictures for x{scale}; leave it out or choose another scale.")
     for path in originals:
         lr = path.with_name(path.name.replace("_HR", "_LR"))
-        yield Pair(path.stem.removesuffix("_HR"), _read(lr), _read(path))
+        yield Pair(path.stem.removesuffix("_HR"), decode(lr), decode(path))
 
 
 def evaluate(
@@ -176,17 +176,9 @@ def _spread(values: Sequence[float | None], metric: str) -> str:
 
 
 def _shrunk(path: Path, scale: int) -> Pair:
-    hr = _read(path)
+    hr = decode(path)
     height, width = (length // CROP * CROP for length in hr.shape[:2])
     if min(height, width) < SMALLEST:
         raise DataError(f"{path} is smaller than {SMALLEST} pixels; take it out of the folder.")
     hr = hr[:height, :width]
     return Pair(path.stem, to_8_bits(resize(to_float(hr), height // scale, width // scale)), hr)
-
-
-def _read(path: Path) -> Picture8:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}); take it out of the folder.") from error

@@ -1,0 +1,8 @@
+"""The command `tinysr-finetune`, and its recipes."""
+
+import sys
+
+try:
+    import lightning  # noqa: F401  # pyright: ignore[reportUnusedImport]
+except ModuleNotFoundError as error:
+    sys.exit(f'tinysr-finetune: training needs {error.name}, which is not installed: pip install "tinysr[train]"')
