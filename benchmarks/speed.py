@@ -1,0 +1,235 @@
+"""Speed of the network: engines, precisions and sizes against other ways to run it, in one process, in turn.
+
+    python benchmarks/speed.py > benchmarks/results/speed.md
+
+Shipped portrait weights x2 on the CPU, from one array to another; no files. The stock way is that of ComfyUI's
+*Upscale Image (using Model)*: tiles of 512 pixels that overlap by 32 and are blended. Compact stands for a network of
+like size that people use there (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random weights). What is not
+installed is left out. A machine is never quite quiet, so the ways take turns, and the best time of each counts.
+"""
+
+import argparse
+import datetime
+import itertools
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tinysr_core.catalog import find_checkpoint
+from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.config import ModelConfig
+from tinysr_core.engines import EngineName, Precision
+from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.errors import RequestError
+from tinysr_core.upscaler import load_upscaler
+
+Way = Callable[[Any], Any]
+"""LR array [1,3,h,w] -> SR."""
+SCALE = 2
+TILE, OVERLAP = 512, 32
+STOCK = "stock node's way, TinySR"
+SIZES = ((512, 512), (1024, 1024), (3000, 2000), (6000, 4000))
+ROUNDS = 3
+
+
+def ways() -> dict[str, Way]:
+    """All ways that are installed here, by name."""
+    path = find_checkpoint("portrait", SCALE)
+    found: dict[str, Way] = {}
+    for engine, precision in itertools.product(get_args(EngineName)[1:], get_args(Precision)[1:]):
+        try:
+            ours = load_upscaler(path, engine=engine, device="cpu", precision=precision)
+        except RequestError:
+            continue
+        if engine in type(ours.engine).__name__.lower():  # else another engine stands in for one that is missing
+            found[f"TinySR, {engine} {precision}"] = ours.upscale
+    network = TorchEngine.from_checkpoint(read_checkpoint(path), "cpu", "fp32").model.to(
+        memory_format=torch.contiguous_format
+    )
+    found["plain torch, eager NCHW"] = lambda image: network(torch.from_numpy(image))
+    found[STOCK] = partial(stock_way, network)
+    compact = _compact()
+    if compact is not None:
+        found["stock node's way, Compact"] = partial(stock_way, compact)
+    found["Pillow Lanczos, 8 bits"] = _lanczos
+    return found
+
+
+def stock_way(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor:
+    """As ComfyUI 0.33 does it: an image [1,H,W,3] seen as [1,3,H,W], tiles with ramps of `OVERLAP` at their borders."""
+    stored = torch.from_numpy(image).movedim(1, -1).contiguous()
+    samples = stored.movedim(-1, 1)
+    height, width = samples.shape[2:]
+    if max(height, width) <= TILE:
+        return network(samples).movedim(1, -1).clamp(0, 1)
+    total = torch.zeros(1, 3, SCALE * height, SCALE * width)
+    weight = torch.zeros(1, 1, SCALE * height, SCALE * width)
+    starts = [range(0, side - OVERLAP, TILE - OVERLAP) if side > TILE else [0] for side in (height, width)]
+    for y, x in itertools.product(*starts):
+        result = network(samples[:, :, y : y + TILE, x : x + TILE])
+        mask = torch.ones(1, 1, *result.shape[2:])
+        feather = SCALE * OVERLAP
+        for axis, i in itertools.product((2, 3), range(feather)):
+            if feather < mask.shape[axis]:
+                mask.narrow(axis, i, 1).mul_((i + 1) / feather)
+                mask.narrow(axis, mask.shape[axis] - 1 - i, 1).mul_((i + 1) / feather)
+        place = (..., slice(SCALE * y, SCALE * y + mask.shape[2]), slice(SCALE * x, SCALE * x + mask.shape[3]))
+        total[place] += result * mask
+        weight[place] += mask
+    return total.div_(weight).movedim(1, -1).clamp(0, 1)
+
+
+def _compact() -> Any:
+    """spandrel's description of a Compact network of 64 features and 6 convolutions with random weights, or None."""
+    try:
+        from spandrel import ModelLoader
+    except ImportError:
+        return None
+    shapes = {"body.0.weight": (64, 3, 3, 3), "body.0.bias": (64,), "body.1.weight": (64,)}
+    for i in range(2, 14, 2):
+        shapes |= {f"body.{i}.weight": (64, 64, 3, 3), f"body.{i}.bias": (64,), f"body.{i + 1}.weight": (64,)}
+    shapes |= {"body.14.weight": (3 * SCALE**2, 64, 3, 3), "body.14.bias": (3 * SCALE**2,)}
+    return ModelLoader().load_from_state_dict({name: 0.05 * torch.randn(shape) for name, shape in shapes.items()})
+
+
+def _lanczos(image: np.ndarray) -> Image.Image:
+    picture = Image.fromarray((255 * image[0]).astype(np.uint8).transpose(1, 2, 0))
+    return picture.resize((SCALE * picture.width, SCALE * picture.height), Image.Resampling.LANCZOS)
+
+
+@cache
+def photo(width: int, height: int) -> np.ndarray:
+    return np.random.default_rng(0).random((1, 3, height, width), np.float32)
+
+
+def seconds(way: Way, image: np.ndarray) -> float:
+    start = time.perf_counter()
+    way(image)
+    return time.perf_counter() - start
+
+
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Operations per second of a product of 2048 x 2048 matrices, the best of several."""
+    a, b = torch.rand(2, 2048, 2048).to(dtype)
+    times: list[float] = []
+    for _ in range(12):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * 2048**3 / min(times)
+
+
+def operations(config: ModelConfig) -> int:
+    """Operations of the network's convolutions for each LR pixel: two for each multiplication with a sum."""
+    c = config.channels
+    return 2 * (147 * c + 9 * config.blocks * c * c + 27 * c * config.scale**2)
+
+
+def memory(name: str, width: int, height: int) -> float:
+    """Megabytes that one run takes at its peak, beyond what was there before, input and result included."""
+    command = [sys.executable, __file__, "--memory", name, "--sizes", f"{width}x{height}"]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def measure_memory(way: Way, width: int, height: int) -> float:
+    way(photo(64, 64))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    way(photo(width, height))
+    unit = 1024 if sys.platform != "darwin" else 1024**2
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit
+
+
+def print_ways(found: dict[str, Way], width: int, height: int) -> None:
+    """Every way at one size."""
+    image = photo(width, height)
+    best = dict.fromkeys(found, float("inf"))
+    for _ in range(ROUNDS):
+        for name, way in found.items():
+            best[name] = min(best[name], seconds(way, image))
+    megapixels = width * height / 1e6
+    flops = operations(read_checkpoint(find_checkpoint("portrait", SCALE)).config) * width * height
+    rate = matrix_rate(torch.float32)
+    print(f"\n## {width} x {height}\n")
+    print(f"Ratios are times against the stock way with the same network. Matrix product: {rate / 1e9:.0f} GFLOP/s.\n")
+    print("| way | seconds | seconds per megapixel | against the stock way | share of the matrix product | memory MB |")
+    print("|---|---|---|---|---|---|")
+    for name, time_taken in best.items():
+        share = f"{flops / time_taken / rate:.0%}" if name.endswith("fp32") or "NCHW" in name or name == STOCK else ""
+        print(
+            f"| {name} | {time_taken:.2f} | {time_taken / megapixels:.2f} | {best[STOCK] / time_taken:.2f} x faster | "
+            f"{share} | {memory(name, width, height):.0f} |",
+            flush=True,
+        )
+
+
+def print_sizes(found: dict[str, Way], sizes: list[tuple[int, int]]) -> None:
+    """TinySR from small to large pictures."""
+    ours = {name: way for name, way in found.items() if name.startswith("TinySR")}
+    print("\n## Seconds per megapixel of the input\n")
+    print(f"| engine | {' | '.join(f'{width} x {height}' for width, height in sizes)} | largest to smallest |")
+    print(f"|---|{'---|' * (len(sizes) + 1)}")
+    for name, way in ours.items():
+        taken: list[float] = []
+        for width, height in sizes:
+            rounds = ROUNDS if width * height < 2e6 else 1
+            image = photo(width, height)
+            taken.append(min(seconds(way, image) for _ in range(rounds)) / (width * height / 1e6))
+        cells = " | ".join(f"{value:.2f}" for value in taken)
+        print(f"| {name} | {cells} | {max(taken) / min(taken):.2f} |", flush=True)
+
+
+def machine() -> str:
+    """What it was measured on."""
+    names = ("torch", "openvino", "spandrel", "pillow")
+    versions = [f"{name} {_version(name)}" for name in names if _version(name)]
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    today = datetime.datetime.now(datetime.timezone.utc).date()
+    return f"{today}; {cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, {', '.join(versions)}."
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", nargs="+", default=[f"{w}x{h}" for w, h in SIZES], help="widths and heights")
+    parser.add_argument("--only", default="", help="ways whose name holds this")
+    parser.add_argument("--memory", metavar="WAY", help="print the megabytes of this way at the one size")
+    arguments = parser.parse_args()
+    sizes = [(int(w), int(h)) for w, h in (text.split("x") for text in arguments.sizes)]
+    found = ways()
+    with torch.inference_mode():  # as ComfyUI runs nodes
+        if arguments.memory:
+            print(measure_memory(found[arguments.memory], *sizes[0]))
+            return
+        found = {name: way for name, way in found.items() if arguments.only in name or name == STOCK}
+        for way in found.values():
+            way(photo(256, 256))  # first calls take longer
+        print(f"# Speed\n\n`python benchmarks/{' '.join([Path(__file__).name, *sys.argv[1:]])}`, {machine()}")
+        for width, height in [size for size in sizes if size[0] * size[1] == 1024**2] or sizes[:1]:
+            print_ways(found, width, height)
+        print_sizes(found, sizes)
+
+
+if __name__ == "__main__":
+    main()
