@@ -1,0 +1,62 @@
+"""What each precision of each engine costs against torch in fp32, for every shipped network.
+
+    python benchmarks/precision.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights
+
+Results: results/precision.md.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import fmean
+
+from tinysr_core.catalog import shipped_folder
+from tinysr_core.checkpoint import read_info
+from tinysr_core.engines import EngineName, Precision
+from tinysr_core.evaluate import Row, evaluate
+from tinysr_core.lpips import load_lpips
+from tinysr_core.methods import network
+
+COMPARED: tuple[tuple[EngineName, Precision], ...] = (
+    ("torch", "fp32"),
+    ("torch", "bf16"),
+    ("openvino", "fp32"),
+    ("openvino", "int8"),
+    ("auto", "auto"),
+)
+
+
+def line(model: str, method: str, rows: list[Row], reference: list[Row]) -> str:
+    """A line of the table: mean losses over the pictures, and the worst of one picture."""
+    psnr = [row.psnr - other.psnr for row, other in zip(rows, reference, strict=True)]
+    cells = [model, method, f"{fmean(psnr):+.3f}", f"{min(psnr):+.3f}"]
+    known = [(row.lpips, other.lpips) for row, other in zip(rows, reference, strict=True) if row.lpips and other.lpips]
+    if known:
+        mine, others = (fmean(values) for values in zip(*known, strict=True))
+        cells += [f"{100 * (mine / others - 1):+.2f}", f"{100 * max(a / b - 1 for a, b in known):+.2f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--lpips", type=Path)
+    arguments = parser.parse_args()
+    lpips = load_lpips("alex", arguments.lpips) if arguments.lpips else None
+    print(
+        "| network | engine, precision | PSNR-Y dB | worst picture | LPIPS % | worst picture |\n|---|---|---|---|---|---|"
+    )
+    for path in sorted(shipped_folder().glob("*.safetensors")):
+        scale = read_info(path).config.scale
+        methods = {
+            f"{engine} {precision}": network(str(path), scale, engine=engine, device="cpu", precision=precision)[1]
+            for engine, precision in COMPARED
+        }
+        rows = list(evaluate([arguments.data], scale, methods, lpips))
+        of = {method: [row for row in rows if row.method == method] for method in methods}
+        reference, *others = methods
+        for method in others:
+            print(line(path.stem, method, of[method], of[reference]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
