@@ -91,6 +91,8 @@ def filled(text: str) -> str:
 
     def table(marked: re.Match[str]) -> str:
         name, _, heading = marked["what"].partition(" ")
+        if name != "quality" and not (RESULTS / name).exists():
+            return marked[0]  # not measured yet
         content = quality_table() if name == "quality" else copied_table(name, heading)
         return f"{marked[1]}{content}\n{marked[3]}"
 
