@@ -1,8 +1,11 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+
+from tinysr_core import upscaler
 
 settings.register_profile("no deadline: machines differ", deadline=None)
 settings.load_profile("no deadline: machines differ")
@@ -15,6 +18,15 @@ SHARED = Path(__file__).parents[2] / "shared"
 def _one_thread() -> None:
     """Test networks are so small that more threads only wait for each other."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What engines keep goes into a folder of the tests, not into the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upscaler, "cache_folder", lambda: folder)
+        yield
 
 
 @pytest.fixture(scope="session")
