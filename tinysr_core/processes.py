@@ -127,7 +127,8 @@ def _work(connection: Connection, task: _Task) -> None:
 
 def _own_gpu(settings: Settings, number: int) -> tuple[Settings, int]:
     """The settings with one of several GPUs as the device, and how many GPUs there are."""
-    if settings.device not in ("auto", "cuda") or settings.engine == "openvino" or not gpu_is_likely():
+    on_cpu = settings.engine == "openvino" or settings.precision == "int8"
+    if settings.device not in ("auto", "cuda") or on_cpu or not gpu_is_likely():
         return settings, 0
     import torch
 
