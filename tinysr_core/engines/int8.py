@@ -1,7 +1,7 @@
 """What int8 needs to know about a network: how large the inputs of its convs get, and what integers cost.
 
 Both are measured on a portrait (CC0, cjdowner/interfaces), once for each checkpoint, so that fine-tuned networks have
-int8 too. The result is kept as a small file. Figures: benchmarks/precision.py.
+int8 too. The result is kept as a small file. Figures: benchmarks/results/precision.md.
 """
 
 import hashlib
