@@ -7,11 +7,13 @@ python benchmarks/training.py ../shared/data/train/portraits_london --backbones 
 
 import argparse
 import dataclasses
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -35,13 +37,13 @@ AVERAGING = "aten::_foreach_lerp_"
 
 
 def plain_loop(recipe: Recipe, photos: list[Path], loss: Loss, folder: Path, steps: int) -> float:
-    """Seconds for a step of what one writes first."""
+    """Median seconds of a step of what one writes first."""
     dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, folder / "plain.cache")
     network = TinySR(recipe.model)
     optimizer = torch.optim.Adam(network.parameters(), recipe.optimizer.learning_rate, foreach=False)
-    for step in range(WARM + steps):
-        if step == WARM:
-            begin = time.perf_counter()
+    times: list[float] = []
+    for step in range(WARM + steps + 1):
+        times.append(time.perf_counter())
         samples = [dataset[step * recipe.data.batch + i] for i in range(recipe.data.batch)]
         lr, hr = (torch.stack(patches) / 255 for patches in zip(*samples, strict=True))
         total, _ = loss(network(lr), hr)
@@ -49,25 +51,25 @@ def plain_loop(recipe: Recipe, photos: list[Path], loss: Loss, folder: Path, ste
         total.backward()
         optimizer.step()
         total.item()  # shown at every step
-    return (time.perf_counter() - begin) / steps
+    return statistics.median(np.diff(times[WARM:]))
 
 
 def trainer(run: Callable[[Callable[[Progress], None], int], object], steps: int) -> tuple[float, dict[str, float]]:
-    """Seconds for a step of ours; and of as many more steps, under the profiler, seconds by what they were spent on."""
+    """Median seconds of a step of ours; and of as many more under the profiler, seconds by what they were spent on."""
     profiler = profile(activities=[ProfilerActivity.CPU])
     times: list[float] = []
 
     def note(progress: Progress) -> None:
-        if progress.step in (WARM, WARM + steps, WARM + 2 * steps):
-            times.append(time.perf_counter())
+        times.append(time.perf_counter())
         if progress.step == WARM + steps:
             profiler.start()
-            times.append(time.perf_counter())
+            times[-1] = time.perf_counter()
         elif progress.step == WARM + 2 * steps:
             profiler.stop()
 
     run(note, WARM + 2 * steps + 1)
-    return (times[1] - times[0]) / steps, parts(profiler, times[3] - times[2])
+    plain, profiled = times[WARM - 1 : WARM + steps - 1], times[WARM + steps - 1 : WARM + 2 * steps]
+    return statistics.median(np.diff(plain)), parts(profiler, profiled[-1] - profiled[0])
 
 
 def parts(profiler: profile, wall: float) -> dict[str, float]:
