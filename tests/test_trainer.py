@@ -58,7 +58,7 @@ def test_training_makes_the_loss_smaller(photos: list[Path], tmp_path: Path) -> 
     assert [progress.step for progress in seen] == list(range(1, 151))
     rows = rows_of(tmp_path)
     assert [row["step"] for row in rows] == [25, 50, 75, 100, 125, 150]
-    assert rows[-1]["l1"] < 0.9 * rows[0]["l1"]
+    assert rows[-1]["l1"] < 0.95 * rows[0]["l1"]
     assert {name: rows[-1][name] for name in ("total", "edge", "lab", "l1", "fft")} == seen[-1].terms
     assert (trained.step, trained.finished, trained.better_than_base, trained.verdict) == (150, True, None, "")
 
