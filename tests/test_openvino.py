@@ -193,3 +193,21 @@ import importlib.util
 assert importlib.util.find_spec("openvino.tools.ovc")
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the signal stack as Linux has it")
+def test_the_signal_stack_is_left_alone() -> None:
+    """OpenVINO leaves one behind that Python's handlers overflow: Ctrl-C, or a process that ends, would be a crash."""
+    code = (
+        "import ctypes\n"
+        "from tinysr_core.engines.openvino_runtime import _SignalStack, cpu_name\n"
+        "def stack():\n"
+        "    now = _SignalStack()\n"
+        "    ctypes.CDLL(None).sigaltstack(None, ctypes.byref(now))\n"
+        "    return now.address, now.flags, now.size\n"
+        "before = stack()\n"
+        "cpu_name()\n"
+        "print(stack() == before)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "True\n"

@@ -4,8 +4,11 @@ The conversion tools take two thirds of the time of `import openvino`, and repor
 network. TinySR needs them for nothing.
 """
 
+import ctypes
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -34,7 +37,8 @@ class Compiled:
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if os.environ.get(THREADS, "").isdecimal():
             settings["INFERENCE_NUM_THREADS"] = os.environ[THREADS]
-        self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        with _signal_stack_kept():
+            self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
         """The graph's first output, in memory of its own.
@@ -52,4 +56,26 @@ class Compiled:
 
 def cpu_name() -> str:
     """What the processor calls itself."""
-    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
+    with _signal_stack_kept():
+        return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
+
+
+class _SignalStack(ctypes.Structure):
+    """The `stack_t` of Linux."""
+
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextmanager
+def _signal_stack_kept() -> Generator[None]:
+    """OpenVINO gives the thread that loads its CPU plug-in a stack for signals on which Python's handlers, of Ctrl-C or
+    of a child process that ends, crash. Afterwards the thread has what it had before."""
+    if sys.platform != "linux":
+        yield
+        return
+    library, before = ctypes.CDLL(None), _SignalStack()
+    library.sigaltstack(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        library.sigaltstack(ctypes.byref(before), None)
