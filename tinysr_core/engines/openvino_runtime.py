@@ -68,8 +68,8 @@ class _SignalStack(ctypes.Structure):
 
 @contextmanager
 def _signal_stack_kept() -> Generator[None]:
-    """OpenVINO's CPU plug-in gives the thread a stack for signals and may free it later: Python's handlers, of Ctrl-C or
-    of a child process that ends, then crash. Afterwards the thread has what it had before."""
+    """OpenVINO's CPU plug-in gives the thread a stack for signals and may free it later: Python's handlers, of Ctrl-C
+    or of a child process that ends, then crash. Afterwards the thread has what it had before."""
     if sys.platform != "linux":
         yield
         return
