@@ -83,13 +83,13 @@ def test_tiled_equals_whole_where_probe_windows_are_used() -> None:
 
 
 def test_the_gate_follows_the_whole_picture() -> None:
-    """Otherwise the two tests above would pass with a gate that is ignored."""
+    """By more than the two tests above tolerate, or they would pass with a gate that is ignored."""
     image = picture(40, 80)
     changed = image.copy()
     changed[..., 70:] = 0
     ours = upscaler()
     far = (..., slice(0, 40))
-    assert np.abs(ours.upscale(image)[far] - ours.upscale(changed)[far]).max() > 1e-4
+    assert np.abs(ours.upscale(image)[far] - ours.upscale(changed)[far]).max() > 3e-5
 
 
 def test_whole_is_what_the_model_gives() -> None:
