@@ -17,7 +17,7 @@ result_file, plugin, commands = (Path(argument) for argument in sys.argv[1:4])
 repeats, *sides = (int(argument) for argument in sys.argv[4:])
 sys.path.insert(0, str(plugin))
 
-from tinysr_gimp.enlarge import enlarge  # noqa: E402
+from tinysr_gimp.enlarge import enlarge  # noqa: E402  # the path above leads to it
 from tinysr_gimp.worker_client import Worker  # noqa: E402
 
 READING_THE_DIALOG = 4.0

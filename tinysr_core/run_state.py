@@ -47,6 +47,7 @@ class RunState:
     @property
     def shown(self) -> TinySR:
         """The network to judge and to keep: with averaged weights, where there are such."""
+        # torch's types do not know that `module` is of the kind that was averaged.
         return self.network if self.average is None else self.average.module  # pyright: ignore[reportReturnType]
 
     def add(self, step: int, total: Tensor, terms: dict[str, Tensor]) -> None:

@@ -3,6 +3,6 @@
 import sys
 
 try:
-    import lightning  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    import lightning  # noqa: F401  # pyright: ignore[reportUnusedImport]  # only to see that it is there
 except ModuleNotFoundError as error:
     sys.exit(f'tinysr-finetune: training needs {error.name}, which is not installed: pip install "tinysr[train]"')

@@ -12,7 +12,7 @@ import gi
 gi.require_version("Gimp", "3.0")
 gi.require_version("Gegl", "0.4")
 gi.require_version("Babl", "0.1")
-from gi.repository import Gimp  # noqa: E402
+from gi.repository import Gimp  # noqa: E402  # versions have to be asked for first
 from tinysr_gimp import procedure  # noqa: E402
 
 

@@ -45,7 +45,7 @@ class Calibration:
 
 
 def calibration(checkpoint: Checkpoint, cache: Path | None) -> Calibration:
-    """Of a network on this machine: from the folder `cache`, or measured and put there (0.5 s).
+    """Of a network on this machine: from the folder `cache`, or measured and put there.
 
     A file that is damaged, or of another version of OpenVINO or TinySR, is not used. A folder that cannot be written to
     is left alone, as are checkpoints that come from no file.
