@@ -1,6 +1,7 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,26 @@ FEATURE_OFFSET = 0.3
 half of them would be, and a channel that is cut off never learns."""
 TAIL_GAIN = 0.1
 """Scale of the last conv's first weights: small, so that training starts at bicubic."""
+CUT_OFF_GRADIENT = 0.1
+"""Share of the gradient that passes a ReLU which cuts off, in training: a channel that is always cut off would never
+learn again, and half of a layer's channels end so without it (benchmarks/results/training.md)."""
 TRUNK_GAIN = 0.3
 """Scale of the trunk's first random weights, which are added to the identity (benchmarks/results/training.md)."""
+
+
+class TrainingReLU(torch.autograd.Function):
+    """ReLU, in place, whose gradient is LeakyReLU's with the slope `CUT_OFF_GRADIENT`."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        ctx.mark_dirty(features)
+        ctx.save_for_backward(features.relu_())
+        return features
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        return torch.ops.aten.leaky_relu_backward(*gradients, result, CUT_OFF_GRADIENT, False)
 
 
 class SqueezeExcitation(nn.Module):
@@ -77,10 +96,11 @@ class TinySR(nn.Module):
         return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        shallow = F.relu_(self.head(image.to(self.head.weight.dtype)))
+        relu: Callable[[Tensor], Tensor] = TrainingReLU.apply if self.training else F.relu_
+        shallow = relu(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
-            deep = F.relu_(conv(deep))  # in place: new memory for each layer costs more than the ReLU
+            deep = relu(conv(deep))  # in place: new memory for each layer costs more than the ReLU
         return shallow, deep
 
     def _initialise(self) -> None:
