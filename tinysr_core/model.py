@@ -1,7 +1,7 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -15,26 +15,8 @@ FEATURE_OFFSET = 0.3
 half of them would be, and a channel that is cut off never learns."""
 TAIL_GAIN = 0.1
 """Scale of the last conv's first weights: small, so that training starts at bicubic."""
-CUT_OFF_GRADIENT = 0.1
-"""Share of the gradient that passes a ReLU which cuts off, in training: a channel that is always cut off would never
-learn again, and half of a layer's channels end so without it (benchmarks/results/training.md)."""
 TRUNK_GAIN = 0.3
 """Scale of the trunk's first random weights, which are added to the identity (benchmarks/results/training.md)."""
-
-
-class TrainingReLU(torch.autograd.Function):
-    """ReLU, in place, whose gradient is LeakyReLU's with the slope `CUT_OFF_GRADIENT`."""
-
-    @staticmethod
-    def forward(ctx: Any, features: Tensor) -> Tensor:
-        ctx.mark_dirty(features)
-        ctx.save_for_backward(features.relu_())
-        return features
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        (result,) = ctx.saved_tensors
-        return torch.ops.aten.leaky_relu_backward(*gradients, result, CUT_OFF_GRADIENT, False)
 
 
 class SqueezeExcitation(nn.Module):
@@ -78,12 +60,13 @@ class TinySR(nn.Module):
         model.load_state_dict(tensors, assign=True)
         return model.eval().requires_grad_(False)
 
-    def forward(self, image: Tensor, gate: Tensor | None = None) -> Tensor:
+    def forward(self, image: Tensor, gate: Tensor | None = None, leak: float = 0.0) -> Tensor:
         """`image` float32 [B,3,h,w]; `gate` [B,C] from `attention`, or None. Returns float32 [B,3,s*h,s*w].
 
-        The convs run in the type of their weights; what they add, the bicubic skip and the gate stay in float32.
+        The convs run in the type of their weights; what they add, the bicubic skip and the gate stay in float32. `leak`
+        is the slope of the ReLUs below 0, for training (see `OptimizerConfig.leak`).
         """
-        shallow, deep = self._features(image)
+        shallow, deep = self._features(image, leak)
         if self.attention is not None:
             own: Tensor = self.attention(deep.mean((2, 3), dtype=torch.float32)) if gate is None else gate
             deep = deep * own[:, :, None, None].to(deep.dtype)
@@ -95,8 +78,8 @@ class TinySR(nn.Module):
         _, deep = self._features(image)
         return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
-    def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        relu: Callable[[Tensor], Tensor] = TrainingReLU.apply if self.training else F.relu_
+    def _features(self, image: Tensor, leak: float = 0.0) -> tuple[Tensor, Tensor]:
+        relu = partial(F.leaky_relu_, negative_slope=leak) if leak else F.relu_
         shallow = relu(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
