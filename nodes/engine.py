@@ -50,6 +50,10 @@ class SpandrelEngine:
         self._dtype = _dtype(descriptor, precision)
         self._descriptor = _on(descriptor, device, self._dtype)
 
+    def moved(self, image: Tensor) -> Tensor:
+        with inference():
+            return image.to(self._device)
+
     def run(self, image: Tensor, gate: None) -> Tensor:
         with inference():
             source = image.to(self._device, self._dtype)

@@ -17,7 +17,7 @@ LAYERS = [
     {"files", "config", "skip", "duplicates", "backbones"},
     {"checkpoint", "tiling", "bands", "target", "model", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
-    {"postprocess", "detail", "photos", "preview", "run_folder"},
+    {"postprocess", "detail", "delivery", "photos", "preview", "run_folder"},
     {"upscaler", "data", "data_check", "evaluate"},
     {"pipeline", "validation"},
     {"recipe", "run_state", "report"},

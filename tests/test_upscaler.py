@@ -54,9 +54,9 @@ class CountingEngine(TorchEngine):
         self.ran += image.shape[2] * image.shape[3]
         return super().run(image, gate)
 
-    def pool(self, image: Any, core: Any) -> Any:
-        self.pooled += image.shape[2] * image.shape[3]
-        return super().pool(image, core)
+    def gate(self, image: Any, cores: Any) -> Any:
+        self.pooled += sum(core.grown(self.pool_halo, *image.shape[2:]).area for core in cores)
+        return super().gate(image, cores)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -1,7 +1,7 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 
 import torch
 import torch.nn.functional as F
@@ -109,8 +109,14 @@ def bicubic(image: Tensor, scale: int) -> Tensor:
     ×3 far from the corner, differently in each tile. Here every position of a pixel within its source has its kernel.
     """
     batch, channels, height, width = image.shape
-    kernel = torch.from_numpy(skip_kernel(scale))[:, None]
     planes = F.pad(image.reshape(batch * channels, 1, height, width), (2, 2, 2, 2), mode="replicate")
     with torch.autocast(image.device.type, enabled=False):
-        phases = F.conv2d(planes, kernel.to(image))
+        phases = F.conv2d(planes, _skip_kernel(scale, image.dtype, image.device))
     return F.pixel_shuffle(phases, scale).reshape(batch, channels, scale * height, scale * width)
+
+
+@cache
+def _skip_kernel(scale: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The kernels [scale^2,1,5,5] on the device: to move them for each picture would have a GPU wait for the host."""
+    with torch.inference_mode(False):  # gradients may flow through them later
+        return torch.from_numpy(skip_kernel(scale))[:, None].to(device, dtype)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .arrays import Image, clamp_in_place
 from .catalog import DEFAULT_NAME, cache_folder, find_checkpoint
+from .delivery import Delivery
 from .detail import load_checkpoint
 from .engines import Engine, EngineName, Gate, Precision
 from .engines.choice import load_engine
@@ -101,29 +102,28 @@ class Upscaler:
         windows = tiles(height, width, self.tile)
         if progress is not None:
             progress(0, len(windows))
-        gate = self._gate(image, windows)
+        source = self.engine.moved(image)
+        gate = self._gate(source, windows)
+        delivery = Delivery(result)
         for done, window in enumerate(windows, 1):
             seen = window.grown(self.engine.halo, height, width)
-            tile = self.engine.run(image[seen.index], gate)
+            tile = self.engine.run(source[seen.index], gate)
             clamp_in_place(tile)
             inner = window.within(seen).scaled(self.scale)
-            result[window.scaled(self.scale).index] = tile[inner.index]
+            delivery.put(tile[inner.index], window.scaled(self.scale))
             if progress is not None:
                 progress(done, len(windows))
+        delivery.finish()
 
     def _gate(self, image: Any, windows: list[Window]) -> Gate | None:
         """The picture's gate, from the mean trunk features over its probe windows, or over all of its tiles."""
-        halo = self.engine.pool_halo
-        if halo is None:
+        if self.engine.pool_halo is None:
             return None
         height, width = image.shape[2:]
-        cores = probes(height, width, halo)
+        cores = probes(height, width, self.engine.pool_halo)
         if not cores and len(windows) == 1:
             return None  # the network sees the whole picture and derives the same gate on its way
-        cores = cores or windows
-        seen = [core.grown(halo, height, width) for core in cores]
-        means = [self.engine.pool(image[out.index], core.within(out)) for core, out in zip(cores, seen, strict=True)]
-        return self.engine.gate(np.average(means, axis=0, weights=[core.area for core in cores]).astype(np.float32))
+        return self.engine.gate(image, cores or windows)
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

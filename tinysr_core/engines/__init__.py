@@ -1,14 +1,13 @@
 """What runs a network: one module per runtime."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..arrays import Image
 from ..tiling import Window
 
-Gate = NDArray[np.float32]
+Gate = Any
+"""What `Engine.gate` makes for `Engine.run`: [C] or [1,C] in (0,1), where and as the engine wants it."""
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
@@ -28,7 +27,11 @@ class Engine(Protocol):
 
     @property
     def pool_halo(self) -> int | None:
-        """The same for `pool`; None where the network has no gate."""
+        """How many it must see around a part for the trunk's features there; None where the network has no gate."""
+        ...
+
+    def moved(self, image: Image) -> Image:
+        """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
         ...
 
     def run(self, image: Image, gate: Gate | None) -> Image:
@@ -39,10 +42,10 @@ class Engine(Protocol):
         """
         ...
 
-    def pool(self, image: Any, core: Window) -> Gate:
-        """Mean trunk features [C] over `core`, a part of `image` [1,3,h,w]. Raises MemoryError as `run` does."""
-        ...
+    def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
+        """The gate from the mean trunk features over `cores`, parts of `image` [1,3,H,W].
 
-    def gate(self, pooled: Gate) -> Gate:
-        """The gate [C] for the mean trunk features [C] of a whole picture."""
+        Raises:
+            MemoryError: they are too large for the device.
+        """
         ...

@@ -1,10 +1,12 @@
 """Runs a network with OpenVINO on the CPU, in fp32 or int8. Needs no torch."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arrays import Image
 from ..checkpoint import Checkpoint
@@ -31,8 +33,12 @@ class OpenVinoEngine:
         measured = None if precision == "fp32" else calibration(checkpoint, cache)
         integers = measured is not None and (measured.is_close or precision == "int8")
         self.precision = "int8" if integers else "fp32"
+        self._trunk_halo = checkpoint.config.trunk_halo
         self._tensors = checkpoint.tensors
         self._graphs = Graphs(checkpoint, measured.ranges if measured is not None and integers else None)
+
+    def moved(self, image: Image) -> Image:
+        return image
 
     def run(self, image: Image, gate: Gate | None = None) -> Image:
         pixels = _pixels(image)
@@ -40,13 +46,18 @@ class OpenVinoEngine:
             return _like(image, self._own_gate(pixels))
         return _like(image, self._given_gate(pixels, self._graphs.rounded(gate)))
 
-    def pool(self, image: Any, core: Window) -> Gate:
-        start, stop = np.array([(span.start, span.stop) for span in (core.rows, core.columns)]).T
-        return self._pool(_pixels(image), np.ascontiguousarray(start), np.ascontiguousarray(stop))
-
-    def gate(self, pooled: Gate) -> Gate:
+    def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
+        height, width = image.shape[2:]
+        seen = [core.grown(self._trunk_halo, height, width) for core in cores]
+        means = [self._pooled(image[out.index], core.within(out)) for core, out in zip(cores, seen, strict=True)]
+        pooled = np.average(means, axis=0, weights=[core.area for core in cores]).astype(np.float32)
         squeeze, excite = (self._tensors[f"attention.{name}.weight"] for name in ("squeeze", "excite"))
         return np.float32(1) / (1 + np.exp(-excite @ np.maximum(squeeze @ pooled, 0)))
+
+    def _pooled(self, image: Any, core: Window) -> NDArray[np.float32]:
+        """Mean trunk features [C] over `core`, a part of `image` [1,3,h,w]."""
+        start, stop = np.array([(span.start, span.stop) for span in (core.rows, core.columns)]).T
+        return self._pool(_pixels(image), np.ascontiguousarray(start), np.ascontiguousarray(stop))
 
     # Compiled when they are first needed: a picture of one tile needs the first one only.
     @cached_property

@@ -1,6 +1,7 @@
 """Runs a network with torch, on the CPU or a GPU."""
 
-from collections.abc import Generator
+from collections import defaultdict
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
@@ -16,10 +17,13 @@ from ..model import TinySR
 from ..tiling import Window
 from . import Gate
 from .banded import run_in_bands
+from .tensor_cores import can_fuse, padded, run_fused
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
-"""How CUDA, XPU and the CPU say it."""
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "unable to find an engine")
+"""How CUDA, XPU, the CPU and cuDNN, for want of memory to work in, say it."""
+PROBED_AT_ONCE = 1 << 18
+"""LR pixels that a GPU pools at once."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -39,7 +43,13 @@ class TorchEngine:
         self.scale = model.config.scale
         self.halo = model.config.halo
         self.pool_halo = model.config.trunk_halo if model.config.attention else None
-        self.model = _placed(model, self.device, self.dtype)
+        on_tensor_cores = self.device.type == "cuda" and self.dtype != torch.float32
+        self.model = _placed(padded(model) if on_tensor_cores else model, self.device, self.dtype)
+        self._run: Callable[[Tensor, Tensor | None], Tensor] = self.model
+        if self.device.type == "cpu":  # features should stay in the cache; a GPU wants as much work at once as there is
+            self._run = partial(run_in_bands, self.model)
+        elif on_tensor_cores and can_fuse(self.model):
+            self._run = partial(run_fused, self.model)
 
     @classmethod
     def from_checkpoint(
@@ -49,22 +59,38 @@ class TorchEngine:
         tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
         return cls(TinySR.from_tensors(checkpoint.config, tensors), device, precision)
 
+    # On a GPU the methods below only start the work, as torch does: nothing in them waits for a result.
+
+    def moved(self, image: Any) -> Any:
+        if self.device.type != "cuda":
+            return image
+        try:
+            with inference():
+                return self._tensor(image)
+        except MemoryError:
+            return image  # `run` moves each tile
+
     def run(self, image: Image, gate: Gate | None) -> Image:
         with inference():
-            own = None if gate is None else torch.from_numpy(gate)[None].to(self.device)
-            # On a CPU features should stay in the cache; a GPU wants as much work at once as there is.
-            run = partial(run_in_bands, self.model) if self.device.type == "cpu" else self.model
-            return _like(image, run(self._tensor(image), own))
+            return _like(image, self._run(self._tensor(image), gate))
 
-    def pool(self, image: Any, core: Window) -> Gate:
-        with inference():
-            pooled = self.model.pooled(self._tensor(image), core.rows.slice, core.columns.slice)
-        return pooled[0].cpu().numpy()
-
-    def gate(self, pooled: Gate) -> Gate:
+    def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
         assert self.model.attention is not None
+        height, width = image.shape[2:]
+        alike: defaultdict[tuple[Window, torch.Size], list[Tensor]] = defaultdict(list)
         with inference():
-            return self.model.attention(torch.from_numpy(pooled).to(self.device)).cpu().numpy()
+            for core in cores:
+                seen = core.grown(self.model.config.trunk_halo, height, width)
+                window = self._tensor(image[seen.index])
+                alike[core.within(seen), window.shape].append(window)
+            total: Any = 0
+            for (inner, shape), windows in alike.items():
+                at_once = 1 if self.device.type == "cpu" else max(1, PROBED_AT_ONCE // shape[2:].numel())
+                for i in range(0, len(windows), at_once):
+                    batch = torch.cat(windows[i : i + at_once])
+                    pooled = self.model.pooled(batch, inner.rows.slice, inner.columns.slice)
+                    total = total + pooled.sum(0, keepdim=True) * inner.area
+            return self.model.attention(total / sum(core.area for core in cores))
 
     def _tensor(self, image: Any) -> Tensor:
         tensor: Tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
@@ -115,3 +141,20 @@ def inference() -> Generator[None]:
 
 def _like(image: Image, result: Any) -> Image:
     return result.cpu().numpy() if isinstance(image, np.ndarray) else result.to(image.device)
+
+
+def start_copy(tile: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
+    """A copy on the host of what a CUDA device is computing, and when it will be there; None: it is.
+
+    Raises:
+        MemoryError: there is too little.
+    """
+    with inference():
+        try:
+            copy = torch.empty(tile.shape, dtype=tile.dtype, pin_memory=True)
+        except RuntimeError:  # Linux within Windows, for one, has little memory that can be pinned
+            return tile.cpu(), None
+        copy.copy_(tile, non_blocking=True)
+        arrival = torch.cuda.Event()
+        arrival.record(torch.cuda.current_stream(tile.device))
+        return copy, arrival

@@ -1,0 +1,75 @@
+"""What only a GPU can show; skipped where torch finds none. `benchmarks/gpu.py` shows how fast it is."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tinysr_core.catalog import find_checkpoint
+from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.engines.tensor_cores import can_fuse
+from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.upscaler import Upscaler
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def engine(device: str, precision: Any) -> TorchEngine:
+    return TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint("portrait", 2)), device, precision)
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    """Smooth, as photographs are, and large enough for probe windows."""
+    coarse = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(coarse, (400, 600), mode="bicubic").clamp(0, 1).numpy()
+
+
+@pytest.fixture(scope="module")
+def expected(picture: np.ndarray) -> np.ndarray:
+    return Upscaler(engine("cpu", "fp32")).upscale(picture)
+
+
+@pytest.mark.parametrize(("precision", "least"), [("fp32", 65), ("fp16", 65), ("bf16", 55)])
+@pytest.mark.parametrize("tile", [None, 150])
+def test_the_picture_is_the_cpus(
+    precision: str, least: float, tile: int | None, picture: np.ndarray, expected: np.ndarray
+) -> None:
+    ours = Upscaler(engine("cuda", precision), tile)
+    result = ours.upscale(picture)
+    assert -10 * np.log10(np.square(result - expected).mean()) > least
+    on_host = ours.upscale(torch.from_numpy(picture))
+    on_gpu = ours.upscale(torch.from_numpy(picture).cuda())
+    assert on_gpu.is_cuda and not on_host.is_cuda
+    np.testing.assert_allclose(on_host, result, atol=2e-3)
+    np.testing.assert_allclose(on_gpu.cpu(), result, atol=2e-3)
+
+
+@pytest.mark.skipif(torch.version.hip is not None, reason="AMD's cards have no cuDNN")
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_convolutions_are_fused(precision: str) -> None:
+    assert can_fuse(engine("cuda", precision).model)
+
+
+@pytest.mark.parametrize("tile", [None, 150])
+def test_on_the_gpu_nothing_waits(tile: int | None, picture: np.ndarray) -> None:
+    ours, image = Upscaler(engine("cuda", "fp16"), tile), torch.from_numpy(picture).cuda()
+    ours.upscale(image)  # what is made once, such as the kernels of the skip, may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        ours.upscale(image)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_cancelling_between_tiles_leaves_it_usable(picture: np.ndarray, expected: np.ndarray) -> None:
+    ours = Upscaler(engine("cuda", "fp32"), 100)
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ours.upscale(picture, stop)
+    assert -10 * np.log10(np.square(ours.upscale(picture) - expected).mean()) > 60

@@ -1,0 +1,81 @@
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tinysr_core.delivery import Delivery
+from tinysr_core.engines import torch as torch_engine
+from tinysr_core.tiling import tiles
+
+PLACES = tiles(8, 10, 4)
+
+
+class OnGpu(Tensor):
+    """Stands for a tensor on a CUDA device, whose copy comes when it is waited for."""
+
+    is_cuda = True
+
+
+class Arrival:
+    def __init__(self, copy: Tensor, tile: Tensor) -> None:
+        self._copy, self._tile = copy, tile
+
+    def synchronize(self) -> None:
+        self._copy.copy_(self._tile)
+
+
+def parts(picture: Tensor) -> list[Tensor]:
+    return [picture[place.index] for place in PLACES]
+
+
+@pytest.fixture
+def picture() -> Tensor:
+    return torch.rand(1, 3, 8, 10)
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happens, in turn. A copy holds nothing until it is waited for."""
+    events: list[str] = []
+
+    class Told(Arrival):
+        def synchronize(self) -> None:
+            events.append("wait")
+            super().synchronize()
+
+    def start_copy(tile: Tensor) -> tuple[Tensor, Arrival]:
+        events.append("start")
+        copy = torch.full(tile.shape, torch.nan)
+        return copy, Told(copy, tile.as_subclass(Tensor))
+
+    monkeypatch.setattr(torch_engine, "start_copy", start_copy)
+    return events
+
+
+@pytest.mark.parametrize("kind", [np.ndarray, Tensor])
+def test_tiles_of_a_gpu_are_written_one_behind(kind: Any, picture: Tensor, log: list[str]) -> None:
+    result = torch.zeros(1, 3, 8, 10) if kind is Tensor else np.zeros((1, 3, 8, 10), np.float32)
+    delivery = Delivery(result)
+    for place, tile in zip(PLACES, parts(picture), strict=True):
+        delivery.put(tile.as_subclass(OnGpu), place)
+    delivery.finish()
+    np.testing.assert_array_equal(result, picture)
+    assert log == ["start", *["start", "wait"] * (len(PLACES) - 1), "wait"]
+    delivery.finish()
+    assert log.count("wait") == len(PLACES)
+
+
+def test_what_is_on_the_gpu_stays_there(picture: Tensor, log: list[str]) -> None:
+    result = torch.zeros(1, 3, 8, 10).as_subclass(OnGpu)
+    delivery = Delivery(result)
+    for place, tile in zip(PLACES, parts(picture), strict=True):
+        delivery.put(tile.as_subclass(OnGpu), place)
+    assert torch.equal(result.as_subclass(Tensor), picture) and not log
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has pinned memory")
+def test_without_pinned_memory_a_tile_is_copied_at_once(picture: Tensor) -> None:
+    copy, arrival = torch_engine.start_copy(picture)
+    assert torch.equal(copy, picture) and arrival is None
