@@ -16,6 +16,7 @@ from tinysr_core.loss import (
     LossConfig,
     edge_distance,
     edge_maps,
+    phase_distance,
     rgb_to_lab,
 )
 from tinysr_core.lpips import Lpips
@@ -47,7 +48,7 @@ def random_lpips() -> Lpips:
     return Lpips("alex", tensors)
 
 
-ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05, lpips=0.5)
+ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05, phase=2, lpips=0.5)
 
 
 def test_the_papers_weights_are_the_default() -> None:
@@ -105,6 +106,13 @@ def test_edge_distance_is_the_sum_of_the_three_l1_means() -> None:
     a, b = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
     expected = sum((edge_maps(a)[:, :, i] - edge_maps(b)[:, :, i]).abs().mean() for i in range(3))
     torch.testing.assert_close(edge_distance(a, b), expected)
+
+
+def test_a_weave_in_step_with_the_pixel_shuffle_is_a_distance_of_phases() -> None:
+    hr = torch.rand(2, 3, 12, 12)
+    weave = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(6, 6)
+    assert phase_distance(hr + weave, hr, 2).item() == pytest.approx(0.1, abs=1e-6)
+    assert phase_distance(hr + weave, hr, 3).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_vgg_taps_are_the_layers_they_name() -> None:

@@ -5,6 +5,7 @@ Every term takes SR and HR pictures [B,3,H,W], values near [0,1] and not clamped
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 SOBEL_Y = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
 
-TERMS = ("vgg", "edge", "lab", "l1", "fft", "lpips")
+TERMS = ("vgg", "edge", "lab", "l1", "fft", "phase", "lpips")
 
 RGB_TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -45,6 +46,9 @@ class LossConfig:
     """L1 between pixels."""
     fft: float = 0.0
     """L1 between Fourier coefficients."""
+    phase: float = 0.0
+    """L1 between the mean colours of the phases of the pixel shuffle. Networks that judge pictures like fine grain, and
+    the cheapest is a weave of a pixel's width, the same everywhere: phases that differ in brightness."""
     lpips: float = 0.0
     """LPIPS with SqueezeNet; the one with AlexNet judges, and is never trained on."""
     vgg_taps: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1")
@@ -60,12 +64,16 @@ class LossConfig:
 class Loss(nn.Module):
     """The weighted sum of named terms.
 
-    `vgg_tensors` are the weights from `backbones.load_vgg19`, `lpips` is from `lpips.load_lpips`; each is needed only
-    where its term is used.
+    `vgg_tensors` are the weights from `backbones.load_vgg19`, `lpips` is from `lpips.load_lpips`, `scale` is the
+    network's upscaling factor; each is needed only where its term is used.
     """
 
     def __init__(
-        self, config: LossConfig, vgg_tensors: Mapping[str, Tensor] | None = None, lpips: Lpips | None = None
+        self,
+        config: LossConfig,
+        vgg_tensors: Mapping[str, Tensor] | None = None,
+        lpips: Lpips | None = None,
+        scale: int = 1,
     ) -> None:
         super().__init__()
         self.weights = config.weights
@@ -74,6 +82,7 @@ class Loss(nn.Module):
             "lab": lab_distance,
             "l1": F.l1_loss,
             "fft": fft_distance,
+            "phase": partial(phase_distance, scale=scale),
         }
         if vgg_tensors is not None:
             self.vgg = VggFeatures(config.vgg_taps, vgg_tensors)
@@ -128,3 +137,8 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 def fft_distance(sr: Tensor, hr: Tensor) -> Tensor:
     """L1 mean over real and imaginary parts of the 2-D Fourier transform (as SAFMN and ShuffleMixer weigh it)."""
     return torch.view_as_real(torch.fft.rfft2(sr - hr)).abs().mean()
+
+
+def phase_distance(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
+    """L1 mean over the channels of each of the `scale` x `scale` phases of their difference in mean colour."""
+    return F.pixel_unshuffle(sr - hr, scale).mean((0, 2, 3)).abs().mean()

@@ -103,7 +103,7 @@ def train(
     model, optimizer = fabric.setup(network, optimizer)
     if average is not None:
         average.to(fabric.device)
-    loss = Loss(recipe.loss, vgg_tensors, lpips).to(fabric.device)
+    loss = Loss(recipe.loss, vgg_tensors, lpips, recipe.model.scale).to(fabric.device)
     loss = loss.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
 
     run = RunState(network, average, optimizer, tuple(recipe.loss.weights))
