@@ -1,5 +1,8 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as our programs do; see tinysr_core/threads.py
 
 import pytest
 import torch

@@ -518,6 +518,30 @@ def test_sixteen_bits_come_back_exactly_in_other_programs_too(tmp_path, suffix, 
     np.testing.assert_array_equal(samples_of(read_picture(path), 65535), samples)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_any_number_of_threads_writes_the_same_file(tmp_path, monkeypatch, suffix):
+    picture = picture_of(ramp(1000, 9, 3))
+    for threads in ("1", "3"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        write_picture(picture, tmp_path / f"{threads}{suffix}")
+    assert (tmp_path / f"1{suffix}").read_bytes() == (tmp_path / f"3{suffix}").read_bytes()
+
+
+def test_a_png_holds_one_whole_zlib_stream(tmp_path):
+    samples = ramp(300, 5, 3)
+    write_picture(picture_of(samples), tmp_path / "a.png")
+    data, at, stream = (tmp_path / "a.png").read_bytes(), 8, b""
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if data[at + 4 : at + 8] == b"IDAT":
+            stream += data[at + 8 : at + 8 + length]
+        at += 12 + length
+    inflate = zlib.decompressobj()
+    assert len(inflate.decompress(stream)) == 300 * (1 + 5 * 3)  # the checksum is right, or this fails
+    assert inflate.eof
+    assert not inflate.unused_data
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_floating_point_comes_back_exactly(tmp_path, channels):
     pytest.importorskip("tifffile")

@@ -13,7 +13,7 @@ CORE = Path(tinysr_core.__file__).parent
 ROOT = Path(__file__).parents[1]
 
 LAYERS = [
-    {"errors", "arrays"},
+    {"errors", "arrays", "threads"},
     {"files", "config", "skip", "duplicates", "backbones"},
     {"checkpoint", "tiling", "bands", "target", "model", "lpips"},
     {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},

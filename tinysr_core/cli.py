@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
+
 from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints
 from .checkpoint import read_info
 from .engines import EngineName, Precision

@@ -4,7 +4,6 @@ import dataclasses
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,6 +16,7 @@ from .engines.choice import gpu_is_likely
 from .errors import TinySRError
 from .jobs import Job
 from .memory import available_bytes
+from .threads import cores
 
 WORKER_BYTES = 1_000_000_000
 """Memory, and memory of a GPU, that a worker takes with a photograph of some megapixels in work."""
@@ -37,15 +37,8 @@ def in_processes(jobs: Sequence[Job], settings: Settings, report: Report, *, wor
     if workers == 1 or len(jobs) == 1:
         yield from one_by_one(jobs, settings, report)
     else:
-        threads = max(1, _cores() // min(workers or _cores(), len(jobs)))
+        threads = max(1, cores() // min(workers or cores(), len(jobs)))
         yield from dispatch(jobs, report, _Processes(settings, workers, threads))
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -138,7 +131,7 @@ def _own_gpu(settings: Settings, number: int) -> tuple[Settings, int]:
 
 def _useful_workers(gpus: int) -> int:
     """As many as there are cores, because reading and writing pictures keeps those busy also where a GPU computes."""
-    limits = [_cores()]
+    limits = [cores()]
     memory = available_bytes()
     if memory is not None:
         limits.append(1 + memory // WORKER_BYTES)

@@ -28,6 +28,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
+
 import numpy as np
 from numpy.typing import NDArray
 

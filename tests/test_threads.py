@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tinysr_core import threads
+from tinysr_core.threads import in_order
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("count", ["1", "3"])
+def test_results_come_in_order_and_few_wait(monkeypatch: pytest.MonkeyPatch, count: str) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", count)
+    taken: list[int] = []
+
+    def numbers():
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    def slow(number: int) -> int:
+        time.sleep(0.01 * (number % 3))
+        return number
+
+    for expected, number in enumerate(in_order(slow, numbers())):
+        assert number == expected
+        assert len(taken) <= number + 1 + int(count)
+    assert len(taken) == 20
+
+
+def test_several_work_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    both = threading.Barrier(2, timeout=20)
+    assert len(list(in_order(lambda _: both.wait(), range(4)))) == 4
+
+
+def test_an_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with pytest.raises(ZeroDivisionError):
+        list(in_order(lambda number: 1 // (number - 3), range(100)))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")]
+
+
+def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    for asked, count in (("1", 1), ("3", 3), ("0", 1), ("1000", threads.MOST)):
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+        assert threads.threads() == count
+    for nonsense in ("", "2,4"):
+        monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
+        assert threads.threads() == min(threads.cores(), threads.MOST)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
+@pytest.mark.skipif(threads.cores() == 1, reason="needs a second core")
+@pytest.mark.parametrize("module", ["cli", "worker"])
+def test_numpy_has_no_threads_of_its_own_beside_them(module: str) -> None:
+    code = f"import os, tinysr_core.{module}, numpy as np; a = np.ones((900, 900), np.float32); a @ a;"
+    code += "print(len(os.listdir('/proc/self/task')))"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT, env=environment)
+    assert run.stdout.split() == [b"1"]
