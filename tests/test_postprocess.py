@@ -2,7 +2,9 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from tinysr_core import bands
+from tinysr_core import bands, memory
 from tinysr_core.errors import RequestError
 from tinysr_core.postprocess import BoxBlur, anti_alias, sharpen
+from tinysr_core.threads import threads
 
 OPERATIONS = [sharpen, anti_alias]
 
@@ -113,6 +116,44 @@ def test_slabs_join_seamlessly(operation: Callable[..., np.ndarray], height: int
         patch.setattr(bands, "SLAB", 1)
         patch.setattr(bands, "BLOCK", 7)
         np.testing.assert_allclose(operation(image), whole, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("operation", [*OPERATIONS, partial(sharpen, radius=9), partial(anti_alias, amount=0.3)])
+@pytest.mark.parametrize("array", [np.array, torch.tensor])
+def test_in_place_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch, operation: Callable[..., Any], array: Callable[[Any], Any]
+) -> None:
+    monkeypatch.setattr(bands, "SLAB", 1)
+    monkeypatch.setattr(bands, "BLOCK", 7)
+    monkeypatch.setattr(bands, "PART", 900)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    image = array(np.random.default_rng(0).random((1, 2, 90, 20), np.float32))
+    expected = operation(image)
+    assert operation(image, in_place=True) is image
+    np.testing.assert_array_equal(image, expected)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_in_place_needs_no_second_picture(operation: Callable[..., np.ndarray]) -> None:
+    image = np.full((1, 3, 3000, 1000), 0.5, np.float32)
+    tracemalloc.start()
+    operation(image, in_place=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < threads() * (memory.SLAB_BYTES + 1000 * memory.SLAB_COLUMN_BYTES)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@settings(max_examples=10)
+@given(st.integers(1, 90), st.integers(1, 40))
+def test_parts_that_stay_in_the_cache_change_nothing(
+    operation: Callable[..., np.ndarray], height: int, width: int
+) -> None:
+    image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
+    whole = operation(image)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bands, "PART", 300)
+        np.testing.assert_array_equal(operation(image), whole)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

@@ -11,9 +11,9 @@ The two share operators, slicing, `shape` and `clip`, which is all that the core
 """
 
 
-def clamp_in_place(image: Any) -> None:
-    """Clamp to [0,1] without a copy, for arrays that the caller has made itself."""
+def clamp_in_place(image: Any, most: float = 1) -> None:
+    """Clamp to [0,`most`] without a copy, for arrays that the caller has made itself."""
     if isinstance(image, np.ndarray):
-        np.clip(image, 0, 1, out=image)
+        np.clip(image, 0, most, out=image)
     else:
-        image.clamp_(0, 1)
+        image.clamp_(0, most)

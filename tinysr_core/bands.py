@@ -4,8 +4,12 @@ A filter whose samples depend on a few neighbours (resize, blur) is a banded mat
 each a product with a small dense matrix that every BLAS and GPU is good at.
 """
 
+import itertools
+import math
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +17,14 @@ from numpy.typing import NDArray
 
 from .arrays import Image
 from .errors import RequestError
+from .threads import in_order
 
 BLOCK = 64
 """Output samples of one small product: few enough that little of the dense matrix is zero, enough for BLAS."""
 SLAB = 1 << 21
-"""Output samples that are worked on at once, so that what lies between two passes stays in the cache."""
+"""Output samples of a slab of rows, beyond which nothing is held but the picture and its result."""
+PART = 1 << 18
+"""Samples that go through several passes together, so that what lies between two of them stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,71 @@ def slabs(image: Any, height: int, width: int) -> list[tuple[int, int]]:
     row = image.shape[0] * image.shape[1] * width
     step = BLOCK * max(1, SLAB // (BLOCK * row))
     return [(a, min(a + step, height)) for a in range(0, height, step)]
+
+
+def fill(
+    result: Any,
+    source: Any,
+    width: int,
+    inputs: Callable[[int, int], tuple[int, int]],
+    compute: Callable[[Any, tuple[int, int]], Any],
+) -> None:
+    """Make rows `a` to `b` of `result` [B,C,H,W] what `compute(source, (a, b))` gives, slab by slab.
+
+    The channels of a numpy array are worked on one after the other, and each by several threads; torch has threads of
+    its own.
+
+    Args:
+        result: may be `source` itself: rows are replaced when no slab needs them any more.
+        source: [B,C,h,w].
+        width: samples in a row of the largest array that `compute` makes.
+        inputs: range of the rows of `source` that rows `a` to `b` depend on.
+        compute: must treat each channel alone.
+    """
+    height = result.shape[2]
+    spans = slabs(result, height, width)
+    free = [inputs(*span)[0] if result is source else height for span in spans[1:]] + [height]
+    """Up to which row of `result` nothing is needed any more once a slab is done."""
+    for channels in _channels(source):
+        target, work = result[channels], partial(compute, source[channels])
+        waiting: deque[tuple[int, int, Any]] = deque()
+        done = in_order(work, spans) if isinstance(source, np.ndarray) else map(work, spans)
+        for span, rows, reached in zip(spans, done, free, strict=True):
+            waiting.append((*span, rows))
+            while waiting and waiting[0][1] <= reached:
+                start, stop, values = waiting.popleft()
+                target[:, :, start:stop] = values
+
+
+def _channels(image: Any) -> list[Any]:
+    """Indices of what is worked on at a time."""
+    if not isinstance(image, np.ndarray):
+        return [...]
+    return [np.s_[b : b + 1, c : c + 1] for b, c in itertools.product(*map(range, image.shape[:2]))]
+
+
+def in_parts(function: Callable[[Any], Any], image: Any, axis: int) -> Any:
+    """`function` of a picture of which it treats all positions along `axis` alone, a part of `PART` samples at a time.
+
+    A graphics card gets the picture as a whole.
+    """
+    length = image.shape[axis]
+    step = max(1, PART * length // math.prod(image.shape))
+    if step >= length or not (isinstance(image, np.ndarray) or image.device.type == "cpu"):
+        return function(image)
+    first = function(image[cut(axis, 0, step)])
+    shape = list(first.shape)
+    shape[axis] = length
+    result = empty(first, tuple(shape))
+    result[cut(axis, 0, step)] = first
+    for start in range(step, length, step):
+        result[cut(axis, start, start + step)] = function(image[cut(axis, start, start + step)])
+    return result
+
+
+def cut(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
+    """Index of a range along one axis of an array."""
+    return (*(slice(None),) * axis, slice(start, stop))
 
 
 def single(image: Any) -> Any:

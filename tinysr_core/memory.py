@@ -7,15 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .threads import threads
 from .upscaler import DEFAULT_TILE
 
 TILE_BYTES = 1100
 """Bytes of features for each LR pixel of a tile (measured: 330 MB at 540 x 540, the default tile with its halo)."""
 
 
-SLAB_BYTES, SLAB_COLUMN_BYTES = 100_000_000, 6000
-"""What resize and post-processing hold besides pictures: always, and for each column and channel of the result
-(measured: up to 92 MB for 1000 columns of RGB, 514 MB for 24000)."""
+SLAB_BYTES, SLAB_COLUMN_BYTES = 20_000_000, 5000
+"""What each thread of resize and post-processing holds besides pictures: always, and for each column of the result
+(measured with one thread: up to 19 MB for 1000 columns, 134 MB for 24000; with four: 46 and 394 MB)."""
+PILLOW_BYTES = 4
+"""Bytes of each pixel of the copy that Pillow makes to write it; it keeps RGB with a fourth channel."""
 _STATUS_FIELDS = ("total", "free", "paged", "paged_free", "virtual", "virtual_free")
 
 
@@ -44,12 +47,12 @@ class Work:
         result = self.result_height * self.result_width
         resized = (self.result_height, self.result_width) != (self.height * self.scale, self.width * self.scale)
         side = min(self.tile or DEFAULT_TILE, max(self.height, self.width))
-        slab = SLAB_BYTES + SLAB_COLUMN_BYTES * self.colours * self.result_width
+        slabs = threads() * (SLAB_BYTES + SLAB_COLUMN_BYTES * self.result_width)
         # Bytes held at the same time, at each step.
         upscale = 12 * enlarged + (0 if self.colours == 3 else max(12 * pixels, 8 * enlarged)) + TILE_BYTES * side**2
-        resize = 4 * self.colours * (enlarged + 2 * result) + slab if resized else 0
-        post_process = 8 * self.colours * result + slab if self.post_processing else 0
-        encode = 5 * self.colours * result  # the result, and its copy of 8 bits where Pillow writes it
+        resize = 4 * self.colours * (enlarged + result) + slabs if resized else 0
+        post_process = 4 * self.colours * result + slabs if self.post_processing else 0
+        encode = (4 * self.colours + PILLOW_BYTES) * result
         throughout = 4 * (result + self.colours * pixels) if self.alpha else 0  # alpha, and colours bled under it
         return max(upscale, resize, post_process, encode) + throughout
 

@@ -38,16 +38,18 @@ def enhance(
         RequestError: the arrays have other shapes.
         MemoryLimitError: memory does not suffice.
     """
+    given = pixels
     size = size or (pixels.shape[2] * upscaler.scale, pixels.shape[3] * upscaler.scale)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
         alpha = _resized(alpha, size)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     result = _resized(_upscaled(upscaler, pixels, progress) if enlarges else pixels, size)
+    # What was made here may be written over.
     if sharpen:
-        result = unsharp_mask(result)
+        result = unsharp_mask(result, in_place=result is not given)
     if anti_alias:
-        result = supersample(result)
+        result = supersample(result, in_place=result is not given)
     return result, alpha
 
 

@@ -1,13 +1,15 @@
 """The paper's finishing steps, an unsharp mask and supersampling, in float for numpy arrays and torch tensors alike.
 
-Both work through a picture in slabs of rows, so that memory beyond the result stays small and constant.
+Both work through a picture in slabs of rows, and can write the result over the picture, so that they need little memory
+beside it.
 """
 
 import math
+from functools import partial
 from typing import Any
 
-from .arrays import Image
-from .bands import column_filter, empty, filter_rows, require_picture, single, slabs
+from .arrays import Image, clamp_in_place
+from .bands import column_filter, cut, empty, fill, filter_rows, in_parts, require_picture, single
 from .errors import RequestError
 from .resize import resize_bands
 
@@ -23,15 +25,18 @@ PASSES = 3
 """Box blurs along each axis, which together are nearly a Gaussian one."""
 
 
-def sharpen(image: Image, radius: float = 1.2, percent: float = 100, threshold: float = 1) -> Image:
+def sharpen(
+    image: Image, radius: float = 1.2, percent: float = 100, threshold: float = 1, *, in_place: bool = False
+) -> Image:
     """Unsharp mask: add to each sample its difference to the blurred picture. Pillow's `UnsharpMask`.
 
     Args:
-        image: [B,C,H,W] of any float precision, in [0,1]. Not written to.
+        image: [B,C,H,W] of any float precision, in [0,1].
         radius: standard deviation of the blur, in pixels; 0 changes nothing.
         percent: how much of the difference is added; 0 changes nothing.
         threshold: differences of up to so many of 255 levels are left alone. As in Pillow they count in whole levels:
             1 leaves alone what is below 1.5. 0 leaves nothing alone.
+        in_place: write the result over `image`, which is not written to otherwise.
 
     Returns:
         A picture of the same kind and shape, clamped to [0,1]; `image` itself where nothing is to be done.
@@ -45,26 +50,34 @@ def sharpen(image: Image, radius: float = 1.2, percent: float = 100, threshold: 
         return image
     height, width = image.shape[2:]
     blur = BoxBlur(radius, SHARPEN_RAMP)
-    result = empty(image, image.shape)
-    for start, stop in slabs(image, height, width):
-        low, high = blur.inputs(start, stop, height)
-        levels = single(image[:, :, low:high]) * LEVELS
+
+    def inputs(start: int, stop: int) -> tuple[int, int]:
+        return blur.inputs(start, stop, height)
+
+    def sharpened(source: Any, rows: tuple[int, int]) -> Any:
+        start, stop = rows
+        low, high = inputs(start, stop)
+        levels = single(source[:, :, low:high]) * LEVELS
         sharp = levels[:, :, start - low : stop - low]
         difference = sharp - blur.rows(levels, low, start, stop, height)
         if threshold:
             faded = (abs(difference) - (threshold + 0.5 - THRESHOLD_RAMP / 2)) / THRESHOLD_RAMP
             difference = difference * faded.clip(0, 1)
-        result[:, :, start:stop] = ((sharp + difference * (percent / 100)) / LEVELS).clip(0, 1)
+        return ((sharp + difference * (percent / 100)) / LEVELS).clip(0, 1)
+
+    result = image if in_place else empty(image, image.shape)
+    fill(result, image, width, inputs, sharpened)
     return result
 
 
-def anti_alias(image: Image, blur: float = 0.5, amount: float = 1) -> Image:
+def anti_alias(image: Image, blur: float = 0.5, amount: float = 1, *, in_place: bool = False) -> Image:
     """Supersampling: Lanczos to twice the size, a Gaussian blur there, Lanczos back. Smooths stairs at edges.
 
     Args:
-        image: [B,C,H,W] of any float precision, in [0,1]. Not written to.
+        image: [B,C,H,W] of any float precision, in [0,1].
         blur: standard deviation of the blur, in pixels of twice the size.
         amount: share of the smoothed picture in the result, from 0 (changes nothing) to 1.
+        in_place: write the result over `image`, which is not written to otherwise.
 
     Returns:
         A picture of the same kind and shape, clamped to [0,1]; `image` itself where nothing is to be done.
@@ -83,23 +96,37 @@ def anti_alias(image: Image, blur: float = 0.5, amount: float = 1) -> Image:
     enlarge_columns = column_filter(resize_bands(width, 2 * width, "lanczos"), image)
     shrink_columns = column_filter(resize_bands(2 * width, width, "lanczos"), image)
     gaussian = BoxBlur(blur, ANTI_ALIAS_RAMP)
-    result = empty(image, image.shape)
-    for start, stop in slabs(image, height, 4 * width):
-        # The slab's rows at twice the size, what the blur sees of them, and their sources: that much and no more.
+
+    def doubled(start: int, stop: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows at twice the size that rows of the result depend on, and what the blur sees of them."""
         first, last = shrink_rows.inputs(start, stop)
-        seen_first, seen_last = gaussian.inputs(first, last, 2 * height)
-        low, high = enlarge_rows.inputs(seen_first, seen_last)
+        return (first, last), gaussian.inputs(first, last, 2 * height)
+
+    def inputs(start: int, stop: int) -> tuple[int, int]:
+        return enlarge_rows.inputs(*doubled(start, stop)[1])
+
+    def smoothed(source: Any, rows: tuple[int, int]) -> Any:
+        start, stop = rows
+        (first, last), seen = doubled(start, stop)
+        low, high = inputs(start, stop)
+        levels = single(source[:, :, low:high]) * LEVELS
         # Lanczos overshoots at edges. Each pass is clamped, as Pillow's are, or an overshoot would be smeared.
-        levels = single(image[:, :, low:high]) * LEVELS
-        large = enlarge_columns(levels).clip(0, LEVELS)
-        large = filter_rows(enlarge_rows, large, seen_first, seen_last, low).clip(0, LEVELS)
-        large = gaussian.rows(large, seen_first, first, last, 2 * height)
-        small = shrink_columns(large).clip(0, LEVELS)
-        smooth = filter_rows(shrink_rows, small, start, stop, first).clip(0, LEVELS)
+        large = enlarge_columns(levels)
+        clamp_in_place(large, LEVELS)
+        large = filter_rows(enlarge_rows, large, *seen, low)
+        clamp_in_place(large, LEVELS)
+        large = gaussian.rows(large, seen[0], first, last, 2 * height)
+        small = shrink_columns(large)
+        clamp_in_place(small, LEVELS)
+        smooth = filter_rows(shrink_rows, small, start, stop, first)
+        clamp_in_place(smooth, LEVELS)
         if amount < 1:
             rough = levels[:, :, start - low : stop - low]
             smooth = rough + amount * (smooth - rough)
-        result[:, :, start:stop] = smooth / LEVELS
+        return smooth / LEVELS
+
+    result = image if in_place else empty(image, image.shape)
+    fill(result, image, 4 * width, inputs, smoothed)
     return result
 
 
@@ -134,8 +161,17 @@ class BoxBlur:
 
     def rows(self, image: Image, low: int, start: int, stop: int, height: int) -> Image:
         """Rows `start` to `stop` of the blurred picture, from those that `inputs` tells; `low` is the first of them."""
+        across = in_parts(self._across, image, 2)
+        return in_parts(partial(self._down, low=low, start=start, stop=stop, height=height), across, 3)
+
+    def _across(self, image: Image) -> Image:
+        """All passes along the rows."""
         for _ in range(PASSES):
             image = self._blurred(image, 3, self.reach, self.reach)
+        return image
+
+    def _down(self, image: Image, low: int, start: int, stop: int, height: int) -> Image:
+        """All passes along the columns; see `rows`."""
         for later in reversed(range(PASSES)):
             first, last = max(start - later * self.reach, 0), min(stop + later * self.reach, height)
             above = low - (first - self.reach)
@@ -150,7 +186,7 @@ class BoxBlur:
         length = padded.shape[axis] - 2 * self.reach
 
         def shifted(offset: int) -> Any:
-            return padded[_cut(axis, self.reach + offset, self.reach + offset + length)]
+            return padded[cut(axis, self.reach + offset, self.reach + offset + length)]
 
         centre = shifted(0)
         change = (shifted(-self.reach) + shifted(self.reach) - 2 * centre) * self.outer
@@ -178,11 +214,7 @@ def _padded(image: Any, axis: int, before: int, after: int) -> Any:
     shape = list(image.shape)
     shape[axis] += before + after
     padded = empty(image, tuple(shape))
-    padded[_cut(axis, before, before + length)] = image
-    padded[_cut(axis, 0, before)] = image[_cut(axis, 0, 1)]
-    padded[_cut(axis, before + length, None)] = image[_cut(axis, length - 1, length)]
+    padded[cut(axis, before, before + length)] = image
+    padded[cut(axis, 0, before)] = image[cut(axis, 0, 1)]
+    padded[cut(axis, before + length, None)] = image[cut(axis, length - 1, length)]
     return padded
-
-
-def _cut(axis: int, start: int, stop: int | None) -> tuple[slice, ...]:
-    return (*(slice(None),) * axis, slice(start, stop))

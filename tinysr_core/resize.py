@@ -1,12 +1,12 @@
 """Antialiased resize to any size, in float, for numpy arrays and torch tensors alike."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import Image
-from .bands import Bands, column_filter, empty, filter_rows, require_picture, slabs
+from .bands import Bands, column_filter, empty, fill, filter_rows, require_picture
 from .errors import RequestError
 
 Kernel = Literal["bicubic", "lanczos"]
@@ -33,8 +33,11 @@ def resize(image: Image, height: int, width: int, kernel: Kernel = "bicubic") ->
     vertical = resize_bands(image.shape[2], height, kernel)
     horizontal = column_filter(resize_bands(image.shape[3], width, kernel), image)
     result = empty(image, (*image.shape[:2], height, width))
-    for start, stop in slabs(image, height, max(width, image.shape[3])):
-        result[:, :, start:stop] = horizontal(filter_rows(vertical, image, start, stop))
+
+    def resized(source: Any, rows: tuple[int, int]) -> Any:
+        return horizontal(filter_rows(vertical, source, *rows))
+
+    fill(result, image, max(width, image.shape[3]), vertical.inputs, resized)
     return result
 
 
