@@ -36,7 +36,7 @@ def picture(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarra
 
 
 def upscaler(config: ModelConfig = SMALL, tile: int | None = None) -> Upscaler:
-    return Upscaler(TorchEngine.from_checkpoint(checkpoint(config), "cpu"), tile)
+    return Upscaler(TorchEngine.from_checkpoint(checkpoint(config), "cpu", "fp32"), tile)
 
 
 class CountingEngine(TorchEngine):
@@ -65,7 +65,7 @@ class CountingEngine(TorchEngine):
 @given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(32, 120), scale=st.integers(1, 4))
 def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: int, tile: int, scale: int) -> None:
     config = dataclasses.replace(PRESETS[preset], attention=attention, scale=scale)
-    engine = TorchEngine.from_checkpoint(checkpoint(config), "cpu")
+    engine = TorchEngine.from_checkpoint(checkpoint(config), "cpu", "fp32")
     image = picture(height, width)
     whole = Upscaler(engine).upscale(image)
     assert whole.shape == (1, 3, scale * height, scale * width)
@@ -74,7 +74,7 @@ def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: in
 
 def test_tiled_equals_whole_where_probe_windows_are_used() -> None:
     image = picture(420, 530)
-    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu")
+    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
     assert probes(420, 530, SMALL.trunk_halo)
     whole = Upscaler(engine, 1000).upscale(image)
     assert engine.pooled <= 0.1 * engine.ran
@@ -128,7 +128,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
         if done == 2:
             raise KeyboardInterrupt
 
-    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu")
+    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
     with pytest.raises(KeyboardInterrupt):
         Upscaler(engine, 32).upscale(picture(60, 60), stop)
     assert engine.ran == 2 * (30 + SMALL.halo) ** 2
@@ -136,7 +136,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
 
 def test_out_of_memory_halves_the_tile() -> None:
     image = picture(120, 150)
-    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu")
+    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
     engine.limit = 90 * 90
     ours = Upscaler(engine)
     np.testing.assert_allclose(ours.upscale(image), upscaler().upscale(image), atol=1e-5)
@@ -173,6 +173,24 @@ def test_impossible_devices_are_refused(device: str, precision: Any) -> None:
         TorchEngine.from_checkpoint(checkpoint(), device, precision)
 
 
+@pytest.mark.parametrize(("height", "width"), [(150, 170), (64, 33)])
+def test_tiled_equals_whole_in_bf16(height: int, width: int) -> None:
+    """Sums are float32 and rounded alike wherever a tile begins."""
+    engine = TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "bf16")
+    image = picture(height, width)
+    whole = Upscaler(engine).upscale(image)
+    for tile in (32, 48, 97):
+        np.testing.assert_allclose(Upscaler(engine, tile).upscale(image), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_is_bf16_where_the_cpu_computes_in_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"avx512_bf16": native, "avx512_f": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    engine = TorchEngine.from_checkpoint(checkpoint(), "cpu")
+    assert engine.dtype == (torch.bfloat16 if native else torch.float32)
+
+
 def test_bf16_stays_close_to_fp32() -> None:
     image = picture(64, 64)
     half = Upscaler(TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "bf16")).upscale(image)
@@ -204,7 +222,7 @@ def test_bands_give_what_the_model_gives(
 def test_a_ready_network_is_shared_and_never_changed() -> None:
     model = TinySR.from_tensors(SMALL, TinySR(SMALL).to(memory_format=torch.channels_last).state_dict())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert TorchEngine(model, "cpu").model is model
+    assert TorchEngine(model, "cpu", "fp32").model is model
     half = TorchEngine(model, "cpu", "bf16").model
     assert half.head.weight.dtype == torch.bfloat16
     assert half.attention is not None and torch.equal(half.attention.excite.weight, before["attention.excite.weight"])

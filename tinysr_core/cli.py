@@ -78,7 +78,7 @@ class Upscale:
     """File format of the results."""
     quality: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 95, AVIF 90)")] = None
     """1 to 100 for JPEG, WebP and AVIF."""
-    tile: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 512)")] = None
+    tile: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what suits the engine)")] = None
     """Side of the tiles that are worked on, in pixels of the input. It changes memory and speed, never the result."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
     """Where the network runs; auto takes a GPU if there is one."""

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .threads import threads
-from .upscaler import DEFAULT_TILE
 
 TILE_BYTES = 1100
-"""Bytes of features for each LR pixel of a tile (measured: 330 MB at 540 x 540, the default tile with its halo)."""
-
-
+"""Bytes of features for each LR pixel of a tile (measured: 300 MB at 512 x 512, with torch)."""
+OWN_TILE_BYTES = 340_000_000
+"""Bytes of features of a tile as large as an engine likes it (measured: OpenVINO, fp32)."""
 SLAB_BYTES, SLAB_COLUMN_BYTES = 20_000_000, 5000
 """What each thread of resize and post-processing holds besides pictures: always, and for each column of the result
 (measured with one thread: up to 19 MB for 1000 columns, 134 MB for 24000; with four: 46 and 394 MB)."""
@@ -38,7 +37,7 @@ class Work:
     post_processing: bool
     """Whether the result is sharpened or anti-aliased."""
     tile: int | None = None
-    """Tile side, None for the default."""
+    """Tile side, None for what the engine likes."""
 
     def bytes_needed(self) -> int:
         """Peak of `enhance` and of writing its result, the picture itself not counted: that is in memory already."""
@@ -46,10 +45,11 @@ class Work:
         enlarged = pixels * self.scale**2
         result = self.result_height * self.result_width
         resized = (self.result_height, self.result_width) != (self.height * self.scale, self.width * self.scale)
-        side = min(self.tile or DEFAULT_TILE, max(self.height, self.width))
+        side = max(self.height, self.width)
+        tile = TILE_BYTES * min(self.tile, side) ** 2 if self.tile else min(TILE_BYTES * side**2, OWN_TILE_BYTES)
         slabs = threads() * (SLAB_BYTES + SLAB_COLUMN_BYTES * self.result_width)
         # Bytes held at the same time, at each step.
-        upscale = 12 * enlarged + (0 if self.colours == 3 else max(12 * pixels, 8 * enlarged)) + TILE_BYTES * side**2
+        upscale = 12 * enlarged + (0 if self.colours == 3 else max(12 * pixels, 8 * enlarged)) + tile
         resize = 4 * self.colours * (enlarged + result) + slabs if resized else 0
         post_process = 4 * self.colours * result + slabs if self.post_processing else 0
         encode = (4 * self.colours + PILLOW_BYTES) * result

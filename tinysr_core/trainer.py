@@ -20,6 +20,7 @@ from . import __version__
 from .checkpoint import Checkpoint
 from .data import PatchDataset, batches
 from .detail import twin_of_descendant
+from .engines.torch import computes_in_bf16
 from .errors import TrainingError
 from .loss import Loss
 from .lpips import Lpips
@@ -80,7 +81,7 @@ def train(
         raise TrainingError(
             f"A batch of {recipe.data.batch} cannot be shared by {fabric.world_size} processes; choose a multiple."
         )
-    bf16 = _computes_in_bf16(recipe.precision, fabric.device)
+    bf16 = _trains_in_bf16(recipe.precision, fabric.device)
     folder = RunFolder(run_folder)
     definition = {
         "recipe": dataclasses.asdict(recipe),
@@ -191,15 +192,10 @@ def leak(config: OptimizerConfig, step: int, steps: int) -> float:
     return config.leak * max(0.0, 1 - step / (LEAKY_SHARE * steps))
 
 
-def _computes_in_bf16(precision: str, device: torch.device) -> bool:
+def _trains_in_bf16(precision: str, device: torch.device) -> bool:
     if precision not in ("fp32", "bf16", "auto"):
         raise TrainingError(f"There is no training in {precision!r}; choose fp32, bf16 or auto.")
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # torch before 2.6 does not tell
-    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return computes_in_bf16(device) if precision == "auto" else precision == "bf16"
 
 
 def _workers(devices: int) -> int:

@@ -13,13 +13,11 @@ from .detail import load_checkpoint
 from .engines import Engine, EngineName, Gate, Precision
 from .engines.choice import load_engine
 from .errors import MemoryLimitError, RequestError
-from .tiling import WHOLE_SIDE, Window, probes, tiles
+from .tiling import Window, probes, tiles
 
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the total. An exception that it raises cancels the work."""
 
-DEFAULT_TILE = WHOLE_SIDE
-"""Tile side in LR pixels: 11 % of the work is halo, and about 300 MB of features."""
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""
 
@@ -49,7 +47,8 @@ def load_upscaler(
 
 
 class Upscaler:
-    """Upscales pictures by the scale of its engine, in tiles of at most `tile` LR pixels a side (None: by itself).
+    """Upscales pictures by the scale of its engine, in tiles of at most `tile` LR pixels a side (None: what its engine
+    likes).
 
     Any tile size gives the same picture: a tile sees as far around itself as the network's reach, and the gate, the
     only part that sees more, is computed once per picture. For a small picture it follows from all of it, for a large
@@ -60,7 +59,7 @@ class Upscaler:
         if tile is not None and tile < SMALLEST_TILE:
             raise RequestError(f"A tile of {tile} pixels is too small; give at least {SMALLEST_TILE}, or leave it out.")
         self.engine = engine
-        self.tile = tile or DEFAULT_TILE
+        self.tile = tile or engine.tile
 
     @property
     def scale(self) -> int:

@@ -34,6 +34,11 @@ class Engine(Protocol):
         """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
         ...
 
+    @property
+    def tile(self) -> int:
+        """Side of its tiles in LR pixels, halo not counted, where none is asked for: about 300 MB of features."""
+        ...
+
     def run(self, image: Image, gate: Gate | None) -> Image:
         """LR float32 [1,3,h,w] -> SR [1,3,s*h,s*w], not clamped. Without `gate`, the network derives its own.
 

@@ -27,7 +27,7 @@ class Row(NamedTuple):
 TABLE = (
     Row("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA, else fp32
     Row("CPU", "openvino", ("fp32", "int8")),  # auto: int8 where its result is as good, else fp32
-    Row("CPU", "torch", ("fp32", "bf16")),  # auto: fp32
+    Row("CPU", "torch", ("fp32", "bf16")),  # auto: bf16 where the CPU computes in it, else fp32
 )
 """The first row that fits what was asked for, and whose device and package are there, runs the network. OpenVINO is not
 asked for bf16, because it rounds the picture itself to it."""

@@ -19,6 +19,10 @@ from .openvino_runtime import Compiled
 Precision = Literal["auto", "fp32", "int8"]
 
 
+TILE = 640
+"""Where 8 % of the work is halo, and 340 MB are features in fp32, 260 MB in int8."""
+
+
 class OpenVinoEngine:
     """See `Engine`. `precision` auto is int8 where it is as good as fp32 (see `calibration`), else fp32.
 
@@ -28,6 +32,7 @@ class OpenVinoEngine:
 
     def __init__(self, checkpoint: Checkpoint, precision: Precision = "auto", cache: Path | None = None) -> None:
         self.scale = checkpoint.config.scale
+        self.tile = TILE
         self.halo = checkpoint.config.halo
         self.pool_halo = checkpoint.config.trunk_halo if checkpoint.config.attention else None
         measured = None if precision == "fp32" else calibration(checkpoint, cache)

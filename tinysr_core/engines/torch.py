@@ -24,6 +24,9 @@ OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", 
 """How CUDA, XPU, the CPU and cuDNN, for want of memory to work in, say it."""
 PROBED_AT_ONCE = 1 << 18
 """LR pixels that a GPU pools at once."""
+BANDED_TILE, WHOLE_TILE = 1024, 512
+"""Tiles that run in bands of rows, where a strip of each thread has a halo of its own, and 220 MB are held; tiles whose
+features are held as a whole, 300 MB of them in fp32."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -41,6 +44,7 @@ class TorchEngine:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)
         self.scale = model.config.scale
+        self.tile = BANDED_TILE if self.device.type == "cpu" else WHOLE_TILE
         self.halo = model.config.halo
         self.pool_halo = model.config.trunk_halo if model.config.attention else None
         on_tensor_cores = self.device.type == "cuda" and self.dtype != torch.float32
@@ -108,6 +112,14 @@ def _placed(model: TinySR, device: torch.device, dtype: torch.dtype) -> TinySR:
     return model if shared else TinySR.from_tensors(model.config, placed)
 
 
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether a GPU or a CPU has arithmetic in bf16, which is faster than fp32 then; others imitate it, slowly."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # torch before 2.6 does not tell
+    return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -121,7 +133,7 @@ def _device(name: str) -> torch.device:
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
+        precision = "fp16" if device.type == "cuda" else "bf16" if computes_in_bf16(device) else "fp32"
     if precision == "fp16" and device.type == "cpu":
         raise RequestError("fp16 is slow and inexact on a CPU; choose auto, fp32 or bf16.")
     return DTYPES[precision]
