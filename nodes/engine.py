@@ -1,13 +1,19 @@
 """Makes the core's upscaler from any UPSCALE_MODEL, TinySR's or another network's."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..tinysr_core.catalog import cache_folder
+from ..tinysr_core.checkpoint import Checkpoint, weights_digest
+from ..tinysr_core.engines import Engine
+from ..tinysr_core.engines.choice import load_engine
 from ..tinysr_core.engines.torch import TorchEngine, inference
 from ..tinysr_core.errors import RequestError
+from ..tinysr_core.model import TinySR
 from ..tinysr_core.upscaler import Upscaler
 from . import host
 from .interop import tinysr_network
@@ -20,7 +26,7 @@ FOREIGN_TILE = 512
 WHOLE_PICTURE = 1 << 20
 """A tile larger than any picture."""
 TINYSR_MEMORY = 1 << 30
-"""More bytes than TinySR needs for its tiles of 512 pixels."""
+"""More bytes than TinySR needs for a tile."""
 FOREIGN_MEMORY = 512 * 512 * 3 * 4 * 384
 """Bytes per unit of scale, as ComfyUI's stock node estimates them."""
 
@@ -35,6 +41,7 @@ class SpandrelEngine:
     """
 
     pool_halo = None
+    tile = FOREIGN_TILE
 
     def __init__(self, descriptor: Any, device: torch.device, precision: str) -> None:
         channels = descriptor.input_channels
@@ -61,8 +68,29 @@ class SpandrelEngine:
             return torch.cat([self._descriptor(part) for part in parts], dim=1).to(image.device, torch.float32)
 
 
-def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | None) -> Upscaler:
-    """An upscaler that runs an UPSCALE_MODEL.
+class CpuEngine:
+    """What runs a TinySR network on the CPU: OpenVINO if it is installed, else torch.
+
+    A node keeps one, since compiling a network takes longer than running it on a small picture.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[str, str, Engine] | None = None
+
+    def get(self, network: TinySR, precision: str) -> Engine:
+        """The engine for the weights that `network` has now; other nodes may have changed them."""
+        state = network.state_dict()
+        tensors = {name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in state.items()}
+        digest = weights_digest(tensors)
+        if self._made is None or self._made[:2] != (digest, precision):
+            checkpoint = Checkpoint(Path(), network.config, {}, tensors, digest)
+            engine = load_engine(checkpoint, device="cpu", precision=precision, cache=cache_folder())
+            self._made = digest, precision, engine
+        return self._made[2]
+
+
+def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | None, cpu_engine: CpuEngine) -> Upscaler:
+    """An upscaler that runs an UPSCALE_MODEL; `cpu_engine` is what the node keeps.
 
     Raises:
         RequestError: it is not a network from picture to picture, or the precision is not possible.
@@ -74,10 +102,12 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
     network = tinysr_network(model.model)
     if network is not None:
         host.make_room(TINYSR_MEMORY, device)
+        if device.type == "cpu" and precision in ("auto", "fp32"):
+            return Upscaler(cpu_engine.get(network, precision), tile)
         return Upscaler(TorchEngine(network, str(device), host.precision(precision, device)), tile)
     host.make_room(FOREIGN_MEMORY * model.scale, device)
     whole = getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL"  # it cuts its own tiles
-    return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile or FOREIGN_TILE)
+    return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile)
 
 
 def _dtype(descriptor: Any, precision: str) -> torch.dtype:

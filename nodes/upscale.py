@@ -9,7 +9,7 @@ from torch import Tensor
 from ..tinysr_core.pipeline import enhance
 from ..tinysr_core.resize import resize
 from . import frames, host
-from .engine import PRECISIONS, upscaler_for
+from .engine import PRECISIONS, CpuEngine, upscaler_for
 from .size import MODES, SizeRequest
 
 SELECTION, TRANSPARENCY = "selection", "transparency"
@@ -99,6 +99,9 @@ class TinySRUpscale:
             },
         }
 
+    def __init__(self) -> None:
+        self._cpu_engine = CpuEngine()
+
     def upscale(
         self,
         upscale_model: Any,
@@ -115,7 +118,7 @@ class TinySRUpscale:
         mask_is: str = SELECTION,
     ) -> tuple[Tensor, Tensor]:
         """IMAGE [B,H,W,C], MASK [b,h,w] or [h,w] -> IMAGE [B,H',W',C], MASK [B,H',W'], [b,H',W'] or [1,H',W']."""
-        upscaler = upscaler_for(upscale_model, host.device(device), precision, tile or None)
+        upscaler = upscaler_for(upscale_model, host.device(device), precision, tile or None, self._cpu_engine)
         batch, old_height, old_width, channels = image.shape
         sizing = SizeRequest(size, factor, width, height, megapixels).sizing(old_height, old_width, upscaler.scale)
         result = host.new_image(batch, *sizing.kept, channels)

@@ -48,9 +48,15 @@ def comfyui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def pack(comfyui: Path) -> ModuleType:
-    """The pack, imported the way ComfyUI does it: by path, under a name made of the path."""
-    return load_by_path(str(ROOT).replace(".", "_x_"), ROOT / "__init__.py")
+def pack(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The pack, imported the way ComfyUI does it: by path, under a name made of the path. It keeps what its engines
+    measure in a folder of the tests."""
+    module = load_by_path(str(ROOT).replace(".", "_x_"), ROOT / "__init__.py")
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        for user in ("nodes.engine", "tinysr_core.upscaler"):
+            patch.setattr(importlib.import_module(f"{module.__name__}.{user}"), "cache_folder", lambda: cache)
+        yield module
 
 
 @pytest.fixture(scope="session")

@@ -49,11 +49,11 @@ def random_checkpoint(server, make_checkpoint):
 
 @pytest.fixture
 def upscale_tensor(server, random_checkpoint):
-    """`upscale_tensor(array, **changed)`: an array [B,H,W,C] through Load TinySR and TinySR Upscale of the server."""
+    """`upscale_tensor(array, **changed)`: an array [B,H,W,C] through Load TinySR and TinySR Upscale (fp32)."""
 
     def run(array, **changed):
         np.save(server.base / "input" / "in.npy", array)
-        widgets = {**UPSCALE, "upscale_model": ["1", 0], "image": ["2", 0], **changed}
+        widgets = {**UPSCALE, "precision": "fp32", "upscale_model": ["1", 0], "image": ["2", 0], **changed}
         workflow = {
             "1": {"class_type": "TinySRLoader", "inputs": {"checkpoint": random_checkpoint.name}},
             "2": {"class_type": "TestLoadTensor", "inputs": {"name": "in.npy"}},

@@ -1,3 +1,4 @@
+import importlib
 import inspect
 from itertools import pairwise
 
@@ -7,8 +8,8 @@ import torch
 
 @pytest.fixture
 def upscale(run, model):
-    """`upscale(image, **changed)` runs the node with all widgets but the changed ones at their defaults."""
-    return lambda image, **changed: run("TinySRUpscale", model, image, **changed)
+    """`upscale(image, **changed)` runs the node in fp32, with all widgets but the changed ones at their defaults."""
+    return lambda image, **changed: run("TinySRUpscale", model, image, **{"precision": "fp32", **changed})
 
 
 @pytest.fixture
@@ -230,6 +231,43 @@ def test_widgets_and_arguments_agree(nodes):
             assert options["tooltip"].endswith("."), name
             assert isinstance(kind, (str, list))
         assert len(node.RETURN_TYPES) == len(node.RETURN_NAMES) == len(node.OUTPUT_TOOLTIPS)
+
+
+def test_auto_is_what_the_core_takes_on_a_cpu(upscale, core, comfyui, checkpoint, picture):
+    image, _ = upscale(picture, device="cpu", precision="auto")
+    upscaler = core("upscaler").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu")
+    torch.testing.assert_close(planes(image[1]), upscaler.upscale(planes(picture[1])), atol=1e-5, rtol=0)
+
+
+def test_a_node_keeps_its_engine_while_the_weights_stay(nodes, model, picture, monkeypatch):
+    engine_module = importlib.import_module(nodes["TinySRUpscale"].__module__.replace(".upscale", ".engine"))
+    made, load_engine = [], engine_module.load_engine
+    monkeypatch.setattr(
+        engine_module, "load_engine", lambda *a, **k: made.append(k["precision"]) or load_engine(*a, **k)
+    )
+    node = nodes["TinySRUpscale"]()
+    widgets = {
+        "size": "network scale",
+        "factor": 2,
+        "width": 0,
+        "height": 0,
+        "megapixels": 4,
+        "tile": 0,
+        "device": "cpu",
+    }
+
+    def run(precision="fp32"):
+        return node.upscale(model, picture, precision=precision, **widgets)[0]
+
+    before = run()
+    assert torch.equal(run(), before) and made == ["fp32"]
+    run("auto")
+    assert made == ["fp32", "auto"]
+    with torch.no_grad():
+        model.model.tail.bias += 0.125  # as a node that patches models does
+    inside = (before > 0) & (before < 0.875)
+    torch.testing.assert_close(run()[inside], before[inside] + 0.125, atol=1e-5, rtol=0)
+    assert made == ["fp32", "auto", "fp32"]
 
 
 def test_bf16_is_close(upscale, picture):
