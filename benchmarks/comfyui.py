@@ -9,11 +9,13 @@ Prints Markdown. Results: results/comfyui.md.
 import argparse
 import asyncio
 import importlib
+import itertools
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ Node = Callable[..., Tensor]
 
 
 def load_nodes(checkout: Path) -> tuple[Node, Node]:
-    """The two nodes as functions of an IMAGE, with the same network: `ours(image, tile=0)` and `stock(image)`."""
+    """The two nodes as functions of an IMAGE, with the same network: `ours(image, "fp32", tile)` and `stock(image)`."""
     sys.path.insert(0, str(checkout))
     sys.argv = ["main.py"] + ([] if torch.cuda.is_available() else ["--cpu"])
     importlib.import_module("comfy.options").enable_args_parsing()
@@ -39,28 +41,28 @@ def load_nodes(checkout: Path) -> tuple[Node, Node]:
     classes = comfyui_nodes.NODE_CLASS_MAPPINGS
     (model,) = classes["TinySRLoader"]().load(CHECKPOINT)
     upscale = classes["TinySRUpscale"]().upscale
-    widgets = {"factor": 2.0, "width": 0, "height": 0, "megapixels": 4.0, "device": "auto", "precision": "fp32"}
+    widgets = {"factor": 2.0, "width": 0, "height": 0, "megapixels": 4.0, "device": "auto"}
 
-    def ours(image: Tensor, tile: int = 0) -> Tensor:
-        return upscale(model, image, size="network scale", tile=tile, **widgets)[0]
+    def ours(image: Tensor, precision: str = "fp32", tile: int = 0) -> Tensor:
+        return upscale(model, image, size="network scale", precision=precision, tile=tile, **widgets)[0]
 
     return ours, lambda image: stock_class.execute(model, image)[0]
 
 
 def measure_speed(ours: Node, stock: Node, image: Tensor) -> None:
     """Alternate the nodes, since a machine is not equally fast all the time; the ratio is that of neighbours."""
-    print("| picture | TinySR Upscale | stock node | ratio |")
-    print("|---|---|---|---|")
-    for side in (256, 512, 1024):
+    print("| picture | precision | TinySR Upscale | stock node | ratio |")
+    print("|---|---|---|---|---|")
+    for side, precision in itertools.product((256, 512, 1024), ("fp32", "auto")):
         part = image[:, :side, :side]
         seconds: list[tuple[float, float]] = []
         for i in range(ROUNDS + 1):
-            pair = timed(ours, part), timed(stock, part)
+            pair = timed(partial(ours, precision=precision), part), timed(stock, part)
             if i:  # the first round warms up
                 seconds.append(pair)
         ratio = statistics.median(a / b for a, b in seconds)
-        medians = (statistics.median(column) for column in zip(*seconds, strict=True))
-        print(f"| {side} x {side} | {next(medians):.2f} s | {next(medians):.2f} s | {ratio:.2f} |", flush=True)
+        mine, stocks = (f"{statistics.median(column):.2f} s" for column in zip(*seconds, strict=True))
+        print(f"| {side} x {side} | {precision} | {mine} | {stocks} | {ratio:.2f} |", flush=True)
 
 
 def timed(node: Node, image: Tensor) -> float:

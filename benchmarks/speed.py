@@ -1,11 +1,16 @@
-"""Speed of the network: engines, precisions and sizes against other ways to run it, in one process, in turn.
+"""Speed on the CPU: engines, precisions and sizes against other ways to run the network, and the whole command.
 
     python benchmarks/speed.py > benchmarks/results/speed.md
+    python benchmarks/speed.py --tables sizes
 
-Shipped portrait weights x2 on the CPU, from one array to another; no files. The stock way is that of ComfyUI's
-*Upscale Image (using Model)*: tiles of 512 pixels that overlap by 32 and are blended. Compact stands for a network of
-like size that people use there (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random weights). What is not
-installed is left out. A machine is never quite quiet, so the ways take turns, and the best time of each counts.
+Shipped portrait weights x2. `ways` and `sizes` go from one array to another, without files, in one process. The stock
+way is that of ComfyUI's *Upscale Image (using Model)*: tiles of 512 pixels that overlap by 32 and are blended. Compact
+stands for a network of like size that people use there (spandrel's SRVGGNetCompact, 64 features, 6 convolutions,
+random weights). What is not installed is left out. `commands` runs `tinysr upscale` from file to file, each time in a
+process of its own, after one that has calibrated int8.
+
+A machine is never quite quiet, so all take turns, and the best time of each counts. A virtual machine gets memory from
+its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed.
 """
 
 import argparse
@@ -16,6 +21,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
@@ -25,6 +31,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from memory import synthetic_photo
 from PIL import Image
 from torch import Tensor
 
@@ -42,7 +49,15 @@ SCALE = 2
 TILE, OVERLAP = 512, 32
 STOCK = "stock node's way, TinySR"
 SIZES = ((512, 512), (1024, 1024), (3000, 2000), (6000, 4000))
+TABLES = ("ways", "commands", "sizes")
 ROUNDS = 3
+GIGABYTE = 250_000_000
+"""In float32 numbers."""
+PRODUCTS = 3
+"""Matrix products before each way."""
+REFERENCE = "--engine torch --precision fp32"
+COMMANDS = ("", "--precision fp32", "--engine torch", REFERENCE)
+"""Options of `tinysr upscale`."""
 
 
 def ways() -> dict[str, Way]:
@@ -115,17 +130,25 @@ def photo(width: int, height: int) -> np.ndarray:
     return np.random.default_rng(0).random((1, 3, height, width), np.float32)
 
 
+def fill(numbers: int) -> float:
+    """Seconds that it takes to fill new memory with so many float32 numbers."""
+    start = time.perf_counter()
+    np.empty(numbers, np.float32).fill(0)
+    return time.perf_counter() - start
+
+
 def seconds(way: Way, image: np.ndarray) -> float:
+    fill(SCALE**2 * image.size)
     start = time.perf_counter()
     way(image)
     return time.perf_counter() - start
 
 
-def matrix_rate(dtype: torch.dtype) -> float:
-    """Operations per second of a product of 2048 x 2048 matrices, the best of several."""
-    a, b = torch.rand(2, 2048, 2048).to(dtype)
+def matrix_rate() -> float:
+    """Operations per second of a float32 product of 2048 x 2048 matrices, the best of several."""
+    a, b = torch.rand(2, 2048, 2048)
     times: list[float] = []
-    for _ in range(12):
+    for _ in range(PRODUCTS):
         start = time.perf_counter()
         a @ b
         times.append(time.perf_counter() - start)
@@ -164,12 +187,13 @@ def print_ways(found: dict[str, Way], width: int, height: int) -> None:
     """Every way at one size."""
     image = photo(width, height)
     best = dict.fromkeys(found, float("inf"))
+    rate = 0.0
     for _ in range(ROUNDS):
         for name, way in found.items():
+            rate = max(rate, matrix_rate())
             best[name] = min(best[name], seconds(way, image))
     megapixels = width * height / 1e6
     flops = operations(read_checkpoint(find_checkpoint("portrait", SCALE)).config) * width * height
-    rate = matrix_rate(torch.float32)
     print(f"\n## {width} x {height}\n")
     print(f"Ratios are times against the stock way with the same network. Matrix product: {rate / 1e9:.0f} GFLOP/s.\n")
     print("| way | seconds | seconds per megapixel | against the stock way | share of the matrix product | memory MB |")
@@ -181,6 +205,32 @@ def print_ways(found: dict[str, Way], width: int, height: int) -> None:
             f"{share} | {memory(name, width, height):.0f} |",
             flush=True,
         )
+
+
+def print_commands(width: int, height: int) -> None:
+    """The whole command, from one JPEG to another."""
+    best = dict.fromkeys(COMMANDS, float("inf"))
+    with tempfile.TemporaryDirectory() as folder:
+        synthetic_photo(width, height).save(Path(folder, "photo.jpg"), quality=92)
+        for i in range(ROUNDS + 1):
+            for options in COMMANDS:
+                command = [sys.executable, "-m", "tinysr_core.cli", "upscale", "photo.jpg", "--overwrite"]
+                start = time.perf_counter()
+                subprocess.run(
+                    [*command, *options.split()],
+                    cwd=folder,
+                    env=os.environ | {"HOME": folder},
+                    check=True,
+                    stderr=subprocess.DEVNULL,
+                )
+                if i:  # the first round calibrates int8, and has the programs read from the disk
+                    best[options] = min(best[options], time.perf_counter() - start)
+    print(f"\n## Whole command, {width} x {height}\n")
+    print("| command | seconds | against torch in fp32 |")
+    print("|---|---|---|")
+    for options, taken in best.items():
+        command = f"tinysr upscale photo.jpg {options}".strip()
+        print(f"| `{command}` | {taken:.2f} | {best[REFERENCE] / taken:.2f} x faster |")
 
 
 def print_sizes(found: dict[str, Way], sizes: list[tuple[int, int]]) -> None:
@@ -220,6 +270,7 @@ def _version(name: str) -> str | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="what to measure (default: all)")
     parser.add_argument("--sizes", nargs="+", default=[f"{w}x{h}" for w, h in SIZES], help="widths and heights")
     parser.add_argument("--only", default="", help="ways whose name holds this")
     parser.add_argument("--memory", metavar="WAY", help="print the megabytes of this way at the one size")
@@ -231,12 +282,18 @@ def main() -> None:
             print(measure_memory(found[arguments.memory], *sizes[0]))
             return
         found = {name: way for name, way in found.items() if arguments.only in name or name == STOCK}
+        print(f"# Speed\n\n`python benchmarks/{' '.join([Path(__file__).name, *sys.argv[1:]])}`, {machine()}")
+        new, again = fill(GIGABYTE), fill(GIGABYTE)
+        print(f"A gigabyte of new memory is filled in {new:.2f} s, the same memory again in {again:.2f} s.")
         for way in found.values():
             way(photo(256, 256))  # first calls take longer
-        print(f"# Speed\n\n`python benchmarks/{' '.join([Path(__file__).name, *sys.argv[1:]])}`, {machine()}")
-        for width, height in [size for size in sizes if size[0] * size[1] == 1024**2] or sizes[:1]:
+        width, height = next((size for size in sizes if size[0] * size[1] == 1024**2), sizes[0])
+        if "ways" in arguments.tables:
             print_ways(found, width, height)
-        print_sizes(found, sizes)
+        if "commands" in arguments.tables:
+            print_commands(width, height)
+        if "sizes" in arguments.tables:
+            print_sizes(found, sizes)
 
 
 if __name__ == "__main__":
