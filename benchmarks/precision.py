@@ -1,4 +1,4 @@
-"""What each precision of each engine costs against torch in fp32, for every shipped network.
+"""What each precision of each engine costs against torch in fp32 on the CPU, for every shipped network.
 
     python benchmarks/precision.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights
 
@@ -9,6 +9,8 @@ import argparse
 from pathlib import Path
 from statistics import fmean
 
+import torch
+
 from tinysr_core.catalog import shipped_folder
 from tinysr_core.checkpoint import read_info
 from tinysr_core.engines import EngineName, Precision
@@ -16,10 +18,15 @@ from tinysr_core.evaluate import Row, evaluate
 from tinysr_core.lpips import load_lpips
 from tinysr_core.methods import network
 
-COMPARED: tuple[tuple[EngineName, Precision], ...] = (
-    ("torch", "fp32"),
-    ("torch", "bf16"),
-    ("openvino", "int8"),
+COMPARED: tuple[tuple[EngineName, str, Precision], ...] = (
+    ("torch", "cpu", "fp32"),
+    ("torch", "cpu", "bf16"),
+    ("openvino", "cpu", "int8"),
+)
+ON_GPU: tuple[tuple[EngineName, str, Precision], ...] = (
+    ("torch", "cuda", "fp32"),
+    ("torch", "cuda", "fp16"),
+    ("torch", "cuda", "bf16"),
 )
 
 
@@ -40,13 +47,16 @@ def main() -> None:
     parser.add_argument("--lpips", type=Path)
     arguments = parser.parse_args()
     lpips = load_lpips("alex", arguments.lpips) if arguments.lpips else None
-    print("| network | engine, precision | PSNR-Y dB | worst picture | LPIPS % | worst picture |")
+    compared = COMPARED + (ON_GPU if torch.cuda.is_available() else ())
+    print("| network | engine, device, precision | PSNR-Y dB | worst picture | LPIPS % | worst picture |")
     print("|---|---|---|---|---|---|")
     for path in sorted(shipped_folder().glob("*.safetensors")):
         scale = read_info(path).config.scale
         methods = {
-            f"{engine} {precision}": network(str(path), scale, engine=engine, device="cpu", precision=precision)[1]
-            for engine, precision in COMPARED
+            f"{engine} {device} {precision}": network(
+                str(path), scale, engine=engine, device=device, precision=precision
+            )[1]
+            for engine, device, precision in compared
         }
         rows = list(evaluate([arguments.data], scale, methods, lpips))
         of = {method: [row for row in rows if row.method == method] for method in methods}
