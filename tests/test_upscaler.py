@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tinysr_core import upscaler as upscaler_module
 from tinysr_core.checkpoint import Checkpoint
 from tinysr_core.config import PRESETS, ModelConfig
+from tinysr_core.engines import torch as torch_engine
 from tinysr_core.engines.banded import run_in_bands
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.errors import MemoryLimitError, RequestError
@@ -189,6 +190,23 @@ def test_auto_is_bf16_where_the_cpu_computes_in_it(native: bool, monkeypatch: py
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     engine = TorchEngine.from_checkpoint(checkpoint(), "cpu")
     assert engine.dtype == (torch.bfloat16 if native else torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("name", "capability", "expected"),
+    [
+        ("NVIDIA H100 80GB HBM3", (9, 0), torch.float16),
+        ("NVIDIA GeForce RTX 2060", (7, 5), torch.float16),
+        ("NVIDIA GeForce GTX 1660 Ti", (7, 5), torch.float32),
+        ("NVIDIA GeForce GTX 1080", (6, 1), torch.float32),
+    ],
+)
+def test_gpus_that_are_not_good_at_fp16_run_in_fp32(
+    name: str, capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert torch_engine._dtype("auto", torch.device("cuda")) == expected
 
 
 def test_bf16_stays_close_to_fp32() -> None:

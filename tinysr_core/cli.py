@@ -85,7 +85,7 @@ class Upscale:
     engine: EngineName = "auto"
     """What runs the network; auto takes torch on a GPU, and on a CPU OpenVINO if it is installed."""
     precision: Precision = "auto"
-    """Precision of the network; auto is fp16 on CUDA, int8 with OpenVINO where that is as good, else fp32."""
+    """Precision of the network; auto is what is fast where it runs and as good as fp32 (table: docs/speed.md)."""
     recursive: Flag = False
     """Look into the folders below a folder too; results keep the tree."""
     overwrite: Flag = False

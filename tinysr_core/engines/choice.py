@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 TABLE = (
-    Row("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA, else fp32
+    Row("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA cards that are good at it, else fp32
     Row("CPU", "openvino", ("fp32", "int8")),  # auto: int8 where its result is as good, else fp32
     Row("CPU", "torch", ("fp32", "bf16")),  # auto: bf16 where the CPU computes in it, else fp32
 )

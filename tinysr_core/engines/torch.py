@@ -27,6 +27,10 @@ PROBED_AT_ONCE = 1 << 18
 BANDED_TILE, WHOLE_TILE = 1024, 512
 """Tiles that run in bands of rows, where a strip of each thread has a halo of its own, and 220 MB are held; tiles whose
 features are held as a whole, 300 MB of them in fp32."""
+RESULT_SIDE = 2048
+"""Side of a tile's result on tensor cores: at x2, 500 MB of features and results, and 5 % of the work is halo."""
+MOST_PINNED = 1 << 28
+"""Largest tile in bytes that goes through pinned memory: torch does not give it back."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -34,7 +38,8 @@ class TorchEngine:
     """See `Engine`. `device` is auto, cpu, or what torch calls a device; `precision` is that of the convs.
 
     `model` may be shared: it is used as it is where its weights are on that device, in that precision and
-    channels-last, else a copy is. It is never changed.
+    channels-last, else a copy is. It is never changed. In half precision on CUDA it is a copy with aligned channels
+    (see `tensor_cores`), unless they are aligned already.
 
     Raises:
         RequestError: the device is not there, or cannot run that precision.
@@ -44,14 +49,14 @@ class TorchEngine:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)
         self.scale = model.config.scale
-        self.tile = BANDED_TILE if self.device.type == "cpu" else WHOLE_TILE
         self.halo = model.config.halo
         self.pool_halo = model.config.trunk_halo if model.config.attention else None
         on_tensor_cores = self.device.type == "cuda" and self.dtype != torch.float32
+        self.tile = RESULT_SIDE // max(2, self.scale) if on_tensor_cores else WHOLE_TILE
         self.model = _placed(padded(model) if on_tensor_cores else model, self.device, self.dtype)
         self._run: Callable[[Tensor, Tensor | None], Tensor] = self.model
         if self.device.type == "cpu":  # features should stay in the cache; a GPU wants as much work at once as there is
-            self._run = partial(run_in_bands, self.model)
+            self.tile, self._run = BANDED_TILE, partial(run_in_bands, self.model)
         elif on_tensor_cores and can_fuse(self.model):
             self._run = partial(run_fused, self.model)
 
@@ -120,6 +125,15 @@ def computes_in_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def good_at_fp16(device: torch.device) -> bool:
+    """Whether a CUDA device is faster in fp16 than in fp32, and right.
+
+    Before Volta it is slow, and on the GTX 16 series cuDNN's convolutions may give NaN in it, for which ComfyUI
+    distrusts it, too.
+    """
+    return torch.cuda.get_device_capability(device) >= (7, 0) and "GTX 16" not in torch.cuda.get_device_name(device)
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -133,7 +147,10 @@ def _device(name: str) -> torch.device:
 
 def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        precision = "fp16" if device.type == "cuda" else "bf16" if computes_in_bf16(device) else "fp32"
+        if device.type == "cuda":
+            precision = "fp16" if good_at_fp16(device) else "fp32"
+        else:
+            precision = "bf16" if computes_in_bf16(device) else "fp32"
     if precision == "fp16" and device.type == "cpu":
         raise RequestError("fp16 is slow and inexact on a CPU; choose auto, fp32 or bf16.")
     return DTYPES[precision]
@@ -162,6 +179,8 @@ def start_copy(tile: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
         MemoryError: there is too little.
     """
     with inference():
+        if tile.nbytes > MOST_PINNED:
+            return tile.cpu(), None
         try:
             copy = torch.empty(tile.shape, dtype=tile.dtype, pin_memory=True)
         except RuntimeError:  # Linux within Windows, for one, has little memory that can be pinned
