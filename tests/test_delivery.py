@@ -5,9 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from tinysr_core.config import ModelConfig
 from tinysr_core.delivery import Delivery
 from tinysr_core.engines import torch as torch_engine
+from tinysr_core.model import TinySR
 from tinysr_core.tiling import tiles
+from tinysr_core.upscaler import Upscaler
 
 PLACES = tiles(8, 10, 4)
 
@@ -79,3 +82,36 @@ def test_what_is_on_the_gpu_stays_there(picture: Tensor, log: list[str]) -> None
 def test_without_pinned_memory_a_tile_is_copied_at_once(picture: Tensor) -> None:
     copy, arrival = torch_engine.start_copy(picture)
     assert torch.equal(copy, picture) and arrival is None
+
+
+class GpuEngine(torch_engine.TorchEngine):
+    """Takes what `moved` gives, and gives what seems to be on a GPU."""
+
+    def moved(self, image: Any) -> Any:
+        return self._tensor(image).as_subclass(OnGpu)
+
+    def run(self, image: Any, gate: Any) -> Any:
+        assert isinstance(image, OnGpu)
+        return super().run(image.as_subclass(Tensor), gate).as_subclass(OnGpu)
+
+
+@pytest.mark.parametrize("kind", [np.ndarray, Tensor])
+def test_upscaling_by_way_of_a_gpu(kind: Any, log: list[str]) -> None:
+    """Also after it was cancelled with a tile under way."""
+    torch.manual_seed(0)
+    model = TinySR(ModelConfig(channels=16, blocks=2)).eval().requires_grad_(False)
+    image = torch.rand(2, 3, 70, 90)
+    given = image if kind is Tensor else image.numpy()
+    expected = Upscaler(torch_engine.TorchEngine(model, "cpu", "fp32"), 32).upscale(image)
+
+    def stop(done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    ours = Upscaler(GpuEngine(model, "cpu", "fp32"), 32)
+    with pytest.raises(KeyboardInterrupt):
+        ours.upscale(given, stop)
+    assert log.count("start") == 2 and log.count("wait") == 1
+    result = ours.upscale(given)
+    assert isinstance(result, kind)
+    np.testing.assert_array_equal(result, expected)

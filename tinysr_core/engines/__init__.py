@@ -30,13 +30,13 @@ class Engine(Protocol):
         """How many it must see around a part for the trunk's features there; None where the network has no gate."""
         ...
 
-    def moved(self, image: Image) -> Image:
-        """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
-        ...
-
     @property
     def tile(self) -> int:
         """Side of its tiles in LR pixels, halo not counted, where none is asked for: about 300 MB of features."""
+        ...
+
+    def moved(self, image: Image) -> Image:
+        """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
         ...
 
     def run(self, image: Image, gate: Gate | None) -> Image:
