@@ -1,8 +1,10 @@
-"""Peak memory of the whole command `tinysr upscale`, for pictures of several sizes.
+"""Time and peak memory of the whole command `tinysr upscale`, beside the time of the network alone.
 
-    python benchmarks/memory.py --sizes 1024x1024 6000x4000 --scale 2
+    python benchmarks/memory.py --sizes 1024x1024 3000x2000 6000x4000 --scale 2
 
-Each picture is a synthetic photograph (smooth shapes and grain) saved as JPEG. Results: results/memory.md.
+Each picture is a synthetic photograph (smooth shapes and grain) saved as JPEG. The network alone is `Upscaler.upscale`
+of its pixels, in a process of its own which has loaded the network and run it once. The network and the commands take
+turns, and the best time of each counts. Results: results/memory.md.
 """
 
 import argparse
@@ -10,12 +12,26 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from tinysr_core.images import read_picture
 from tinysr_core.target import parse_size
+from tinysr_core.upscaler import load_upscaler
+
+COMMANDS = {"JPEG": [], "PNG": ["--format", "png"], "JPEG, sharpened and anti-aliased": ["--sharpen", "--aa"]}
+"""Options, by the result that they ask for."""
+SMALL = 600
+"""Side of a picture that is cut into tiles as large ones are."""
+IN_A_CHILD = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
 
 
 def synthetic_photo(width: int, height: int) -> Image.Image:
@@ -27,31 +43,61 @@ def synthetic_photo(width: int, height: int) -> Image.Image:
     return Image.fromarray((pixels.astype(np.int16) + grain).clip(0, 255).astype(np.uint8))
 
 
-def measure(folder: Path, width: int, height: int, scale: str) -> tuple[float, float]:
+def of_command(photo: Path, scale: str, options: list[str]) -> tuple[float, float]:
     """Seconds, and peak resident memory in megabytes, of one run in a process of its own."""
-    photo = folder / "photo.jpg"
-    synthetic_photo(width, height).save(photo, quality=92)
     command = [sys.executable, "-m", "tinysr_core.cli", "upscale", str(photo), "--scale", scale, "--overwrite"]
-    script = f"import resource, subprocess, sys; r = subprocess.run({command!r}, check=True, stderr=subprocess.DEVNULL)"
-    script += "; print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    seconds, peak = _output([sys.executable, "-c", IN_A_CHILD, *command, *options]).split()
+    return float(seconds), int(peak) / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def of_network(photo: Path, scale: str) -> float:
+    """Seconds of the network alone, in a process of its own."""
+    return float(_output([sys.executable, __file__, "--scale", scale, "--network", str(photo)]))
+
+
+def _output(command: list[str]) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def network_seconds(photo: Path, scale: str) -> float:
+    """Seconds of the network alone, in this process."""
+    upscaler, pixels = load_upscaler(scale=float(scale)), read_picture(photo).pixels
+    upscaler.upscale(pixels[:, :, :SMALL, :SMALL])
     start = time.perf_counter()
-    output = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
-    unit = 1024 if sys.platform != "darwin" else 1024**2
-    return time.perf_counter() - start, int(output.split()[-1]) / unit
+    upscaler.upscale(pixels)
+    return time.perf_counter() - start
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=["1024x1024", "6000x4000"], help="widths and heights")
+    parser.add_argument("--sizes", nargs="+", default=["1024x1024", "3000x2000"], help="widths and heights")
     parser.add_argument("--scale", default="2")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is run")
+    parser.add_argument("--network", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    print("| picture | result | seconds | peak memory MB |")
-    print("|---|---|---|---|")
+    if arguments.network is not None:
+        print(network_seconds(arguments.network, arguments.scale))
+        return
+    print("| picture | result | network, seconds | whole command, seconds | ratio | peak memory, MB |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder) / "photo.jpg"
         for text in arguments.sizes:
             size = parse_size(text)
-            seconds, peak = measure(Path(folder), size.width, size.height, arguments.scale)
-            print(f"| {text} | x{arguments.scale} | {seconds:.1f} | {peak:.0f} |", flush=True)
+            synthetic_photo(size.width, size.height).save(photo, quality=92)
+            alone: list[float] = []
+            runs: dict[str, list[tuple[float, float]]] = defaultdict(list)
+            for _ in range(arguments.rounds):
+                alone.append(of_network(photo, arguments.scale))
+                for name, options in COMMANDS.items():
+                    runs[name].append(of_command(photo, arguments.scale, options))
+            for name, measured in runs.items():
+                seconds, peak = min(measured)[0], max(peak for _, peak in measured)
+                print(
+                    f"| {text} | x{arguments.scale}, {name} | {min(alone):.2f} | {seconds:.2f} |"
+                    f" {seconds / min(alone):.2f} | {peak:.0f} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
