@@ -426,6 +426,22 @@ def test_the_program_fails_with_one_sentence_and_its_status(network: Path, tmp_p
     assert run_program("upscale", "--no-such-option").returncode == 2
 
 
+def test_what_was_said_arrives_although_the_process_ends_at_once() -> None:
+    models, missing = run_program("models", "--json"), run_program("info", "missing.jpg")
+    assert models.returncode == 0 and json.loads(models.stdout)
+    assert (missing.returncode, missing.stderr) == (1, "tinysr: There is no file missing.jpg.\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs pipes")
+def test_a_reader_that_has_gone_is_no_trouble() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "tinysr_core.cli", "models"]
+    answer = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (answer.returncode, answer.stderr) == (1, b"")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_ctrl_c_leaves_nothing_half_written(network: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"

@@ -1,7 +1,7 @@
 """Writing a picture file: whole or not at all, and saying what the format could not hold."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..errors import PictureError, RequestError
 from ..files import atomic_write
+from ..threads import in_order
 from . import encoders, metadata
 from .encoders import Raster
 from .picture import Bits, FloatArray, Picture
@@ -157,21 +158,22 @@ def _raster(picture: Picture, kind: Format, notes: list[str]) -> Raster:
     else:
         wanted = picture.pixels.shape[1] + (alpha is not None)
     channels = min(count for count in kind.channels if count >= wanted and (count - wanted) % 2 == 0)
-    return Raster(picture.height, picture.width, channels, bits, _bands(picture, channels, bits))
+    bands = in_order(partial(_band, picture, channels, bits), range(0, picture.height, BAND_ROWS))
+    return Raster(picture.height, picture.width, channels, bits, bands)
 
 
-def _bands(picture: Picture, channels: int, bits: Bits) -> Iterator[NDArray[Any]]:
-    for top in range(0, picture.height, BAND_ROWS):
-        rows = slice(top, top + BAND_ROWS)
-        planes = picture.pixels[0, :, rows]
-        alpha = None if picture.alpha is None else picture.alpha[0, :, rows]
-        if alpha is not None and channels in (1, 3):
-            planes = planes * alpha + (1 - alpha)
-        if channels >= 3:
-            planes = np.broadcast_to(planes, (3, *planes.shape[1:]))
-        if alpha is not None and channels in (2, 4):
-            planes = np.concatenate([planes, alpha])
-        yield _rounded(np.moveaxis(planes, 0, -1), bits)
+def _band(picture: Picture, channels: int, bits: Bits, top: int) -> NDArray[Any]:
+    """`BAND_ROWS` rows from `top` on, as the file shall hold them."""
+    rows = slice(top, top + BAND_ROWS)
+    planes = picture.pixels[0, :, rows]
+    alpha = None if picture.alpha is None else picture.alpha[0, :, rows]
+    if alpha is not None and channels in (1, 3):
+        planes = planes * alpha + (1 - alpha)
+    if channels >= 3:
+        planes = np.broadcast_to(planes, (3, *planes.shape[1:]))
+    if alpha is not None and channels in (2, 4):
+        planes = np.concatenate([planes, alpha])
+    return _rounded(np.moveaxis(planes, 0, -1), bits)
 
 
 def _rounded(values: FloatArray, bits: Bits) -> NDArray[Any]:
