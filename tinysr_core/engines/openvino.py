@@ -36,7 +36,7 @@ class OpenVinoEngine:
         self.halo = checkpoint.config.halo
         self.pool_halo = checkpoint.config.trunk_halo if checkpoint.config.attention else None
         measured = None if precision == "fp32" else calibration(checkpoint, cache)
-        integers = measured is not None and (measured.is_close or precision == "int8")
+        integers = measured is not None and (measured.is_close(self.scale) or precision == "int8")
         self.precision = "int8" if integers else "fp32"
         self._trunk_halo = checkpoint.config.trunk_halo
         self._tensors = checkpoint.tensors
