@@ -2,8 +2,8 @@
 
     python benchmarks/curves.py docs/images/training_curves.svg
 
-results/training_logs/NAME.jsonl is the `metrics.jsonl` of the run that wrote weights/NAME.safetensors, or a base of it. A
-panel for each: a line for the loss on the training patches, means over 2 % of the run, and dots for PSNR-Y on the
+results/training_logs/NAME.jsonl is the `metrics.jsonl` of the run that wrote weights/NAME.safetensors, or a base of it.
+A panel for each: a line for the loss on the training patches, means over 2 % of the run, and dots for PSNR-Y on the
 photographs held out.
 """
 
