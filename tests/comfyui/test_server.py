@@ -157,7 +157,7 @@ def test_the_stock_nodes_run_our_checkpoint(server, reference, picture, random_c
         "7": {"class_type": "TestSaveTensor", "inputs": {"name": "stock-node.npy", "tensor": ["6", 0]}},
         "8": {
             "class_type": "TinySRUpscale",
-            "inputs": {**UPSCALE, "upscale_model": ["1", 0], "image": ["2", 0]},
+            "inputs": {**UPSCALE, "precision": "fp32", "upscale_model": ["1", 0], "image": ["2", 0]},
         },
         "9": {"class_type": "TestSaveTensor", "inputs": {"name": "stock-loader.npy", "tensor": ["8", 0]}},
     }
