@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -430,7 +431,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def script() -> None:
     """The process `tinysr`. It ends at once: to take everything apart first would take up to 0.2 s."""
-    os._exit(main())
+    status = main()
+    with suppress(OSError):  # nobody reads on; `main` has said so where it matters
+        sys.stdout.flush()  # what was printed before an error
+    os._exit(status)
 
 
 def _make_folder(path: Path) -> None:
