@@ -1,7 +1,7 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -60,13 +60,12 @@ class TinySR(nn.Module):
         model.load_state_dict(tensors, assign=True)
         return model.eval().requires_grad_(False)
 
-    def forward(self, image: Tensor, gate: Tensor | None = None, leak: float = 0.0) -> Tensor:
+    def forward(self, image: Tensor, gate: Tensor | None = None) -> Tensor:
         """`image` float32 [B,3,h,w]; `gate` [B,C] from `attention`, or None. Returns float32 [B,3,s*h,s*w].
 
-        The convs run in the type of their weights; what they add, the bicubic skip and the gate stay in float32. `leak`
-        is the slope of the ReLUs below 0, for training (see `OptimizerConfig.leak`).
+        The convs run in the type of their weights; what they add, the bicubic skip and the gate stay in float32.
         """
-        shallow, deep = self._features(image, leak)
+        shallow, deep = self._features(image)
         if self.attention is not None:
             own: Tensor = self.attention(deep.mean((2, 3), dtype=torch.float32)) if gate is None else gate
             deep = deep * own[:, :, None, None].to(deep.dtype)
@@ -78,12 +77,11 @@ class TinySR(nn.Module):
         _, deep = self._features(image)
         return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
-    def _features(self, image: Tensor, leak: float = 0.0) -> tuple[Tensor, Tensor]:
-        relu = partial(F.leaky_relu_, negative_slope=leak) if leak else F.relu_
-        shallow = relu(self.head(image.to(self.head.weight.dtype)))
+    def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        shallow = F.relu_(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
-            deep = relu(conv(deep))  # in place: new memory for each layer costs more than the ReLU
+            deep = F.relu_(conv(deep))  # in place: new memory for each layer costs more than the ReLU
         return shallow, deep
 
     def _initialise(self) -> None:

@@ -37,9 +37,6 @@ class OptimizerConfig:
     """Steps of linear rise to the peak."""
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay rates of the averages of the gradient and of its square."""
-    leak: float = 0.0
-    """Slope of the ReLUs below 0 at the start. It falls to 0 until `trainer.LEAKY_SHARE` of the steps are done, so that
-    a channel which is cut off everywhere can come back; one that is cut off for good never learns again."""
     ema: float = 0.999
     """Decay of the moving average of the weights, which is what is saved; 0 saves the weights themselves."""
 

@@ -33,8 +33,6 @@ from .run_folder import RunFolder
 from .run_state import RunState
 from .validation import Validator
 
-LEAKY_SHARE = 0.7
-"""Share of the steps in which ReLUs may leak; the rest trains the network that is run."""
 MAX_WORKERS = 8
 ASK_EVERY = 10
 """Several processes agree every so many steps on whether to save or stop: to agree is to wait for each other."""
@@ -138,7 +136,7 @@ def train(
             group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
         # Not Fabric's own mixed precision: it rounds the input to bf16, and the picture that the detail is added to.
         with torch.autocast(fabric.device.type, torch.bfloat16, enabled=bf16):
-            sr = model(_to_float(lr), leak=leak(recipe.optimizer, step, recipe.steps))
+            sr = model(_to_float(lr))
             total, terms = loss(sr.float(), _to_float(hr))
         optimizer.zero_grad()
         fabric.backward(total)
@@ -185,11 +183,6 @@ def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
     done = (step - config.warmup) / max(1, steps - config.warmup)
     swing = (config.learning_rate - config.final_learning_rate) / 2
     return config.final_learning_rate + swing * (1 + math.cos(math.pi * done))
-
-
-def leak(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The slope of the ReLUs below 0 at a step: a straight line from `config.leak` to 0."""
-    return config.leak * max(0.0, 1 - step / (LEAKY_SHARE * steps))
 
 
 def _trains_in_bf16(precision: str, device: torch.device) -> bool:
