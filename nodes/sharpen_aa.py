@@ -103,7 +103,7 @@ class TinySRSharpenAA:
             if sharpened:
                 pixels = unsharp_mask(pixels, radius, percent, threshold)
             if smoothed:
-                pixels = supersample(pixels, blur, amount)
+                pixels = supersample(pixels, blur, amount, in_place=sharpened)
             frames.write(result[i], pixels, alpha)
             show(i, 1, 1)
         return (result,)

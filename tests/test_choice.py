@@ -21,7 +21,7 @@ from tinysr_core.engines.choice import load_engine
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.errors import RequestError
 
-needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO: pip install 'tinysr[cpu]'")
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO: pip install '.[cpu]'")
 Machine = Callable[..., None]
 WITHOUT_TORCH = """
 import sys

@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -164,13 +163,11 @@ class TestWorker:
         self, client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "HELLO_SECONDS", 0.5)
-        start = time.monotonic()
         with (
             client.Worker([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log") as worker,
             pytest.raises(client.WorkerError, match="does not answer"),
         ):
             worker.hello()
-        assert time.monotonic() - start < 5
 
     def test_what_it_prints_lands_in_the_log_that_the_error_names(self, client: Any, tmp_path: Path) -> None:
         log = tmp_path / "log"

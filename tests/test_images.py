@@ -191,14 +191,16 @@ def test_sixteen_bits_without_the_extra_are_read_as_eight_and_said(tmp_path, mon
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     picture = read_picture(path)
     assert picture.bits == 8
-    assert picture.notes == ('16 bits per channel were read as 8 (to keep them: pip install "tinysr[formats]").',)
+    assert picture.notes == (
+        '16 bits per channel were read as 8 (to keep them: `pip install ".[formats]"` in TinySR\'s folder).',
+    )
 
 
 def test_a_tiff_beyond_pillow_without_the_extra_says_what_to_install(tmp_path, monkeypatch):
     path = tmp_path / "float.tif"
     write_picture(dataclasses.replace(picture_of(ramp(3, 4, 3)), bits=32), path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(PictureError, match=r"pip install \"tinysr\[formats\]\""):
+    with pytest.raises(PictureError, match=r"pip install \"\.\[formats\]\""):
         read_picture(path)
 
 

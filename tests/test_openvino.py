@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("openvino", reason="needs OpenVINO: pip install 'tinysr[cpu]'")
+pytest.importorskip("openvino", reason="needs OpenVINO: pip install '.[cpu]'")
 
 from tinysr_core.catalog import find_checkpoint
 from tinysr_core.checkpoint import Checkpoint, read_checkpoint

@@ -172,7 +172,8 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.strip() == (
-        'tinysr-finetune: training needs lightning, which is not installed: pip install "tinysr[train]"'
+        "tinysr-finetune: training needs lightning, which is not installed; "
+        '`pip install ".[train]"` in TinySR\'s folder adds it.'
     )
 
 

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -299,11 +298,10 @@ def test_the_worker_dies_with_its_client_in_the_middle_of_a_computation(process:
     size = {"width": 600, "height": 600, "result_width": 1200, "result_height": 1200}
     send(process, frame(REQUEST | size | {"model": "slow"}))
     assert hear(process)["type"] == "progress"
-    assert process.stdin is not None
-    start = time.monotonic()
+    assert process.stdin is not None and process.stdout is not None
     process.stdin.close()  # what the system does when the client is killed
+    assert b'"done"' not in process.stdout.read()
     process.wait(10)
-    assert time.monotonic() - start < 1
 
 
 def test_what_libraries_print_does_not_reach_the_client(home: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threa
 from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints
 from .checkpoint import read_info
 from .engines import EngineName, Precision
-from .errors import RequestError, TinySRError
+from .errors import RequestError, TinySRError, installs
 from .files import atomic_write
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 
@@ -319,7 +319,7 @@ class Export:
         difference = export_onnx(checkpoint, self.onnx)
         say(f"{self.onnx} is written: {checkpoint.path.stem}, which enlarges {checkpoint.config.scale} times.")
         if difference is None:
-            say("It was not run, because onnxruntime is not installed; `pip install 'tinysr[export]'` adds it.")
+            say(f"It was not run, because onnxruntime is not installed; {installs('export')} adds it.")
         else:
             say(
                 f"onnxruntime makes of pictures of several sizes what torch makes: {difference:.1e} apart at most"

@@ -14,7 +14,7 @@ from typing import Any
 
 from .batch import Desk, Outcome, Report, Settings
 from .crew import Died, Event, Ready, dispatch
-from .errors import RequestError, TinySRError
+from .errors import RequestError, TinySRError, installs
 from .jobs import Job
 
 
@@ -44,7 +44,7 @@ def _connected(address: str) -> Generator[Any]:
     try:
         ray: Any = import_module("ray")  # not installed where types are checked
     except ImportError as error:
-        raise RequestError("A cluster needs Ray; install it with pip install 'tinysr[cluster]'.") from error
+        raise RequestError(f"A cluster needs Ray; {installs('cluster')} adds it.") from error
     try:
         _knock(address)
         ray.init(address, log_to_driver=False, logging_level="ERROR")

@@ -27,3 +27,8 @@ class DataError(TinySRError):
 
 class TrainingError(TinySRError):
     """Training cannot go on; the last good state is kept."""
+
+
+def installs(extra: str) -> str:
+    """What a user runs to have the packages of an extra, fit for the middle of a sentence."""
+    return f'`pip install ".[{extra}]"` in TinySR\'s folder'

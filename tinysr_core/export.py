@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint
-from .errors import RequestError
+from .errors import RequestError, installs
 from .files import atomic_write
 from .skip import skip_kernel
 
@@ -36,7 +36,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> float | None:
         RequestError: onnx is missing, the file cannot be written, or its results are not those of torch.
     """
     if find_spec("onnx") is None:
-        raise RequestError("Exporting needs the package onnx; install it with `pip install 'tinysr[export]'`.")
+        raise RequestError(f"Exporting needs the package onnx; {installs('export')} adds it.")
     if path.suffix != ".onnx":
         raise RequestError(f"{path} has not the suffix of an ONNX file; write to {path.with_suffix('.onnx')}.")
     data = onnx_model(checkpoint).SerializeToString()

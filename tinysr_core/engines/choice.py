@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 from ..checkpoint import Checkpoint
-from ..errors import RequestError
+from ..errors import RequestError, installs
 from . import Engine, EngineName, Precision
 
 Place = Literal["GPU", "CPU"]
@@ -32,7 +32,7 @@ TABLE = (
 """The first row that fits what was asked for, and whose device and package are there, runs the network. OpenVINO is not
 asked for bf16, because it rounds the picture itself to it."""
 
-MISSING = "OpenVINO is not installed (`pip install 'tinysr[cpu]'` adds it)"
+MISSING = f"OpenVINO is not installed ({installs('cpu')} adds it)"
 
 
 def load_engine(

@@ -14,8 +14,6 @@ from PIL import Image
 from .picture import FloatArray
 from .source import BAND_ROWS, Source, unit_range
 
-INSTALL = 'pip install "tinysr[formats]"'
-
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 258, 262, 277
 _EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5

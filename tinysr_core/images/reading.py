@@ -21,7 +21,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from ..errors import PictureError
+from ..errors import PictureError, installs
 from . import deep, metadata
 from .picture import Picture
 from .shallow import shallow_source
@@ -158,7 +158,9 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int) -> tuple[Source, dic
     if frames > 1:
         source.notes.append(f"Only the first of {frames} frames was read.")
     if file_bits > source.bits:
-        helps = f" (to keep them: {deep.INSTALL})" if kind in ("PNG", "TIFF") and not deep.can_read_deep() else ""
+        helps = (
+            f" (to keep them: {installs('formats')})" if kind in ("PNG", "TIFF") and not deep.can_read_deep() else ""
+        )
         source.notes.append(f"{file_bits} bits per channel were read as {source.bits}{helps}.")
     return source, image.info, metadata.exif_of(image, source.notes)
 
@@ -228,7 +230,7 @@ def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
             try:
                 from pillow_heif import HeifImageFile
             except ImportError:
-                raise PictureError(f"{path} is a HEIC picture; to read it: {deep.INSTALL}.") from None
+                raise PictureError(f"{path} is a HEIC picture; to read it: {installs('formats')}.") from None
             return HeifImageFile(stream)
         case _:
             return _open_tiff(stream, path)
@@ -240,7 +242,9 @@ def _open_tiff(stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
     except SyntaxError as error:  # Pillow has no mode for these samples
         if deep.can_read_deep():
             raise
-        raise PictureError(f"{path} is a TIFF that needs more than Pillow; to read it: {deep.INSTALL}.") from error
+        raise PictureError(
+            f"{path} is a TIFF that needs more than Pillow; to read it: {installs('formats')}."
+        ) from error
 
 
 def _refuse_bomb(path: Path, width: int, height: int, max_pixels: int) -> None:
