@@ -102,5 +102,5 @@ def test_without_ray_it_is_said_how_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
-    with pytest.raises(RequestError, match=r"pip install 'tinysr\[cluster\]'"):
+    with pytest.raises(RequestError, match=r'pip install "\.\[cluster\]"'):
         list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="auto", workers=1)))

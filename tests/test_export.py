@@ -94,5 +94,5 @@ def test_what_cannot_be_done_is_told(
 
 def test_without_onnx_it_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "find_spec", lambda name: None)
-    with pytest.raises(RequestError, match=r"needs the package onnx; install it with `pip install 'tinysr\[export\]'`"):
+    with pytest.raises(RequestError, match=r'needs the package onnx; `pip install "\.\[export\]"`'):
         export_onnx(checkpoint(), tmp_path / "net.onnx")

@@ -216,7 +216,7 @@ def test_heic_is_read_and_without_the_extra_says_what_to_install(tmp_path, monke
     assert loaded(picture.exif)[Base.Make] == "Camera"
     assert loaded(picture.exif)[Base.Orientation] == 1
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(PictureError, match=r"HEIC picture; to read it: pip install"):
+    with pytest.raises(PictureError, match=r"HEIC picture; to read it: `pip install"):
         read_picture(tmp_path / "phone.heic")
 
 
