@@ -1,7 +1,7 @@
 """Speed on the CPU: engines, precisions and sizes against other ways to run the network, and the whole command.
 
     python benchmarks/speed.py > benchmarks/results/speed.md
-    python benchmarks/speed.py --tables sizes
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/speed.py --tables sizes
 
 Shipped portrait weights x2. `ways` and `sizes` go from one array to another, without files, in one process. The stock
 way is that of ComfyUI's *Upscale Image (using Model)*: tiles of 512 pixels that overlap by 32 and are blended. Compact
@@ -10,7 +10,8 @@ random weights). What is not installed is left out. `commands` runs `tinysr upsc
 process of its own, after one that has calibrated int8.
 
 A machine is never quite quiet, so all take turns, and the best time of each counts. A virtual machine gets memory from
-its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed.
+its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed; the
+two variables have glibc keep what was freed, which counts most where a picture's results are large.
 """
 
 import argparse
