@@ -10,8 +10,8 @@ random weights). What is not installed is left out. `commands` runs `tinysr upsc
 process of its own, after one that has calibrated int8.
 
 A machine is never quite quiet, so all take turns, and the best time of each counts. A virtual machine gets memory from
-its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed; the
-two variables have glibc keep what was freed, which counts most where a picture's results are large.
+its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed.
+The two variables have glibc keep what was freed, which counts most where a picture's results are large.
 """
 
 import argparse

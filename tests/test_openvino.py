@@ -19,7 +19,7 @@ from tinysr_core.checkpoint import Checkpoint, read_checkpoint
 from tinysr_core.config import PRESETS, ModelConfig
 from tinysr_core.engines import int8
 from tinysr_core.engines.openvino import OpenVinoEngine
-from tinysr_core.engines.openvino_graph import Graphs
+from tinysr_core.engines.openvino_graph import STEPS, Graphs, rounded
 from tinysr_core.engines.openvino_runtime import Compiled, openvino
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.model import TinySR
@@ -96,6 +96,18 @@ def test_int8_runs_in_integers() -> None:
     convs = [precision for kind, precision in kinds if kind == "Convolution"]
     assert len(convs) == SMALL.blocks + 3  # and the skip
     assert sum(precision in ("i8", "u8") for precision in convs) == SMALL.blocks + 1, "all but the first and the skip"
+
+
+def test_kernels_are_rounded_to_steps_and_keep_their_sum() -> None:
+    weight = np.random.default_rng(0).normal(size=(6, 5, 3, 3)).astype(np.float32)
+    largest = np.abs(weight).max((1, 2, 3), keepdims=True)
+    largest[0] = weight[0] = 0
+    largest[0] += np.finfo(np.float32).tiny
+    steps = rounded(weight, largest).astype(np.float64) / largest * STEPS
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
+    assert np.abs(steps).max() <= STEPS + 1e-4
+    off = steps - weight / largest * STEPS
+    assert np.abs(off).max() < 1 and np.abs(off.sum((2, 3))).max() < 0.5 + 1e-4
 
 
 def test_auto_takes_int8_where_it_is_close() -> None:
