@@ -45,7 +45,7 @@ class Subject:
 
 
 def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list[Measured]:
-    """All rows of the checkpoints in `folder`, also written to `results`.csv as they come."""
+    """All rows of the checkpoints in `folder`, written to `results` as they come, and rounded as they are there."""
     known = read(results)
     rows: list[Measured] = []
     for scale in SCALES:
@@ -64,7 +64,7 @@ def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list
             print(f"x{scale} {data}: {', '.join(missing)}", file=sys.stderr)
             write(dict.fromkeys([*rows, *known]), results)
     write(rows, results)
-    return rows
+    return read(results)
 
 
 def subjects(folder: Path, scale: int) -> list[Subject]:
