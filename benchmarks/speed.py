@@ -25,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -77,7 +78,11 @@ def ways() -> dict[str, Way]:
     network = TorchEngine.from_checkpoint(read_checkpoint(path), "cpu", "fp32").model.to(
         memory_format=torch.contiguous_format
     )
+    channels_last = deepcopy(network).to(memory_format=torch.channels_last)
     found["plain torch, eager NCHW"] = lambda image: network(torch.from_numpy(image))
+    found["plain torch, eager channels-last"] = lambda image: channels_last(
+        torch.from_numpy(image).contiguous(memory_format=torch.channels_last)
+    )
     found[STOCK] = partial(stock_way, network)
     compact = _compact()
     if compact is not None:
@@ -202,7 +207,7 @@ def print_ways(found: dict[str, Way], width: int, height: int) -> None:
     print("| way | seconds | seconds per megapixel | against the stock way | share of the matrix product | memory MB |")
     print("|---|---|---|---|---|---|")
     for name, time_taken in best.items():
-        share = f"{flops / time_taken / rate:.0%}" if name.endswith("fp32") or "NCHW" in name or name == STOCK else ""
+        share = f"{flops / time_taken / rate:.0%}" if name.endswith("fp32") or "eager" in name or name == STOCK else ""
         print(
             f"| {name} | {time_taken:.2f} | {time_taken / megapixels:.2f} | {best[STOCK] / time_taken:.2f} x faster | "
             f"{share} | {memory(name, width, height):.0f} |",
