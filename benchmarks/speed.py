@@ -5,9 +5,9 @@
 
 Shipped portrait weights x2. `ways` and `sizes` go from one array to another, without files, in one process. The stock
 way is that of ComfyUI's *Upscale Image (using Model)*: tiles of 512 pixels that overlap by 32 and are blended. Compact
-stands for a network of like size that people use there (spandrel's SRVGGNetCompact, 64 features, 6 convolutions,
-random weights). What is not installed is left out. `commands` runs `tinysr upscale` from file to file, each time in a
-process of its own, after one that has calibrated int8.
+stands for a network of like size that people use there (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random
+weights); what is not installed is left out. `commands` runs `tinysr upscale`, and a script with eager torch, from file
+to file, each time in a process of its own, after one that has calibrated int8.
 
 A machine is never quite quiet, so all take turns, and the best time of each counts. A virtual machine gets memory from
 its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed.
@@ -25,7 +25,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,6 +42,7 @@ from tinysr_core.config import ModelConfig
 from tinysr_core.engines import EngineName, Precision
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.errors import RequestError
+from tinysr_core.model import TinySR
 from tinysr_core.upscaler import load_upscaler
 
 Way = Callable[[Any], Any]
@@ -50,6 +50,7 @@ Way = Callable[[Any], Any]
 SCALE = 2
 TILE, OVERLAP = 512, 32
 STOCK = "stock node's way, TinySR"
+EAGER = "plain torch, eager {}"
 SIZES = ((512, 512), (1024, 1024), (3000, 2000), (6000, 4000))
 TABLES = ("ways", "commands", "sizes")
 ROUNDS = 3
@@ -59,9 +60,9 @@ GIGABYTE = 250_000_000
 """In float32 numbers."""
 PRODUCTS = 3
 """Matrix products before each way."""
-REFERENCE = "--engine torch --precision fp32"
-COMMANDS = ("", "--precision fp32", "--engine torch", REFERENCE)
-"""Options of `tinysr upscale`."""
+SCRIPT = f"a script, {EAGER.format('channels-last')}"
+OPTIONS = ("", "--precision fp32", "--engine torch", "--engine torch --precision fp32")
+"""Of `tinysr upscale`."""
 
 
 def ways() -> dict[str, Way]:
@@ -75,20 +76,34 @@ def ways() -> dict[str, Way]:
             continue
         if engine in type(ours.engine).__name__.lower():  # else another engine stands in for one that is missing
             found[f"TinySR, {engine} {precision}"] = ours.upscale
-    network = TorchEngine.from_checkpoint(read_checkpoint(path), "cpu", "fp32").model.to(
-        memory_format=torch.contiguous_format
-    )
-    channels_last = deepcopy(network).to(memory_format=torch.channels_last)
-    found["plain torch, eager NCHW"] = lambda image: network(torch.from_numpy(image))
-    found["plain torch, eager channels-last"] = lambda image: channels_last(
-        torch.from_numpy(image).contiguous(memory_format=torch.channels_last)
-    )
-    found[STOCK] = partial(stock_way, network)
+    found[EAGER.format("NCHW")] = eager(torch.contiguous_format)
+    found[EAGER.format("channels-last")] = eager(torch.channels_last)
+    found[STOCK] = partial(stock_way, plain_network(torch.contiguous_format))
     compact = _compact()
     if compact is not None:
         found["stock node's way, Compact"] = partial(stock_way, compact)
     found["Pillow Lanczos, 8 bits"] = _lanczos
     return found
+
+
+def plain_network(layout: torch.memory_format) -> TinySR:
+    """The shipped network in fp32, without what an engine adds."""
+    engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint("portrait", SCALE)), "cpu", "fp32")
+    return engine.model.to(memory_format=layout)
+
+
+def eager(layout: torch.memory_format) -> Way:
+    """The network over the whole picture at once."""
+    network = plain_network(layout)
+    return lambda image: network(torch.from_numpy(image).contiguous(memory_format=layout))
+
+
+def run_eager(path: Path) -> None:
+    """Double a picture as a script of a few lines does."""
+    with Image.open(path) as picture:
+        image = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
+    result = eager(torch.channels_last)(image).clamp_(0, 1).mul_(255).round_().byte()
+    Image.fromarray(result[0].permute(1, 2, 0).numpy()).save(path.with_stem(f"{path.stem}_eager"), quality=95)
 
 
 def stock_way(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor:
@@ -215,30 +230,37 @@ def print_ways(found: dict[str, Way], width: int, height: int) -> None:
         )
 
 
+def commands() -> dict[str, list[str]]:
+    """Name -> what Python is given to double photo.jpg."""
+    found = {SCRIPT: [str(Path(__file__).resolve()), "--eager", "photo.jpg"]}
+    for options in OPTIONS:
+        command = ["upscale", "photo.jpg", *options.split()]
+        found[f"`tinysr {' '.join(command)}`"] = ["-m", "tinysr_core.cli", *command, "--overwrite"]
+    return found
+
+
 def print_commands(width: int, height: int) -> None:
     """The whole command, from one JPEG to another."""
-    best = dict.fromkeys(COMMANDS, float("inf"))
+    best = dict.fromkeys(commands(), float("inf"))
     with tempfile.TemporaryDirectory() as folder:
         synthetic_photo(width, height).save(Path(folder, "photo.jpg"), quality=92)
         for i in range(ROUNDS + 1):
-            for options in COMMANDS:
-                command = [sys.executable, "-m", "tinysr_core.cli", "upscale", "photo.jpg", "--overwrite"]
+            for name, arguments in commands().items():
                 start = time.perf_counter()
                 subprocess.run(
-                    [*command, *options.split()],
+                    [sys.executable, *arguments],
                     cwd=folder,
                     env=os.environ | {"HOME": folder},
                     check=True,
                     stderr=subprocess.DEVNULL,
                 )
                 if i:  # the first round calibrates int8, and has the programs read from the disk
-                    best[options] = min(best[options], time.perf_counter() - start)
+                    best[name] = min(best[name], time.perf_counter() - start)
     print(f"\n## Whole command, {width} x {height}\n")
-    print("| command | seconds | against torch in fp32 |")
+    print("| command | seconds | against eager torch |")
     print("|---|---|---|")
-    for options, taken in best.items():
-        command = f"tinysr upscale photo.jpg {options}".strip()
-        print(f"| `{command}` | {taken:.2f} | {best[REFERENCE] / taken:.2f} x faster |")
+    for name, taken in best.items():
+        print(f"| {name} | {taken:.2f} | {best[SCRIPT] / taken:.2f} x faster |")
 
 
 def print_sizes(found: dict[str, Way], sizes: list[tuple[int, int]]) -> None:
@@ -283,8 +305,15 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="what to measure (default: all)")
     parser.add_argument("--sizes", nargs="+", default=[f"{w}x{h}" for w, h in SIZES], help="widths and heights")
     parser.add_argument("--only", default="", help="ways whose name holds this")
+    parser.add_argument(
+        "--eager", metavar="FILE", type=Path, help="double this picture with eager torch, channels-last"
+    )
     parser.add_argument("--memory", metavar="WAY", help="print the megabytes of this way at the one size")
     arguments = parser.parse_args()
+    if arguments.eager:
+        with torch.inference_mode():
+            run_eager(arguments.eager)
+        return
     sizes = [(int(w), int(h)) for w, h in (text.split("x") for text in arguments.sizes)]
     found = ways()
     with torch.inference_mode():  # as ComfyUI runs nodes

@@ -407,7 +407,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         SystemExit: help was asked for, or the command line makes no sense.
     """
     command: Any = tyro.cli(
-        Command,  # pyright: ignore[reportArgumentType]  # a union of commands, which tyro takes and its types do not
+        Command,
         prog="tinysr",
         description="TinySR enlarges portraits with a tiny network. `tinysr COMMAND --help` tells about a command.",
         args=argv,
