@@ -23,8 +23,8 @@ from tinysr_core.catalog import model_name
 from tinysr_core.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint
 from tinysr_core.errors import TinySRError
 from tinysr_core.evaluate import as_markdown
-from tinysr_core.files import atomic_write
 from tinysr_core.lpips import load_lpips
+from tinysr_core.util.files import atomic_write
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from tinysr_core.checkpoint import weights_digest
 from tinysr_core.detail import load_checkpoint
-from tinysr_core.engines import Precision
+from tinysr_core.engines.engine import Precision
 from tinysr_core.evaluate import Method, Row, evaluate, interpolation
-from tinysr_core.files import atomic_write
 from tinysr_core.lpips import Lpips
 from tinysr_core.methods import network
+from tinysr_core.util.files import atomic_write
 
 SCALES = (2, 3, 4)
 SETS = ("set5", "set14", "portraits_cc0", "portraits_london")

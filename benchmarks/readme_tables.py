@@ -14,7 +14,7 @@ from statistics import mean
 
 from tinysr_core import find_checkpoint
 from tinysr_core.checkpoint import read_info
-from tinysr_core.files import atomic_write
+from tinysr_core.util.files import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

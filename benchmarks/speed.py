@@ -39,7 +39,7 @@ from torch import Tensor
 from tinysr_core.catalog import find_checkpoint
 from tinysr_core.checkpoint import read_checkpoint
 from tinysr_core.config import ModelConfig
-from tinysr_core.engines import EngineName, Precision
+from tinysr_core.engines.engine import EngineName, Precision
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.errors import RequestError
 from tinysr_core.model import TinySR

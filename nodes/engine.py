@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ..tinysr_core.catalog import cache_folder
 from ..tinysr_core.checkpoint import Checkpoint, weights_digest
-from ..tinysr_core.engines import Engine
 from ..tinysr_core.engines.choice import load_engine
+from ..tinysr_core.engines.engine import Engine
 from ..tinysr_core.engines.torch import TorchEngine, inference
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.model import TinySR

@@ -9,8 +9,8 @@ import pytest
 from tinysr_core import memory
 from tinysr_core.memory import Work, available_bytes
 from tinysr_core.pipeline import enhance
-from tinysr_core.threads import threads
 from tinysr_core.upscaler import Upscaler
+from tinysr_core.util.threads import thread_count
 
 LARGE = Work(
     4000, 6000, colours=3, alpha=False, scale=4, result_height=16000, result_width=24000, post_processing=False
@@ -58,7 +58,7 @@ def test_the_estimate_covers_what_the_pipeline_takes(
     enhance(Upscaler(NearestEngine(), 256), pixels, opacity, size=(height, width), **finishing)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 0.5 * (work.bytes_needed() - threads() * memory.SLAB_BYTES) < peak < 1.05 * work.bytes_needed()
+    assert 0.5 * (work.bytes_needed() - thread_count() * memory.SLAB_BYTES) < peak < 1.05 * work.bytes_needed()
 
 
 def test_a_larger_tile_needs_more() -> None:

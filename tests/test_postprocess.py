@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from tinysr_core import bands, memory
 from tinysr_core.errors import RequestError
 from tinysr_core.postprocess import BoxBlur, anti_alias, sharpen
-from tinysr_core.threads import threads
+from tinysr_core.util.threads import thread_count
 
 OPERATIONS = [sharpen, anti_alias]
 
@@ -140,7 +140,7 @@ def test_in_place_needs_no_second_picture(operation: Callable[..., np.ndarray]) 
     operation(image, in_place=True)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < threads() * (memory.SLAB_BYTES + 1000 * memory.SLAB_COLUMN_BYTES)
+    assert peak < thread_count() * (memory.SLAB_BYTES + 1000 * memory.SLAB_COLUMN_BYTES)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

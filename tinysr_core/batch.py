@@ -16,14 +16,14 @@ from typing import Literal
 
 from .catalog import DEFAULT_NAME, find_checkpoint
 from .checkpoint import read_info
-from .engines import EngineName, Precision
+from .engines.engine import EngineName, Precision
 from .errors import MemoryLimitError, PictureError, RequestError, TinySRError
-from .files import remove_leftovers
 from .images import FORMATS, Picture, read_picture, write_picture
 from .jobs import Job
 from .memory import Work, available_bytes
 from .target import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
 from .upscaler import Upscaler, load_upscaler
+from .util import remove_leftovers
 
 Report = Callable[[Path, float], None]
 """Called with the picture being worked on and the share of the whole job that is done, 0 to 1. May raise to cancel."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .checkpoint import CheckpointInfo, read_info
 from .errors import CheckpointError, RequestError
-from .files import atomic_write
+from .util import atomic_write
 
 SUFFIX = ".safetensors"
 DEFAULT_NAME = "portrait"

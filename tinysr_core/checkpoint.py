@@ -15,7 +15,7 @@ from safetensors.numpy import save
 
 from .config import ModelConfig
 from .errors import CheckpointError
-from .files import atomic_write
+from .util import atomic_write
 
 FORMAT = "tinysr"
 VERSION = "1"

@@ -22,10 +22,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threa
 
 from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints
 from .checkpoint import read_info
-from .engines import EngineName, Precision
+from .engines.engine import EngineName, Precision
 from .errors import RequestError, TinySRError, installs
-from .files import atomic_write
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
+from .util import atomic_write
 
 if TYPE_CHECKING:
     from .batch import Doing

@@ -8,8 +8,8 @@ from string import Template
 from tempfile import TemporaryDirectory
 
 from .errors import PictureError
-from .files import atomic_write
 from .images import Picture, read_picture, write_picture
+from .util import atomic_write
 
 
 def write_page(left: Path, right: Path, page: Path) -> None:

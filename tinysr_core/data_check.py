@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from .duplicates import Hashes, group, perceptual_hash
 from .errors import PictureError
-from .files import atomic_write
 from .images import read_header
 from .photos import Pixels8, decode, map_photos, shrink_factor
+from .util import atomic_write
 
 FEWEST, GOOD = 4, 20
 """Photographs without which training makes no sense, and with which it does well."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .checkpoint import Checkpoint
 from .errors import RequestError, installs
-from .files import atomic_write
 from .skip import skip_kernel
+from .util import atomic_write
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto

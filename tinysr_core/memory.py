@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .threads import threads
+from .util import thread_count
 
 TILE_BYTES = 1100
 """Bytes of features for each LR pixel of a tile (measured: 300 MB at 512 x 512, with torch)."""
@@ -47,7 +47,7 @@ class Work:
         resized = (self.result_height, self.result_width) != (self.height * self.scale, self.width * self.scale)
         side = max(self.height, self.width)
         tile = TILE_BYTES * min(self.tile, side) ** 2 if self.tile else min(TILE_BYTES * side**2, OWN_TILE_BYTES)
-        slabs = threads() * (SLAB_BYTES + SLAB_COLUMN_BYTES * self.result_width)
+        slabs = thread_count() * (SLAB_BYTES + SLAB_COLUMN_BYTES * self.result_width)
         # Bytes held at the same time, at each step.
         upscale = 12 * enlarged + (0 if self.colours == 3 else max(12 * pixels, 8 * enlarged)) + tile
         resize = 4 * self.colours * (enlarged + result) + slabs if resized else 0

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from .catalog import find_exactly
-from .engines import EngineName, Precision
+from .engines.engine import EngineName, Precision
 from .engines.torch import inference
 from .errors import CheckpointError, RequestError
 from .evaluate import Method, to_8_bits, to_float

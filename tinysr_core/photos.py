@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from .errors import DataError, PictureError
-from .files import atomic_write
 from .images import FORMATS, MAX_PIXELS, read_header, read_rgb8
+from .util import atomic_write
 
 SUFFIXES = frozenset({".heic", ".heif"}).union(*(kind.suffixes for kind in FORMATS.values()))
 

@@ -2,12 +2,12 @@
 
 import dataclasses
 
-from .arrays import Image, clamp_in_place
 from .images import Picture
 from .postprocess import anti_alias as supersample
 from .postprocess import sharpen as unsharp_mask
 from .resize import resize
 from .upscaler import Progress, Upscaler
+from .util import Image, clamp_in_place
 
 
 def enhance(

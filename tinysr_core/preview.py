@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .files import atomic_write
 from .metrics import Picture8
+from .util import atomic_write
 
 SIDE = 256
 """Side of a crop, in pixels of the original."""

@@ -16,7 +16,7 @@ from .engines.choice import gpu_is_likely
 from .errors import TinySRError
 from .jobs import Job
 from .memory import available_bytes
-from .threads import cores
+from .util import cores
 
 WORKER_BYTES = 1_000_000_000
 """Memory, and memory of a GPU, that a worker takes with a photograph of some megapixels in work."""

@@ -5,9 +5,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Image
 from .bands import Bands, column_filter, empty, fill, filter_rows, require_picture
 from .errors import RequestError
+from .util import Image
 
 Kernel = Literal["bicubic", "lanczos"]
 

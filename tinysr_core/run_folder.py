@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from .errors import TrainingError
-from .files import atomic_write, remove_leftovers
+from .util import atomic_write, remove_leftovers
 
 Row = Mapping[str, Any]
 """A line of metrics.jsonl: the step, the minutes, and what was measured there."""

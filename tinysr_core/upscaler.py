@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Image, clamp_in_place
 from .catalog import DEFAULT_NAME, cache_folder, find_checkpoint
 from .delivery import Delivery
 from .detail import load_checkpoint
-from .engines import Engine, EngineName, Gate, Precision
 from .engines.choice import load_engine
+from .engines.engine import Engine, EngineName, Gate, Precision
 from .errors import MemoryLimitError, RequestError
 from .tiling import Window, probes, tiles
+from .util import Image, clamp_in_place
 
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the total. An exception that it raises cancels the work."""

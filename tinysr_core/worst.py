@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .evaluate import Pair, Row, interpolation
-from .files import atomic_write
 from .metrics import Picture8, luma
+from .util import atomic_write
 
 SIDE = 256
 """Side of the crops in pixels of the result."""

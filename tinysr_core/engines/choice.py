@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, cast
 
 from ..checkpoint import Checkpoint
 from ..errors import RequestError, installs
-from . import Engine, EngineName, Precision
+from .engine import Engine, EngineName, Precision
 
 Place = Literal["GPU", "CPU"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..checkpoint import Checkpoint
-from ..files import atomic_write
+from ..util import atomic_write
 from .openvino_graph import VERSION, Graphs
 from .openvino_runtime import Compiled, cpu_name, openvino
 

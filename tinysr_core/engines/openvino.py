@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import Image
 from ..checkpoint import Checkpoint
 from ..tiling import Window
-from . import Gate
+from ..util import Image
+from .engine import Gate
 from .int8 import calibration
 from .openvino_graph import Graphs
 from .openvino_runtime import Compiled

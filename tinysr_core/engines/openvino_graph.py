@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..checkpoint import Checkpoint
 from ..skip import skip_kernel
-from . import Gate
+from .engine import Gate
 from .openvino_runtime import openvino
 
 op = openvino.opset13

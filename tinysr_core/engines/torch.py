@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arrays import Image
 from ..checkpoint import Checkpoint
 from ..errors import RequestError
 from ..model import TinySR
 from ..tiling import Window
-from . import Gate
+from ..util import Image
 from .banded import run_in_bands
+from .engine import Gate
 from .tensor_cores import can_fuse, padded, run_fused
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from ..threads import in_order
+from ..util import in_order
 from .picture import Bits
 from .source import BAND_ROWS
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import PictureError, RequestError
-from ..files import atomic_write
-from ..threads import in_order
+from ..util import atomic_write, in_order
 from . import encoders, metadata
 from .encoders import Raster
 from .picture import Bits, FloatArray, Picture

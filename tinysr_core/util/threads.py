@@ -26,7 +26,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def threads() -> int:
+def thread_count() -> int:
     """How many threads work at the same time: OMP_NUM_THREADS of them, else one for each core, but at most `MOST`."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(max(1, int(asked)) if asked.isdecimal() else cores(), MOST)
@@ -37,7 +37,7 @@ def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Itera
 
     They are never ahead by more than one item for each, so that few results wait in memory.
     """
-    count = threads()
+    count = thread_count()
     if count == 1:
         yield from map(function, items)
         return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tinysr_core.files import atomic_write, remove_leftovers
+from tinysr_core.util.files import atomic_write, remove_leftovers
 
 
 def test_the_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_leftovers_of_killed_programs_are_removed_and_files_in_use_are_not(tmp_p
     killed = """
 import os, sys
 from pathlib import Path
-from tinysr_core.files import atomic_write
+from tinysr_core.util.files import atomic_write
 with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     os._exit(1)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tinysr_core import threads
-from tinysr_core.threads import in_order
+from tinysr_core.util import threads
+from tinysr_core.util.threads import in_order
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("count", ["1", "3"])
@@ -50,10 +50,10 @@ def test_an_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for asked, count in (("1", 1), ("3", 3), ("0", 1), ("1000", threads.MOST)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
-        assert threads.threads() == count
+        assert threads.thread_count() == count
     for nonsense in ("", "2,4"):
         monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
-        assert threads.threads() == min(threads.cores(), threads.MOST)
+        assert threads.thread_count() == min(threads.cores(), threads.MOST)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")

@@ -1,0 +1,18 @@
+"""Helpers that every room uses: arrays that may be numpy or torch, files that appear whole, threads.
+
+Nothing here knows about networks or pictures, and nothing imports torch.
+"""
+
+from .arrays import Image, clamp_in_place
+from .files import atomic_write, remove_leftovers
+from .threads import cores, in_order, thread_count
+
+__all__ = [
+    "Image",
+    "atomic_write",
+    "clamp_in_place",
+    "cores",
+    "in_order",
+    "remove_leftovers",
+    "thread_count",
+]
