@@ -22,13 +22,13 @@ from memory import synthetic_photo
 from speed import operations
 from torch import Tensor
 
-from tinysr_core import model as network
-from tinysr_core.catalog import find_checkpoint
-from tinysr_core.checkpoint import read_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.engines.tensor_cores import padded, run_fused
 from tinysr_core.engines.torch import TorchEngine
-from tinysr_core.model import TinySR, bicubic
+from tinysr_core.model import network as network
+from tinysr_core.model.catalog import find_checkpoint
+from tinysr_core.model.checkpoint import read_checkpoint
+from tinysr_core.model.config import ModelConfig
+from tinysr_core.model.network import TinySR, bicubic_skip
 from tinysr_core.upscaler import Upscaler
 
 Way = Callable[[Tensor], Tensor]
@@ -208,7 +208,7 @@ def print_table(only: str, image: Tensor) -> None:
     rate, speed = matrix_rate(device), bandwidth(device)
     floor = 1000 * width * height * max(operations(config) / rate, moved(config) / speed)
     whole, tiled = references(image)
-    skip = psnr(bicubic(image, 2), bicubic(image.double(), 2).clamp(0, 1))
+    skip = psnr(bicubic_skip(image, 2), bicubic_skip(image.double(), 2).clamp(0, 1))
     print(f"# GPU\n\n{width} x {height}, x2, {today}; {name}, torch {torch.__version__}. fp16 matrix product: ", end="")
     print(f"{rate / 1e12:.3g} TFLOP/s, copy: {speed / 1e9:.3g} GB/s, roofline: {floor:.3g} ms a picture. ", end="")
     print(f"The bicubic skip in fp32 is {skip:.0f} dB from that in fp64.\n")

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, Measured, measure
 
-from tinysr_core.catalog import model_name
-from tinysr_core.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint
 from tinysr_core.errors import TinySRError
 from tinysr_core.evaluate import as_markdown
 from tinysr_core.lpips import load_lpips
+from tinysr_core.model.catalog import model_name
+from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint
 from tinysr_core.util.files import atomic_write
 
 if sys.version_info >= (3, 11):

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tinysr_core.checkpoint import weights_digest
-from tinysr_core.detail import load_checkpoint
 from tinysr_core.engines.engine import Precision
 from tinysr_core.evaluate import Method, Row, evaluate, interpolation
 from tinysr_core.lpips import Lpips
 from tinysr_core.methods import network
+from tinysr_core.model.blend import load_checkpoint
+from tinysr_core.model.checkpoint import weights_digest
 from tinysr_core.util.files import atomic_write
 
 SCALES = (2, 3, 4)

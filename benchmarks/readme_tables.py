@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean
 
 from tinysr_core import find_checkpoint
-from tinysr_core.checkpoint import read_info
+from tinysr_core.model.checkpoint import read_info
 from tinysr_core.util.files import atomic_write
 
 ROOT = Path(__file__).parents[1]

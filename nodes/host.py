@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ..tinysr_core.catalog import shipped_folder, user_folder
 from ..tinysr_core.errors import MemoryLimitError, RequestError
+from ..tinysr_core.model import shipped_folder, user_folder
 
 MODEL_FOLDER = "tinysr"
 """Checkpoints live in `models/tinysr`; the same word is the key in extra_model_paths.yaml."""

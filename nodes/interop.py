@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..tinysr_core.checkpoint import Checkpoint
-from ..tinysr_core.config import ModelConfig
 from ..tinysr_core.errors import CheckpointError
-from ..tinysr_core.model import TinySR
+from ..tinysr_core.model import Checkpoint, ModelConfig, TinySR
 from . import host
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from ..tinysr_core.checkpoint import read_info
-from ..tinysr_core.detail import find_twin, load_checkpoint
 from ..tinysr_core.errors import CheckpointError, TinySRError
+from ..tinysr_core.model import find_twin, load_checkpoint, read_info
 from . import host
 from .interop import upscale_model
 

@@ -6,11 +6,11 @@ import pytest
 
 from tinysr_core import batch
 from tinysr_core.batch import Outcome, Settings, run
-from tinysr_core.checkpoint import write_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.images import Picture, read_picture, write_picture
 from tinysr_core.jobs import Job, plan
+from tinysr_core.model.checkpoint import write_checkpoint
+from tinysr_core.model.config import ModelConfig
 from tinysr_core.target import ExactSize, Factor, LongestSide, Megapixels
 from tinysr_core.upscaler import load_upscaler
 

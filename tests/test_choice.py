@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.catalog import find_checkpoint
-from tinysr_core.checkpoint import Checkpoint, read_checkpoint
 from tinysr_core.engines import choice
 from tinysr_core.engines.choice import load_engine
 from tinysr_core.engines.torch import TorchEngine
 from tinysr_core.errors import RequestError
+from tinysr_core.model.catalog import find_checkpoint
+from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
 
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="needs OpenVINO: pip install '.[cpu]'")
 Machine = Callable[..., None]

@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 
 from tinysr_core.batch import Outcome, Settings, run
-from tinysr_core.checkpoint import write_checkpoint
 from tinysr_core.cluster import on_cluster
-from tinysr_core.config import ModelConfig
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.images import read_picture
 from tinysr_core.jobs import plan
+from tinysr_core.model.checkpoint import write_checkpoint
+from tinysr_core.model.config import ModelConfig
 
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install '.[cluster]'")
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tinysr_core import export
-from tinysr_core.checkpoint import Checkpoint
 from tinysr_core.cli import main
-from tinysr_core.config import ModelConfig
 from tinysr_core.errors import RequestError
 from tinysr_core.export import export_onnx, onnx_model
-from tinysr_core.model import TinySR
+from tinysr_core.model.checkpoint import Checkpoint
+from tinysr_core.model.config import ModelConfig
+from tinysr_core.model.network import TinySR
 
 onnx = pytest.importorskip("onnx", reason="needs onnx: pip install onnx")
 

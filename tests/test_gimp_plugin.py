@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tinysr_core.catalog import DEFAULT_NAME
 from tinysr_core.gimp_install import plugin_source, worker_commands
+from tinysr_core.model.catalog import DEFAULT_NAME
 from tinysr_core.worker_requests import MAX_SIDE, PROTOCOL
 
 PLUGIN = plugin_source()

@@ -100,7 +100,9 @@ def test_hosts_and_training_reach_the_core_only() -> None:
                 assert not roots & {"comfy", "folder_paths", "nodes"}, path
 
 
-@pytest.mark.parametrize("module", ["tinysr_core", "tinysr_core.cli", "tinysr_core.worker", "tinysr_core.catalog"])
+@pytest.mark.parametrize(
+    "module", ["tinysr_core", "tinysr_core.cli", "tinysr_core.worker", "tinysr_core.model.catalog"]
+)
 def test_torch_is_not_imported_before_a_network_runs(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

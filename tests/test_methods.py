@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from tinysr_core import methods
-from tinysr_core.catalog import find_checkpoint
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.evaluate import to_8_bits, to_float
 from tinysr_core.methods import network, peer
+from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.pipeline import enhance
 from tinysr_core.upscaler import load_upscaler
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.data import DataConfig
 from tinysr_core.loss import LossConfig
-from tinysr_core.model import TinySR
+from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from tinysr_core.model.config import ModelConfig
+from tinysr_core.model.network import TinySR
 from tinysr_core.monitor import Progress, Trained
 from tinysr_core.recipe import OptimizerConfig, Recipe
 from tinysr_core.trainer import train

@@ -14,15 +14,15 @@ import torch
 
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install '.[cpu]'")
 
-from tinysr_core.catalog import find_checkpoint
-from tinysr_core.checkpoint import Checkpoint, read_checkpoint
-from tinysr_core.config import PRESETS, ModelConfig
 from tinysr_core.engines import int8
 from tinysr_core.engines.openvino import OpenVinoEngine
 from tinysr_core.engines.openvino_graph import STEPS, Graphs, rounded
 from tinysr_core.engines.openvino_runtime import Compiled, openvino
 from tinysr_core.engines.torch import TorchEngine
-from tinysr_core.model import TinySR
+from tinysr_core.model.catalog import find_checkpoint
+from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
+from tinysr_core.model.config import PRESETS, ModelConfig
+from tinysr_core.model.network import TinySR
 from tinysr_core.tiling import Span, Window
 from tinysr_core.upscaler import Upscaler
 

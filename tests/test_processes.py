@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from tinysr_core.batch import Outcome, Settings, run
-from tinysr_core.checkpoint import write_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.errors import RequestError
 from tinysr_core.images import read_picture
 from tinysr_core.jobs import plan
+from tinysr_core.model.checkpoint import write_checkpoint
+from tinysr_core.model.config import ModelConfig
 from tinysr_core.processes import in_processes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")

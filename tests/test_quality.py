@@ -12,10 +12,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tinysr_core.checkpoint import read_checkpoint, weights_digest
 from tinysr_core.evaluate import evaluate
 from tinysr_core.lpips import load_lpips
 from tinysr_core.methods import network
+from tinysr_core.model.checkpoint import read_checkpoint, weights_digest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.csv"

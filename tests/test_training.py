@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from tinysr_training.__main__ import main
 
-from tinysr_core.catalog import find_checkpoint
-from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.model.catalog import find_checkpoint
+from tinysr_core.model.checkpoint import read_checkpoint
 from tinysr_core.monitor import Trained
 from tinysr_core.recipe import load_recipe
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.checkpoint import read_checkpoint
+from tinysr_core.model.checkpoint import read_checkpoint
 
 REPORT_EVERY = 5
 
@@ -24,7 +24,7 @@ import json
 import sys
 from pathlib import Path
 import torch
-from tinysr_core.config import ModelConfig
+from tinysr_core.model.config import ModelConfig
 from tinysr_core.data import DataConfig
 from tinysr_core.errors import TrainingError
 from tinysr_core.loss import LossConfig

@@ -20,10 +20,9 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
 
-from .catalog import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints
-from .checkpoint import read_info
 from .engines.engine import EngineName, Precision
 from .errors import RequestError, TinySRError, installs
+from .model import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints, read_info
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 from .util import atomic_write
 
@@ -311,8 +310,8 @@ class Export:
     detail: Detail = 1.0
 
     def run(self) -> int:
-        from .detail import load_checkpoint
         from .export import TOLERANCE, export_onnx
+        from .model import load_checkpoint
 
         path = find_checkpoint(self.model) if self.scale is None else find_exactly(self.model, self.scale)
         checkpoint = load_checkpoint(path, self.detail)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checkpoint import Checkpoint
 from .errors import RequestError, installs
-from .skip import skip_kernel
+from .model import Checkpoint, skip_kernel
 from .util import atomic_write
 
 if TYPE_CHECKING:

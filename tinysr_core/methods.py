@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from .catalog import find_exactly
 from .engines.engine import EngineName, Precision
 from .engines.torch import inference
 from .errors import CheckpointError, RequestError
 from .evaluate import Method, to_8_bits, to_float
 from .metrics import Picture8
+from .model import find_exactly
 from .pipeline import enhance
 from .upscaler import load_upscaler
 

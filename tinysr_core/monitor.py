@@ -10,10 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import write_checkpoint
 from .evaluate import Method, interpolation, to_8_bits, to_float
 from .metrics import Picture8
-from .model import TinySR
+from .model import TinySR, write_checkpoint
 from .preview import enlarged, write_preview
 from .recipe import Recipe
 from .report import Standing, write_report

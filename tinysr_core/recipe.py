@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from .config import ModelConfig
 from .data import DataConfig
 from .errors import TrainingError
 from .loss import LossConfig
+from .model import ModelConfig
 from .validation import ValidationConfig
 
 if sys.version_info >= (3, 11):

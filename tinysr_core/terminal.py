@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from .catalog import DEFAULT_NAME, model_name
-from .checkpoint import CheckpointInfo
+from .model import DEFAULT_NAME, CheckpointInfo, model_name
 
 if TYPE_CHECKING:
     from .batch import Doing, Outcome, Settings

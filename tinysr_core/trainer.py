@@ -17,14 +17,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from . import __version__
-from .checkpoint import Checkpoint
 from .data import PatchDataset, batches
-from .detail import twin_of_descendant
 from .engines.torch import computes_in_bf16
 from .errors import TrainingError
 from .loss import Loss
 from .lpips import Lpips
-from .model import TinySR
+from .model import Checkpoint, TinySR, twin_of_descendant
 from .monitor import Monitor, Progress, Trained
 from .optimizer import build_optimizer
 from .photos import fingerprint

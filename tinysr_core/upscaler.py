@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .catalog import DEFAULT_NAME, cache_folder, find_checkpoint
 from .delivery import Delivery
-from .detail import load_checkpoint
 from .engines.choice import load_engine
 from .engines.engine import Engine, EngineName, Gate, Precision
 from .errors import MemoryLimitError, RequestError
+from .model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
 from .tiling import Window, probes, tiles
 from .util import Image, clamp_in_place
 

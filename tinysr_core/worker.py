@@ -34,9 +34,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
-from .catalog import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
 from .engines.choice import preload
 from .errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
+from .model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
 from .pipeline import enhance
 from .resize import resize
 from .upscaler import Progress, Upscaler, load_upscaler

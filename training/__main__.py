@@ -15,12 +15,18 @@ from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from tinysr_core.backbones import load_vgg19
-from tinysr_core.catalog import find_checkpoint, install_checkpoint, model_name, shipped_folder
-from tinysr_core.checkpoint import Checkpoint, read_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.data_check import DataCheck, check_photos
 from tinysr_core.errors import TinySRError, TrainingError
 from tinysr_core.lpips import load_lpips
+from tinysr_core.model import (
+    Checkpoint,
+    ModelConfig,
+    find_checkpoint,
+    install_checkpoint,
+    model_name,
+    read_checkpoint,
+    shipped_folder,
+)
 from tinysr_core.monitor import Trained
 from tinysr_core.photos import list_photos
 from tinysr_core.recipe import NO_BASE, Recipe, load_recipe

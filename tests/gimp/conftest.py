@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinysr_core.checkpoint import write_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.gimp_install import Profile, install
+from tinysr_core.model.checkpoint import write_checkpoint
+from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
 from tinysr_core.resize import resize
 from tinysr_core.upscaler import load_upscaler

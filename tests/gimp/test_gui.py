@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.catalog import shipped_folder
+from tinysr_core.model.catalog import shipped_folder
 
 
 @pytest.mark.slow

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model import TinySR
-from ..skip import skip_kernel
+from ..model import TinySR, skip_kernel
 from ..tiling import Span
 
 BAND_PIXELS = 8192

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
-from ..checkpoint import Checkpoint
 from ..errors import RequestError, installs
+from ..model import Checkpoint
 from .engine import Engine, EngineName, Precision
 
 Place = Literal["GPU", "CPU"]

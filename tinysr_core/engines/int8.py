@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..checkpoint import Checkpoint
+from ..model import Checkpoint
 from ..util import atomic_write
 from .openvino_graph import VERSION, Graphs
 from .openvino_runtime import Compiled, cpu_name, openvino

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoint import Checkpoint
+from ..model import Checkpoint
 from ..tiling import Window
 from ..util import Image
 from .engine import Gate

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checkpoint import Checkpoint
-from ..skip import skip_kernel
+from ..model import Checkpoint, skip_kernel
 from .engine import Gate
 from .openvino_runtime import openvino
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..model import TinySR, bicubic
+from ..model import TinySR, bicubic_skip
 
 ALIGNMENT = 8
 """They read 16 bytes at once: 8 channels of 2 bytes."""
@@ -48,7 +48,7 @@ def run_fused(model: TinySR, image: Tensor, gate: Tensor | None) -> Tensor:
         deep = torch.addcmul(shallow, deep, own[:, :, None, None].to(deep.dtype))
     else:
         deep = deep.add_(shallow)
-    return bicubic(image, model.config.scale).add_(F.pixel_shuffle(model.tail(deep), model.config.scale))
+    return bicubic_skip(image, model.config.scale).add_(F.pixel_shuffle(model.tail(deep), model.config.scale))
 
 
 def can_fuse(model: TinySR) -> bool:

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import Checkpoint
 from ..errors import RequestError
-from ..model import TinySR
+from ..model import Checkpoint, TinySR
 from ..tiling import Window
 from ..util import Image
 from .banded import run_in_bands

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .bicubic import skip_kernel
 from .config import ModelConfig
-from .skip import skip_kernel
 
 FEATURE_OFFSET = 0.3
 """What the features begin at, more than the first kernels add or take: no channel is cut off by its ReLU at the start;
@@ -70,7 +70,7 @@ class TinySR(nn.Module):
             own: Tensor = self.attention(deep.mean((2, 3), dtype=torch.float32)) if gate is None else gate
             deep = deep * own[:, :, None, None].to(deep.dtype)
         detail = F.pixel_shuffle(self.tail(shallow + deep), self.config.scale)
-        return bicubic(image, self.config.scale) + detail.float()
+        return bicubic_skip(image, self.config.scale) + detail.float()
 
     def pooled(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
         """Mean trunk features [B,C] over a part of `image` [B,3,h,w]: what `attention` makes the gate [B,C] from."""
@@ -100,7 +100,7 @@ class TinySR(nn.Module):
             self.tail.weight.mul_(TAIL_GAIN)
 
 
-def bicubic(image: Tensor, scale: int) -> Tensor:
+def bicubic_skip(image: Tensor, scale: int) -> Tensor:
     """Bicubic enlargement as torch's `interpolate` does it (a = -0.75, border repeated): [B,C,h,w] -> [B,C,s*h,s*w].
 
     `interpolate` finds a pixel's source by multiplying its position in float32, which shifts it by up to 3e-4 pixels at

@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..errors import CheckpointError, RequestError
+from ..util import atomic_write
 from .checkpoint import CheckpointInfo, read_info
-from .errors import CheckpointError, RequestError
-from .util import atomic_write
 
 SUFFIX = ".safetensors"
 DEFAULT_NAME = "portrait"
@@ -16,9 +16,9 @@ _FILE_NAME = re.compile(r"(?:tinysr-)?(?P<name>.+)-x(?P<scale>\d+)")
 
 def shipped_folder() -> Path:
     """The folder of the weights that come with TinySR, in a clone or an installed package."""
-    here = Path(__file__).parent
-    installed = here / "weights"
-    return installed if installed.is_dir() else here.parent / "weights"
+    core = Path(__file__).parents[1]
+    installed = core / "weights"
+    return installed if installed.is_dir() else core.parent / "weights"
 
 
 def user_folder() -> Path:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ..errors import CheckpointError
+from ..util import atomic_write
 from .config import ModelConfig
-from .errors import CheckpointError
-from .util import atomic_write
 
 FORMAT = "tinysr"
 VERSION = "1"

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinysr_core import catalog
-from tinysr_core.checkpoint import write_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.errors import CheckpointError
+from tinysr_core.model import catalog
+from tinysr_core.model.checkpoint import write_checkpoint
+from tinysr_core.model.config import ModelConfig
 
 
 def write(folder: Path, name: str, scale: int) -> Path:

@@ -2,8 +2,8 @@ import dataclasses
 
 import pytest
 
-from tinysr_core.config import PRESETS, ModelConfig
 from tinysr_core.errors import CheckpointError
+from tinysr_core.model.config import PRESETS, ModelConfig
 
 CONFIGS = [
     ModelConfig(scale=1, channels=16, blocks=1),

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import CheckpointError, RequestError
 from .catalog import SUFFIX, list_files
 from .checkpoint import Checkpoint, CheckpointInfo, read_checkpoint
-from .errors import CheckpointError, RequestError
 
 
 def load_checkpoint(path: Path, detail: float = 1.0) -> Checkpoint:

@@ -7,9 +7,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from tinysr_core.checkpoint import read_checkpoint, read_info, write_checkpoint
-from tinysr_core.config import ModelConfig
 from tinysr_core.errors import CheckpointError
+from tinysr_core.model.checkpoint import read_checkpoint, read_info, write_checkpoint
+from tinysr_core.model.config import ModelConfig
 
 CONFIG = ModelConfig(scale=3, channels=16, blocks=2)
 CARD = {"title": "A test", "license": "MIT", "figures": {"psnr": 30.5}}

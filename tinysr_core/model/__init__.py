@@ -1,0 +1,66 @@
+"""The network and its weights: what defines a network, its layers in torch, checkpoint files, and blends of them.
+
+Reading, listing and blending checkpoints needs no torch. `TinySR`, the network in torch, is imported when it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .bicubic import skip_kernel
+from .blend import find_twin, load_checkpoint, twin_of_descendant
+from .catalog import (
+    DEFAULT_NAME,
+    SUFFIX,
+    cache_folder,
+    find_checkpoint,
+    find_exactly,
+    install_checkpoint,
+    list_checkpoints,
+    model_name,
+    shipped_folder,
+    user_folder,
+)
+from .checkpoint import Checkpoint, CheckpointInfo, read_checkpoint, read_info, weights_digest, write_checkpoint
+from .config import PRESETS, ModelConfig
+
+if TYPE_CHECKING:
+    from .network import TinySR, bicubic_skip
+
+__all__ = [
+    "DEFAULT_NAME",
+    "PRESETS",
+    "SUFFIX",
+    "Checkpoint",
+    "CheckpointInfo",
+    "ModelConfig",
+    "TinySR",
+    "bicubic_skip",
+    "cache_folder",
+    "find_checkpoint",
+    "find_exactly",
+    "find_twin",
+    "install_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "model_name",
+    "read_checkpoint",
+    "read_info",
+    "shipped_folder",
+    "skip_kernel",
+    "twin_of_descendant",
+    "user_folder",
+    "weights_digest",
+    "write_checkpoint",
+]
+
+_MODULES = {
+    "TinySR": "network",
+    "bicubic_skip": "network",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name that needs torch when it is used."""
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
