@@ -16,12 +16,12 @@ from typing import Any
 
 from tinysr_core.backbones import load_vgg19
 from tinysr_core.evaluate import evaluate
+from tinysr_core.images.photos import list_photos
 from tinysr_core.lpips import Lpips, load_lpips
 from tinysr_core.methods import network
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
 from tinysr_core.model.config import PRESETS
-from tinysr_core.photos import list_photos
 from tinysr_core.recipe import Recipe, load_recipe
 from tinysr_core.trainer import train
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from tinysr_core.data_check import POOR, SOFT, SOFTISH, sharpness
 from tinysr_core.duplicates import NEAR, distances, perceptual_hash
-from tinysr_core.photos import decode, list_photos, map_photos
+from tinysr_core.images.photos import decode, list_photos, map_photos
 
 PHOTOS = 12
 """Of each folder."""

@@ -8,7 +8,7 @@ from PIL import Image
 from tinysr_core.data import DataConfig, PatchDataset, batches
 from tinysr_core.degrade import DegradeConfig
 from tinysr_core.errors import DataError, PictureError
-from tinysr_core.photos import list_photos
+from tinysr_core.images.photos import list_photos
 
 
 def write_photo(path: Path, width: int = 120, height: int = 96, seed: int = 0, low: int = 0) -> Path:

@@ -6,7 +6,7 @@ from PIL import Image, ImageEnhance
 
 from tinysr_core import duplicates
 from tinysr_core.duplicates import NEAR, distances, group, near_pairs, perceptual_hash
-from tinysr_core.photos import decode, list_photos, map_photos
+from tinysr_core.images.photos import decode, list_photos, map_photos
 
 
 def scene(seed: int) -> Image.Image:

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from .degrade import DegradeConfig, degrade
 from .errors import DataError
-from .photos import PhotoCache, Pixels8
+from .images import PhotoCache, Pixels8
 
 KERNEL_REACH = 2
 """The bicubic kernel sees this many LR pixels to each side."""

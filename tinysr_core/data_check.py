@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from .duplicates import Hashes, group, perceptual_hash
 from .errors import PictureError
-from .images import read_header
-from .photos import Pixels8, decode, map_photos, shrink_factor
+from .images import Pixels8, decode, map_photos, read_header, shrink_factor
 from .util import atomic_write
 
 FEWEST, GOOD = 4, 20

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
+from .images import decode, list_photos
 from .lpips import Lpips
 from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
-from .photos import decode, list_photos
 from .resize import Kernel, resize
 
 CROP = 12

@@ -20,12 +20,12 @@ from . import __version__
 from .data import PatchDataset, batches
 from .engines.torch import computes_in_bf16
 from .errors import TrainingError
+from .images import fingerprint
 from .loss import Loss
 from .lpips import Lpips
 from .model import Checkpoint, TinySR, twin_of_descendant
 from .monitor import Monitor, Progress, Trained
 from .optimizer import build_optimizer
-from .photos import fingerprint
 from .recipe import OptimizerConfig, Recipe, dump_recipe
 from .run_folder import RunFolder
 from .run_state import RunState

@@ -13,10 +13,10 @@ from PIL import Image
 from .data import DataConfig
 from .degrade import degrade
 from .evaluate import Method
+from .images import decode
 from .loss import Loss
 from .lpips import Lpips
 from .metrics import Picture8, lpips_distance, psnr_y
-from .photos import decode
 
 PHOTOS = 16
 """At most so many photographs are looked at."""

@@ -17,6 +17,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from tinysr_core.backbones import load_vgg19
 from tinysr_core.data_check import DataCheck, check_photos
 from tinysr_core.errors import TinySRError, TrainingError
+from tinysr_core.images import list_photos
 from tinysr_core.lpips import load_lpips
 from tinysr_core.model import (
     Checkpoint,
@@ -28,7 +29,6 @@ from tinysr_core.model import (
     shipped_folder,
 )
 from tinysr_core.monitor import Trained
-from tinysr_core.photos import list_photos
 from tinysr_core.recipe import NO_BASE, Recipe, load_recipe
 from tinysr_core.trainer import train
 

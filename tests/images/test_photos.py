@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tinysr_core.errors import DataError, PictureError
-from tinysr_core.photos import PhotoCache, decode, fingerprint, list_photos, map_photos
+from tinysr_core.images.photos import PhotoCache, decode, fingerprint, list_photos, map_photos
 
 
 def noise(height: int = 40, width: int = 60, seed: int = 0) -> np.ndarray:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import DataError, PictureError
-from .images import FORMATS, MAX_PIXELS, read_header, read_rgb8
-from .util import atomic_write
+from ..errors import DataError, PictureError
+from ..util import atomic_write
+from .reading import MAX_PIXELS, read_header, read_rgb8
+from .writing import FORMATS
 
 SUFFIXES = frozenset({".heic", ".heif"}).union(*(kind.suffixes for kind in FORMATS.values()))
 
