@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tinysr_core.images import read_picture
-from tinysr_core.target import parse_size
+from tinysr_core.postprocess.sizes import parse_size
 from tinysr_core.upscaler import load_upscaler
 
 COMMANDS = {"JPEG": [], "PNG": ["--format", "png"], "JPEG, sharpened and anti-aliased": ["--sharpen", "--aa"]}

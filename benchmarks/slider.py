@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tinysr_core import load_upscaler, read_picture
 from tinysr_core.evaluate import to_8_bits
-from tinysr_core.resize import resize
+from tinysr_core.postprocess.resize import resize
 
 FRAMES, MILLISECONDS = 40, 80
 

@@ -7,7 +7,7 @@ from math import floor
 from torch import Tensor
 
 from ..tinysr_core.errors import RequestError
-from ..tinysr_core.target import ExactSize, Factor, Megapixels, Target, result_size
+from ..tinysr_core.postprocess import ExactSize, Factor, Megapixels, Target, result_size
 
 MODES = ("network scale", "factor", "fit", "fill", "stretch", "megapixels")
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..tinysr_core.pipeline import enhance
-from ..tinysr_core.resize import resize
+from ..tinysr_core.postprocess import resize
 from . import frames, host
 from .engine import PRECISIONS, CpuEngine, upscaler_for
 from .size import MODES, SizeRequest

@@ -11,7 +11,7 @@ from tinysr_core.images import Picture, read_picture, write_picture
 from tinysr_core.jobs import Job, plan
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
-from tinysr_core.target import ExactSize, Factor, LongestSide, Megapixels
+from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels
 from tinysr_core.upscaler import load_upscaler
 
 

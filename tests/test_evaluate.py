@@ -11,7 +11,7 @@ from PIL import Image
 from tinysr_core.errors import DataError
 from tinysr_core.evaluate import Row, as_csv, as_json, as_markdown, evaluate, interpolation, load_pairs, to_float
 from tinysr_core.lpips import load_lpips
-from tinysr_core.resize import resize
+from tinysr_core.postprocess.resize import resize
 
 
 def photo(path: Path, width: int, height: int) -> None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tinysr_core.pipeline import bleed, enhance
-from tinysr_core.postprocess import anti_alias, sharpen
-from tinysr_core.resize import resize
+from tinysr_core.postprocess.finish import anti_alias, sharpen
+from tinysr_core.postprocess.resize import resize
 from tinysr_core.upscaler import Upscaler
 
 

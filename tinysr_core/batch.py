@@ -20,7 +20,7 @@ from .images import FORMATS, Picture, read_picture, write_picture
 from .jobs import Job
 from .memory import Work, available_bytes
 from .model import DEFAULT_NAME, find_checkpoint, read_info
-from .target import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
+from .postprocess import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
 from .upscaler import Upscaler, load_upscaler
 from .util import remove_leftovers
 

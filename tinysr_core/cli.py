@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .batch import Doing
     from .evaluate import Row
     from .gimp_install import Profile
-    from .target import Target
+    from .postprocess import Target
 
 Flag = FlagCreatePairsOff[bool]
 Detail = Annotated[
@@ -130,7 +130,7 @@ class Upscale:
 
     def target(self) -> "Target | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""
-        from .target import Factor, LongestSide, Megapixels, parse_size
+        from .postprocess import Factor, LongestSide, Megapixels, parse_size
 
         targets = {
             "--scale": None if self.scale is None else Factor(self.scale),

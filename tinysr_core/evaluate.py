@@ -17,7 +17,7 @@ from .errors import DataError
 from .images import decode, list_photos
 from .lpips import Lpips
 from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
-from .resize import Kernel, resize
+from .postprocess import Kernel, resize
 
 CROP = 12
 """Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""

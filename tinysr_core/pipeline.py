@@ -4,8 +4,8 @@ import dataclasses
 
 from .images import Picture
 from .postprocess import anti_alias as supersample
+from .postprocess import resize
 from .postprocess import sharpen as unsharp_mask
-from .resize import resize
 from .upscaler import Progress, Upscaler
 from .util import Image, clamp_in_place
 

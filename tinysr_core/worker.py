@@ -38,7 +38,7 @@ from .engines.choice import preload
 from .errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
 from .model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
 from .pipeline import enhance
-from .resize import resize
+from .postprocess import resize
 from .upscaler import Progress, Upscaler, load_upscaler
 from .worker_requests import PROTOCOL, UPDATE, ProtocolError, Request, Upscale, parse_request
 

@@ -16,7 +16,7 @@ from tinysr_core.gimp_install import Profile, install
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
-from tinysr_core.resize import resize
+from tinysr_core.postprocess.resize import resize
 from tinysr_core.upscaler import load_upscaler
 
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tinysr_core.errors import RequestError
-from tinysr_core.resize import resize
+from tinysr_core.postprocess.resize import resize
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 sides = st.integers(1, 90)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinysr_core.errors import RequestError
-from tinysr_core.target import ExactSize, Factor, LongestSide, Megapixels, parse_size, result_size
+from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels, parse_size, result_size
 
 sides = st.integers(1, 20_000)
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RequestError
-from .util import Image, in_order
+from ..errors import RequestError
+from ..util import Image, in_order
 
 BLOCK = 64
 """Output samples of one small product: few enough that little of the dense matrix is zero, enough for BLAS."""

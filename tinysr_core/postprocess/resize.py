@@ -5,9 +5,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .bands import Bands, column_filter, empty, fill, filter_rows, require_picture
-from .errors import RequestError
-from .util import Image
+from ..errors import RequestError
+from ..util import Image
+from .banded_matrix import Bands, column_filter, empty, fill, filter_rows, require_picture
 
 Kernel = Literal["bicubic", "lanczos"]
 

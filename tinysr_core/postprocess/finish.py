@@ -8,10 +8,10 @@ import math
 from functools import partial
 from typing import Any
 
-from .bands import column_filter, cut, empty, fill, filter_rows, in_parts, require_picture, single
-from .errors import RequestError
+from ..errors import RequestError
+from ..util import Image, clamp_in_place
+from .banded_matrix import column_filter, cut, empty, fill, filter_rows, in_parts, require_picture, single
 from .resize import resize_bands
-from .util import Image, clamp_in_place
 
 LEVELS = 255
 """What happens between the steps is counted in levels of 8 bits."""

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from .errors import RequestError
+from ..errors import RequestError
 
 MAX_RESULT_PIXELS = 500_000_000
 """Largest result that is not taken for a slip of the finger: 20000 x 25000, 6 GB of float32 RGB."""
