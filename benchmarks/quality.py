@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tinysr_core.engines.engine import Precision
 from tinysr_core.evaluate import Method, Row, evaluate, interpolation
-from tinysr_core.lpips import Lpips
+from tinysr_core.loss.lpips import Lpips
 from tinysr_core.methods import network
 from tinysr_core.model.blend import load_checkpoint
 from tinysr_core.model.checkpoint import weights_digest

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from tinysr_core.errors import DataError
-from tinysr_core.lpips import Lpips, load_lpips
+from tinysr_core.loss.lpips import Lpips, load_lpips
 from tinysr_core.metrics import lpips_distance, luma, psnr_y, ssim_y
 
 

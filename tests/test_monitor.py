@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tinysr_core.data import DataConfig
-from tinysr_core.loss import LossConfig
+from tinysr_core.loss.terms import LossConfig
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tinysr_core.evaluate import evaluate
-from tinysr_core.lpips import load_lpips
+from tinysr_core.loss.lpips import load_lpips
 from tinysr_core.methods import network
 from tinysr_core.model.checkpoint import read_checkpoint, weights_digest
 

@@ -7,8 +7,8 @@ from PIL import Image
 from tinysr_core.data import DataConfig
 from tinysr_core.degrade import DegradeConfig
 from tinysr_core.evaluate import interpolation
-from tinysr_core.loss import Loss, LossConfig
-from tinysr_core.lpips import load_lpips
+from tinysr_core.loss.lpips import load_lpips
+from tinysr_core.loss.terms import Loss, LossConfig
 from tinysr_core.metrics import Picture8
 from tinysr_core.validation import (
     LR_PIXELS,

@@ -245,7 +245,7 @@ class Evaluate:
 
     def run(self) -> int:
         from .evaluate import as_csv, as_json, as_markdown, evaluate, interpolation
-        from .lpips import load_lpips
+        from .loss import load_lpips
         from .methods import by_name, network, peer
         from .worst import Worst
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .images import decode, list_photos
-from .lpips import Lpips
+from .loss import Lpips
 from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
 from .postprocess import Kernel, resize
 

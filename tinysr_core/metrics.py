@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .errors import DataError
-from .lpips import Lpips
+from .loss import Lpips
 
 Picture8 = NDArray[np.uint8]
 """A picture of 8 bits, [H,W,3], RGB."""

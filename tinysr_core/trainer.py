@@ -21,8 +21,7 @@ from .data import PatchDataset, batches
 from .engines.torch import computes_in_bf16
 from .errors import TrainingError
 from .images import fingerprint
-from .loss import Loss
-from .lpips import Lpips
+from .loss import Loss, Lpips
 from .model import Checkpoint, TinySR, twin_of_descendant
 from .monitor import Monitor, Progress, Trained
 from .optimizer import build_optimizer

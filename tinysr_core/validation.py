@@ -14,8 +14,7 @@ from .data import DataConfig
 from .degrade import degrade
 from .evaluate import Method
 from .images import decode
-from .loss import Loss
-from .lpips import Lpips
+from .loss import Loss, Lpips
 from .metrics import Picture8, lpips_distance, psnr_y
 
 PHOTOS = 16

@@ -14,11 +14,10 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from tinysr_core.backbones import load_vgg19
 from tinysr_core.data_check import DataCheck, check_photos
 from tinysr_core.errors import TinySRError, TrainingError
 from tinysr_core.images import list_photos
-from tinysr_core.lpips import load_lpips
+from tinysr_core.loss import load_lpips, load_vgg19
 from tinysr_core.model import (
     Checkpoint,
     ModelConfig,

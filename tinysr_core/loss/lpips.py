@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .backbones import fetch, load_backbone
+from .vgg import fetch, load_backbone
 
 Backbone = Literal["alex", "squeeze"]
 NETWORK_URLS: Mapping[Backbone, str] = {

@@ -5,9 +5,9 @@ import torch
 from kornia.filters import filter2d
 from skimage.color import rgb2lab
 
-from tinysr_core.backbones import LAYERS, VggFeatures
 from tinysr_core.errors import DataError
-from tinysr_core.loss import (
+from tinysr_core.loss.lpips import Lpips
+from tinysr_core.loss.terms import (
     LAPLACIAN,
     SOBEL_X,
     SOBEL_Y,
@@ -19,7 +19,7 @@ from tinysr_core.loss import (
     phase_distance,
     rgb_to_lab,
 )
-from tinysr_core.lpips import Lpips
+from tinysr_core.loss.vgg import LAYERS, VggFeatures
 
 
 @pytest.fixture(autouse=True)

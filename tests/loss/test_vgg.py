@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tinysr_core.backbones import VGG19_FILE, load_vgg19
 from tinysr_core.errors import DataError
-from tinysr_core.lpips import load_lpips
+from tinysr_core.loss.lpips import load_lpips
+from tinysr_core.loss.vgg import VGG19_FILE, load_vgg19
 
 Load = Callable[[Path | None], object]
 LOADERS: dict[str, Load] = {

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .errors import DataError
+from ..errors import DataError
 
 VGG19_FILE = "vgg19_features.safetensors"
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
