@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines.tiling import probes
+from tinysr_core.engines.torch_engine import TorchEngine
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.evaluate import load_pairs, to_8_bits, to_float
 from tinysr_core.metrics import psnr_y
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
-from tinysr_core.tiling import probes
-from tinysr_core.upscaler import Upscaler
 
 
 def main() -> None:

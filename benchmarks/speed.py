@@ -37,13 +37,13 @@ from PIL import Image
 from torch import Tensor
 
 from tinysr_core.engines.engine import EngineName, Precision
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines.torch_engine import TorchEngine
+from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.errors import RequestError
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.upscaler import load_upscaler
 
 Way = Callable[[Any], Any]
 """LR array [1,3,h,w] -> SR."""

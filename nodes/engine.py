@@ -7,12 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tinysr_core.engines.choice import load_engine
-from ..tinysr_core.engines.engine import Engine
-from ..tinysr_core.engines.torch import TorchEngine, inference
+from ..tinysr_core.engines import Engine, TorchEngine, Upscaler, inference, load_engine
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.model import Checkpoint, TinySR, cache_folder, weights_digest
-from ..tinysr_core.upscaler import Upscaler
 from . import host
 from .interop import tinysr_network
 

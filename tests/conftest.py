@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tinysr_core import upscaler
+from tinysr_core.engines import upscaler
 
 settings.register_profile("no deadline: machines differ", deadline=None)
 settings.load_profile("no deadline: machines differ")

@@ -6,13 +6,13 @@ import pytest
 
 from tinysr_core import batch
 from tinysr_core.batch import Outcome, Settings, run
+from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.images import Picture, read_picture, write_picture
 from tinysr_core.jobs import Job, plan
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels
-from tinysr_core.upscaler import load_upscaler
 
 
 def write_network(folder: Path, scale: int) -> Path:

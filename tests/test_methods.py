@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from tinysr_core import methods
+from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.evaluate import to_8_bits, to_float
 from tinysr_core.methods import network, peer
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.pipeline import enhance
-from tinysr_core.upscaler import load_upscaler
 
 LR = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
 

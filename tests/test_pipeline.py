@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.pipeline import bleed, enhance
 from tinysr_core.postprocess.finish import anti_alias, sharpen
 from tinysr_core.postprocess.resize import resize
-from tinysr_core.upscaler import Upscaler
 
 
 class NearestEngine:

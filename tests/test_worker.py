@@ -12,12 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tinysr_core.engines.upscaler import Progress, load_upscaler
 from tinysr_core.errors import RequestError
 from tinysr_core.gimp_install import worker_commands
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
-from tinysr_core.upscaler import Progress, load_upscaler
 from tinysr_core.worker import MAX_LINE, Pixels, serve
 from tinysr_core.worker_requests import ProtocolError, Request, parse_request
 

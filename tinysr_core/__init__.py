@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .engines import Upscaler, load_upscaler
     from .errors import TinySRError
     from .images import Picture, from_pil, read_picture, to_pil, write_picture
     from .model import find_checkpoint, list_checkpoints
     from .pipeline import enhance, enhance_picture
     from .postprocess import anti_alias, sharpen
-    from .upscaler import Upscaler, load_upscaler
 
 __version__ = "0.1.0"
 

@@ -14,14 +14,13 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from .engines.engine import EngineName, Precision
+from .engines import EngineName, Precision, Upscaler, load_upscaler
 from .errors import MemoryLimitError, PictureError, RequestError, TinySRError
 from .images import FORMATS, Picture, read_picture, write_picture
 from .jobs import Job
 from .memory import Work, available_bytes
 from .model import DEFAULT_NAME, find_checkpoint, read_info
 from .postprocess import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
-from .upscaler import Upscaler, load_upscaler
 from .util import remove_leftovers
 
 Report = Callable[[Path, float], None]

@@ -20,7 +20,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
 
-from .engines.engine import EngineName, Precision
+from .engines import EngineName, Precision
 from .errors import RequestError, TinySRError, installs
 from .model import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints, read_info
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
@@ -310,7 +310,7 @@ class Export:
     detail: Detail = 1.0
 
     def run(self) -> int:
-        from .export import TOLERANCE, export_onnx
+        from .engines import TOLERANCE, export_onnx
         from .model import load_checkpoint
 
         path = find_checkpoint(self.model) if self.scale is None else find_exactly(self.model, self.scale)

@@ -2,11 +2,11 @@
 
 import dataclasses
 
+from .engines import Progress, Upscaler
 from .images import Picture
 from .postprocess import anti_alias as supersample
 from .postprocess import resize
 from .postprocess import sharpen as unsharp_mask
-from .upscaler import Progress, Upscaler
 from .util import Image, clamp_in_place
 
 

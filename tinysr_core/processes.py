@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 
 from .batch import Desk, Outcome, Report, Settings, one_by_one
 from .crew import Died, Event, Ready, dispatch
-from .engines.choice import gpu_is_likely
+from .engines import gpu_is_likely
 from .errors import TinySRError
 from .jobs import Job
 from .memory import available_bytes

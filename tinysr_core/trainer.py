@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from . import __version__
 from .data import PatchDataset, batches
-from .engines.torch import computes_in_bf16
+from .engines import computes_in_bf16
 from .errors import TrainingError
 from .images import fingerprint
 from .loss import Loss, Lpips

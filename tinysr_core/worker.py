@@ -34,12 +34,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
-from .engines.choice import preload
+from .engines import Progress, Upscaler, load_upscaler, preload
 from .errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
 from .model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
 from .pipeline import enhance
 from .postprocess import resize
-from .upscaler import Progress, Upscaler, load_upscaler
 from .worker_requests import PROTOCOL, UPDATE, ProtocolError, Request, Upscale, parse_request
 
 MAX_LINE = 65536

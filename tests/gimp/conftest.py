@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.gimp_install import Profile, install
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
 from tinysr_core.postprocess.resize import resize
-from tinysr_core.upscaler import load_upscaler
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.model import catalog
 from tinysr_core.model.blend import blend, find_twin, load_checkpoint, twin_of_descendant
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
-from tinysr_core.upscaler import load_upscaler
 
 CONFIG = ModelConfig(channels=16, blocks=2)
 

@@ -1,1 +1,47 @@
-"""What runs a network: one module per runtime."""
+"""What runs a network over a picture of any size: tiles, memory, and one module per runtime.
+
+`load_upscaler` is the way in. The torch engine is imported only when it runs a network; OpenVINO needs no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .engine import Engine, EngineName, Precision
+from .select import gpu_is_likely, load_engine, preload
+from .upscaler import Progress, Upscaler, load_upscaler
+
+if TYPE_CHECKING:
+    from .onnx_export import TOLERANCE, export_onnx
+    from .torch_engine import TorchEngine, computes_in_bf16, inference
+
+__all__ = [
+    "TOLERANCE",
+    "Engine",
+    "EngineName",
+    "Precision",
+    "Progress",
+    "TorchEngine",
+    "Upscaler",
+    "computes_in_bf16",
+    "export_onnx",
+    "gpu_is_likely",
+    "inference",
+    "load_engine",
+    "load_upscaler",
+    "preload",
+]
+
+_MODULES = {
+    "TOLERANCE": "onnx_export",
+    "export_onnx": "onnx_export",
+    "TorchEngine": "torch_engine",
+    "computes_in_bf16": "torch_engine",
+    "inference": "torch_engine",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name that needs torch when it is used."""
+    if name in _MODULES:
+        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-from ..tiling import Window
 from ..util import Image
+from .tiling import Window
 
 Gate = Any
 """What `Engine.gate` makes for `Engine.run`: [C] or [1,C] in (0,1), where and as the engine wants it."""

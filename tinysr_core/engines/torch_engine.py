@@ -12,11 +12,11 @@ from torch import Tensor
 
 from ..errors import RequestError
 from ..model import Checkpoint, TinySR
-from ..tiling import Window
 from ..util import Image
-from .banded import run_in_bands
 from .engine import Gate
-from .tensor_cores import can_fuse, padded, run_fused
+from .tiling import Window
+from .torch_cpu import run_in_bands
+from .torch_cuda import can_fuse, padded, run_fused
 
 Precision = Literal["auto", "fp32", "fp16", "bf16"]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "unable to find an engine")

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import MemoryLimitError, RequestError
+from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
+from ..util import Image, clamp_in_place
 from .delivery import Delivery
-from .engines.choice import load_engine
-from .engines.engine import Engine, EngineName, Gate, Precision
-from .errors import MemoryLimitError, RequestError
-from .model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
+from .engine import Engine, EngineName, Gate, Precision
+from .select import load_engine
 from .tiling import Window, probes, tiles
-from .util import Image, clamp_in_place
 
 Progress = Callable[[int, int], None]
 """Called with the number of tiles done and the total. An exception that it raises cancels the work."""

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinysr_core.delivery import Delivery
-from tinysr_core.engines import torch as torch_engine
+from tinysr_core.engines import torch_engine as torch_engine
+from tinysr_core.engines.delivery import Delivery
+from tinysr_core.engines.tiling import tiles
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.tiling import tiles
-from tinysr_core.upscaler import Upscaler
 
 PLACES = tiles(8, 10, 4)
 

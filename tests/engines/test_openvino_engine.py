@@ -14,17 +14,17 @@ import torch
 
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install '.[cpu]'")
 
-from tinysr_core.engines import int8
-from tinysr_core.engines.openvino import OpenVinoEngine
+from tinysr_core.engines import openvino_int8 as int8
+from tinysr_core.engines.openvino_engine import OpenVinoEngine
 from tinysr_core.engines.openvino_graph import STEPS, Graphs, rounded
 from tinysr_core.engines.openvino_runtime import Compiled, openvino
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines.tiling import Span, Window
+from tinysr_core.engines.torch_engine import TorchEngine
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.tiling import Span, Window
-from tinysr_core.upscaler import Upscaler
 
 SMALL = ModelConfig(channels=16, blocks=2)
 
@@ -199,7 +199,7 @@ def test_nothing_is_reported_to_anybody() -> None:
     """OpenVINO's conversion tools do it when they are imported; they stay importable for others."""
     code = """
 import sys
-import tinysr_core.engines.openvino
+import tinysr_core.engines.openvino_engine
 assert not {name for name in sys.modules if "telemetry" in name or name.startswith("openvino.tools")}
 import importlib.util
 assert importlib.util.find_spec("openvino.tools.ovc")

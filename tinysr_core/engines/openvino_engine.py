@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Checkpoint
-from ..tiling import Window
 from ..util import Image
 from .engine import Gate
-from .int8 import calibration
 from .openvino_graph import Graphs
+from .openvino_int8 import calibration
 from .openvino_runtime import Compiled
+from .tiling import Window
 
 Precision = Literal["auto", "fp32", "int8"]
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..model import TinySR, skip_kernel
-from ..tiling import Span
+from .tiling import Span
 
 BAND_PIXELS = 8192
 """LR pixels of a band: 2 MB of features between two layers in fp32. On two cores of 1 MB of cache each, 1024 x 1024

@@ -57,7 +57,7 @@ def load_engine(
     row = _choose(engine, device, precision)
     if row.engine == "openvino":
         try:
-            from .openvino import OpenVinoEngine
+            from .openvino_engine import OpenVinoEngine
 
             return OpenVinoEngine(checkpoint, cast('Literal["auto", "fp32", "int8"]', precision), cache)
         except (ImportError, OSError, RuntimeError) as error:
@@ -66,7 +66,7 @@ def load_engine(
             if precision == "int8":
                 raise RequestError(f"{trouble}; int8 needs it, choose another precision.") from error
             logging.getLogger(__name__).warning("%s; torch runs the network, more slowly.", trouble)
-    from .torch import TorchEngine  # imports torch: only where it runs a network
+    from .torch_engine import TorchEngine  # imports torch: only where it runs a network
 
     on = "cpu" if row.place == "CPU" else device
     return TorchEngine.from_checkpoint(checkpoint, on, cast('Literal["auto", "fp32", "fp16", "bf16"]', precision))
@@ -74,7 +74,7 @@ def load_engine(
 
 def preload() -> None:
     """Import what `auto` takes on this machine, so that the first network is there sooner."""
-    import_module(f".{_choose('auto', 'auto', 'auto').engine}", __package__)
+    import_module(f".{_choose('auto', 'auto', 'auto').engine}_engine", __package__)
 
 
 def gpu_is_likely() -> bool:

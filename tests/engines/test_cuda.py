@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tinysr_core.engines.tensor_cores import can_fuse
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines.torch_cuda import can_fuse
+from tinysr_core.engines.torch_engine import TorchEngine
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
-from tinysr_core.upscaler import Upscaler
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from tinysr_core import export
 from tinysr_core.cli import main
+from tinysr_core.engines import onnx_export as export
+from tinysr_core.engines.onnx_export import export_onnx, onnx_model
 from tinysr_core.errors import RequestError
-from tinysr_core.export import export_onnx, onnx_model
 from tinysr_core.model.checkpoint import Checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinysr_core.engines.tensor_cores import can_fuse, padded, run_fused
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines.torch_cuda import can_fuse, padded, run_fused
+from tinysr_core.engines.torch_engine import TorchEngine
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.config import PRESETS, ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.upscaler import Upscaler
 
 CONFIGS = [
     PRESETS["tiny"],

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.engines import choice
-from tinysr_core.engines.choice import load_engine
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines import select as choice
+from tinysr_core.engines.select import load_engine
+from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.errors import RequestError
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
@@ -90,7 +90,7 @@ def test_without_openvino_torch_runs(
     machine: Machine, network: Checkpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     machine(gpu=False, openvino=False)
-    monkeypatch.setitem(sys.modules, "tinysr_core.engines.openvino", None)
+    monkeypatch.setitem(sys.modules, "tinysr_core.engines.openvino_engine", None)
     assert isinstance(load_engine(network), TorchEngine)
     assert not caplog.messages, "who did not ask for it need not hear of it"
     assert isinstance(load_engine(network, "openvino"), TorchEngine)
@@ -109,7 +109,7 @@ def test_where_openvino_fails_torch_runs(
     def fail(*_: Any) -> None:
         raise RuntimeError("Cannot load library\nmore about it")
 
-    monkeypatch.setattr("tinysr_core.engines.openvino.calibration", fail)
+    monkeypatch.setattr("tinysr_core.engines.openvino_engine.calibration", fail)
     engine = load_engine(network)
     assert engine.run(np.zeros((1, 3, 8, 8), np.float32), None).shape == (1, 3, 16, 16)
     assert caplog.messages == ["OpenVINO failed (Cannot load library); torch runs the network, more slowly."]

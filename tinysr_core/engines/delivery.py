@@ -25,7 +25,7 @@ class Delivery:
         if not getattr(tile, "is_cuda", False) or getattr(self._result, "is_cuda", False):
             self._result[place.index] = tile
             return
-        from .engines.torch import start_copy  # here is a tensor, so torch is loaded
+        from .torch_engine import start_copy  # here is a tensor, so torch is loaded
 
         coming = place, *start_copy(tile)
         self.finish()

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinysr_core.tiling import MIN_PROBES, PROBE_SHARE, PROBE_SIDE, WHOLE_SIDE, Span, Window, probes, tiles
+from tinysr_core.engines.tiling import MIN_PROBES, PROBE_SHARE, PROBE_SIDE, WHOLE_SIDE, Span, Window, probes, tiles
 
 LENGTHS = st.integers(1, 300)
 

@@ -8,16 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinysr_core import upscaler as upscaler_module
-from tinysr_core.engines import torch as torch_engine
-from tinysr_core.engines.banded import run_in_bands
-from tinysr_core.engines.torch import TorchEngine
+from tinysr_core.engines import torch_engine as torch_engine
+from tinysr_core.engines import upscaler as upscaler_module
+from tinysr_core.engines.tiling import probes
+from tinysr_core.engines.torch_cpu import run_in_bands
+from tinysr_core.engines.torch_engine import TorchEngine
+from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.errors import MemoryLimitError, RequestError
 from tinysr_core.model.checkpoint import Checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.tiling import probes
-from tinysr_core.upscaler import Upscaler
 
 SMALL = ModelConfig(channels=16, blocks=2)
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import RequestError, installs
-from .model import Checkpoint, skip_kernel
-from .util import atomic_write
+from ..errors import RequestError, installs
+from ..model import Checkpoint, skip_kernel
+from ..util import atomic_write
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -115,7 +115,7 @@ def onnx_model(checkpoint: Checkpoint) -> "ModelProto":
 
 def _difference(checkpoint: Checkpoint, data: bytes) -> float:
     """The largest difference between onnxruntime and torch over pictures of `CHECK_SIZES`."""
-    from .engines.torch import TorchEngine
+    from .torch_engine import TorchEngine
 
     runtime: Any = import_module("onnxruntime")
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
