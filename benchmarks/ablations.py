@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tinysr_core.evaluate import evaluate
+from tinysr_core.evaluation.methods import network
+from tinysr_core.evaluation.table import evaluate
 from tinysr_core.images.photos import list_photos
 from tinysr_core.loss.lpips import Lpips, load_lpips
 from tinysr_core.loss.vgg import load_vgg19
-from tinysr_core.methods import network
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
 from tinysr_core.model.config import PRESETS

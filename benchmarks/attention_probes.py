@@ -15,8 +15,8 @@ import torch
 from tinysr_core.engines.tiling import probes
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.upscaler import Upscaler
-from tinysr_core.evaluate import load_pairs, to_8_bits, to_float
-from tinysr_core.metrics import psnr_y
+from tinysr_core.evaluation.metrics import psnr_y
+from tinysr_core.evaluation.table import load_pairs, to_8_bits, to_float
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinysr_core.evaluate import Method, interpolation, load_pairs
-from tinysr_core.methods import network
-from tinysr_core.metrics import Picture8
+from tinysr_core.evaluation.methods import network
+from tinysr_core.evaluation.metrics import Picture8
+from tinysr_core.evaluation.table import Method, interpolation, load_pairs
 
 SIDE = 240
 CROPS = (("094", "eye", 400, 340), ("004", "skin", 480, 600), ("084", "hair", 270, 60), ("084", "cloth", 330, 740))

@@ -20,7 +20,7 @@ import torch
 from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, Measured, measure
 
 from tinysr_core.errors import TinySRError
-from tinysr_core.evaluate import as_markdown
+from tinysr_core.evaluation.table import as_markdown
 from tinysr_core.loss.lpips import load_lpips
 from tinysr_core.model.catalog import model_name
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint

@@ -12,9 +12,9 @@ from statistics import fmean
 import torch
 
 from tinysr_core.engines.engine import EngineName, Precision
-from tinysr_core.evaluate import Row, evaluate
+from tinysr_core.evaluation.methods import network
+from tinysr_core.evaluation.table import Row, evaluate
 from tinysr_core.loss.lpips import load_lpips
-from tinysr_core.methods import network
 from tinysr_core.model.catalog import shipped_folder
 from tinysr_core.model.checkpoint import read_info
 

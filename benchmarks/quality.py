@@ -12,9 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tinysr_core.engines.engine import Precision
-from tinysr_core.evaluate import Method, Row, evaluate, interpolation
+from tinysr_core.evaluation.methods import network
+from tinysr_core.evaluation.table import Method, Row, evaluate, interpolation
 from tinysr_core.loss.lpips import Lpips
-from tinysr_core.methods import network
 from tinysr_core.model.blend import load_checkpoint
 from tinysr_core.model.checkpoint import weights_digest
 from tinysr_core.util.files import atomic_write

@@ -12,9 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tinysr_core.evaluate import evaluate
+from tinysr_core.evaluation.methods import network
+from tinysr_core.evaluation.table import evaluate
 from tinysr_core.loss.lpips import load_lpips
-from tinysr_core.methods import network
 from tinysr_core.model.checkpoint import read_checkpoint, weights_digest
 
 ROOT = Path(__file__).parents[1]

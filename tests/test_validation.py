@@ -6,10 +6,10 @@ from PIL import Image
 
 from tinysr_core.data import DataConfig
 from tinysr_core.degrade import DegradeConfig
-from tinysr_core.evaluate import interpolation
+from tinysr_core.evaluation.metrics import Picture8
+from tinysr_core.evaluation.table import interpolation
 from tinysr_core.loss.lpips import load_lpips
 from tinysr_core.loss.terms import Loss, LossConfig
-from tinysr_core.metrics import Picture8
 from tinysr_core.validation import (
     LR_PIXELS,
     PHOTOS,

@@ -28,7 +28,7 @@ from .util import atomic_write
 
 if TYPE_CHECKING:
     from .batch import Doing
-    from .evaluate import Row
+    from .evaluation import Row
     from .gimp_install import Profile
     from .postprocess import Target
 
@@ -244,10 +244,8 @@ class Evaluate:
     """Where the table goes: .md holds means and deviations, .csv and .json every picture."""
 
     def run(self) -> int:
-        from .evaluate import as_csv, as_json, as_markdown, evaluate, interpolation
+        from .evaluation import Worst, as_csv, as_json, as_markdown, by_name, evaluate, interpolation, network, peer
         from .loss import load_lpips
-        from .methods import by_name, network, peer
-        from .worst import Worst
 
         written = {".md": as_markdown, ".csv": as_csv, ".json": as_json}.get(
             self.output.suffix if self.output else ".md"

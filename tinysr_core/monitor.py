@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .evaluate import Method, interpolation, to_8_bits, to_float
-from .metrics import Picture8
+from .evaluation import Method, Picture8, interpolation, to_8_bits, to_float
 from .model import TinySR, write_checkpoint
 from .preview import enlarged, write_preview
 from .recipe import Recipe

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .metrics import Picture8
+from .evaluation import Picture8
 from .util import atomic_write
 
 SIDE = 256

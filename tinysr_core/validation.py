@@ -12,10 +12,9 @@ from PIL import Image
 
 from .data import DataConfig
 from .degrade import degrade
-from .evaluate import Method
+from .evaluation import Method, Picture8, lpips_distance, psnr_y
 from .images import decode
 from .loss import Loss, Lpips
-from .metrics import Picture8, lpips_distance, psnr_y
 
 PHOTOS = 16
 """At most so many photographs are looked at."""

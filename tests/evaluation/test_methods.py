@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from tinysr_core import methods
 from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
-from tinysr_core.evaluate import to_8_bits, to_float
-from tinysr_core.methods import network, peer
+from tinysr_core.evaluation import methods
+from tinysr_core.evaluation.methods import network, peer
+from tinysr_core.evaluation.table import to_8_bits, to_float
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.pipeline import enhance
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tinysr_core.evaluate import Pair, Row
-from tinysr_core.worst import SIDE, TITLE, Worst, worst_window
+from tinysr_core.evaluation.table import Pair, Row
+from tinysr_core.evaluation.worst import SIDE, TITLE, Worst, worst_window
 
 
 def test_the_window_lies_over_the_error() -> None:

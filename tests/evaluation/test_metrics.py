@@ -7,8 +7,8 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from tinysr_core.errors import DataError
+from tinysr_core.evaluation.metrics import lpips_distance, luma, psnr_y, ssim_y
 from tinysr_core.loss.lpips import Lpips, load_lpips
-from tinysr_core.metrics import lpips_distance, luma, psnr_y, ssim_y
 
 
 def noise(seed: int = 0, height: int = 40, width: int = 50) -> np.ndarray:

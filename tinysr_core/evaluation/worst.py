@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .evaluate import Pair, Row, interpolation
+from ..util import atomic_write
 from .metrics import Picture8, luma
-from .util import atomic_write
+from .table import Pair, Row, interpolation
 
 SIDE = 256
 """Side of the crops in pixels of the result."""

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .errors import DataError
-from .loss import Lpips
+from ..errors import DataError
+from ..loss import Lpips
 
 Picture8 = NDArray[np.uint8]
 """A picture of 8 bits, [H,W,3], RGB."""

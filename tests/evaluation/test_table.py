@@ -9,7 +9,16 @@ import pytest
 from PIL import Image
 
 from tinysr_core.errors import DataError
-from tinysr_core.evaluate import Row, as_csv, as_json, as_markdown, evaluate, interpolation, load_pairs, to_float
+from tinysr_core.evaluation.table import (
+    Row,
+    as_csv,
+    as_json,
+    as_markdown,
+    evaluate,
+    interpolation,
+    load_pairs,
+    to_float,
+)
 from tinysr_core.loss.lpips import load_lpips
 from tinysr_core.postprocess.resize import resize
 

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DataError
-from .images import decode, list_photos
-from .loss import Lpips
+from ..errors import DataError
+from ..images import decode, list_photos
+from ..loss import Lpips
+from ..postprocess import Kernel, resize
 from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
-from .postprocess import Kernel, resize
 
 CROP = 12
 """Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""

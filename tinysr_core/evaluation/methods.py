@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from .engines import EngineName, Precision, inference, load_upscaler
-from .errors import CheckpointError, RequestError
-from .evaluate import Method, to_8_bits, to_float
+from ..engines import EngineName, Precision, inference, load_upscaler
+from ..errors import CheckpointError, RequestError
+from ..model import find_exactly
+from ..pipeline import enhance
 from .metrics import Picture8
-from .model import find_exactly
-from .pipeline import enhance
+from .table import Method, to_8_bits, to_float
 
 FINISHES = ("sharpen", "aa")
 """What may follow a model's name after a plus: `portrait+sharpen+aa`."""
