@@ -27,8 +27,8 @@ from .terminal import model_facts, picture_facts, say, show_facts, show_models, 
 from .util import atomic_write
 
 if TYPE_CHECKING:
-    from .batch import Doing
     from .evaluation import Row
+    from .folders import Doing
     from .gimp_install import Profile
     from .postprocess import Target
 
@@ -97,8 +97,7 @@ class Upscale:
     json: Json = False
 
     def run(self) -> int:
-        from .batch import Settings
-        from .jobs import plan
+        from .folders import Settings, plan_jobs
 
         settings = Settings(
             model=self.model,
@@ -113,14 +112,13 @@ class Upscale:
             precision=self.precision,
             overwrite=self.overwrite,
         )
-        jobs = plan(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
+        jobs = plan_jobs(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
         outcomes = work(jobs, settings, self.doing(), self.json)
         return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
     def doing(self) -> "Doing":
         """Who does the work. Raises RequestError for less than one worker."""
-        from .cluster import on_cluster
-        from .processes import in_processes
+        from .folders import in_processes, on_cluster
 
         if self.workers is not None and self.workers < 1:
             raise RequestError(f"{self.workers} workers cannot do anything; give at least 1.")

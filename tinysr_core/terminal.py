@@ -12,9 +12,8 @@ from rich.console import Console
 from .model import DEFAULT_NAME, CheckpointInfo, model_name
 
 if TYPE_CHECKING:
-    from .batch import Doing, Outcome, Settings
+    from .folders import Doing, Job, Outcome, Settings
     from .gimp_install import Report
-    from .jobs import Job
 
 
 def say(text: str) -> None:
@@ -26,7 +25,7 @@ def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool
     """Have `do` run `jobs` with a bar that shows the progress of all of them, and tell what became of each."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from .batch import is_finished, run
+    from .folders import is_finished, run
 
     pending = sum(not is_finished(job, settings) for job in jobs)
     outcomes: list[Outcome] = []

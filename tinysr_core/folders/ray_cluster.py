@@ -12,10 +12,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .batch import Desk, Outcome, Report, Settings
-from .crew import Died, Event, Ready, dispatch
-from .errors import RequestError, TinySRError, installs
-from .jobs import Job
+from ..errors import RequestError, TinySRError, installs
+from .dispatch import Died, Event, Ready, dispatch
+from .job import Desk, Outcome, Report, Settings
+from .plan import Job
 
 
 def on_cluster(

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tinysr_core.errors import RequestError
-from tinysr_core.jobs import Job, plan
+from tinysr_core.folders.plan import Job, plan_jobs
 
 
 def touch(*paths: Path) -> None:
@@ -26,37 +26,37 @@ def touch(*paths: Path) -> None:
 def test_a_result_goes_beside_its_picture_in_its_format_where_that_can_be_written(
     tmp_path: Path, name: str, result: str, kind: str
 ) -> None:
-    assert plan([tmp_path / name], None, "x2") == [Job(tmp_path / name, tmp_path / result, kind)]
+    assert plan_jobs([tmp_path / name], None, "x2") == [Job(tmp_path / name, tmp_path / result, kind)]
 
 
 def test_an_asked_for_format_changes_the_suffix_only_where_it_must(tmp_path: Path) -> None:
-    (png,) = plan([tmp_path / "a.png"], None, "x2", format="jpeg")
-    (jpeg,) = plan([tmp_path / "a.jpeg"], None, "x2", format="jpeg")
+    (png,) = plan_jobs([tmp_path / "a.png"], None, "x2", format="jpeg")
+    (jpeg,) = plan_jobs([tmp_path / "a.jpeg"], None, "x2", format="jpeg")
     assert (png.output.name, jpeg.output.name) == ("a_x2.jpg", "a_x2.jpeg")
 
 
 def test_output_is_a_file_or_a_folder(tmp_path: Path) -> None:
     picture = tmp_path / "a.jpg"
-    assert plan([picture], tmp_path / "b.webp", "x2") == [Job(picture, tmp_path / "b.webp", "webp")]
-    assert plan([picture], tmp_path / "new", "x2") == [Job(picture, tmp_path / "new" / "a.jpg", "jpeg")]
+    assert plan_jobs([picture], tmp_path / "b.webp", "x2") == [Job(picture, tmp_path / "b.webp", "webp")]
+    assert plan_jobs([picture], tmp_path / "new", "x2") == [Job(picture, tmp_path / "new" / "a.jpg", "jpeg")]
     (tmp_path / "v1.5").mkdir()
-    assert plan([picture], tmp_path / "v1.5", "x2") == [Job(picture, tmp_path / "v1.5" / "a.jpg", "jpeg")]
+    assert plan_jobs([picture], tmp_path / "v1.5", "x2") == [Job(picture, tmp_path / "v1.5" / "a.jpg", "jpeg")]
 
 
 def test_folders_keep_their_tree(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     touch(photos / "a.jpg", photos / "deep" / "er" / "b.PNG", photos / "notes.txt", photos / ".c.partial.png")
     touch(photos / ".thumbnails" / "d.png")
-    flat = plan([photos], tmp_path / "out", "x2")
-    tree = plan([photos], tmp_path / "out", "x2", recursive=True)
+    flat = plan_jobs([photos], tmp_path / "out", "x2")
+    tree = plan_jobs([photos], tmp_path / "out", "x2", recursive=True)
     assert [job.output.relative_to(tmp_path).as_posix() for job in flat] == ["out/a.jpg"]
     assert [job.output.relative_to(tmp_path).as_posix() for job in tree] == ["out/a.jpg", "out/deep/er/b.PNG"]
-    assert plan([photos], None, "x2")[0].output == tmp_path / "photos_x2" / "a.jpg"
+    assert plan_jobs([photos], None, "x2")[0].output == tmp_path / "photos_x2" / "a.jpg"
 
 
 def test_results_of_an_earlier_run_are_no_pictures_of_the_folder(tmp_path: Path) -> None:
     touch(tmp_path / "a.png", tmp_path / "out" / "a.png")
-    (job,) = plan([tmp_path], tmp_path / "out", "x2", recursive=True)
+    (job,) = plan_jobs([tmp_path], tmp_path / "out", "x2", recursive=True)
     assert job.input == tmp_path / "a.png"
 
 
@@ -74,15 +74,15 @@ def test_a_result_never_replaces_an_input(tmp_path: Path) -> None:
         ([picture, result], None),
     ]:
         with pytest.raises(RequestError, match="would replace the input"):
-            plan(inputs, output, "x2")
+            plan_jobs(inputs, output, "x2")
 
 
 def test_two_pictures_never_become_one_file(tmp_path: Path) -> None:
     touch(tmp_path / "one" / "a.png", tmp_path / "two" / "a.png", tmp_path / "three" / "a.jpg")
     with pytest.raises(RequestError, match="would both become"):
-        plan([tmp_path / "one", tmp_path / "two"], tmp_path / "out", "x2")
+        plan_jobs([tmp_path / "one", tmp_path / "two"], tmp_path / "out", "x2")
     with pytest.raises(RequestError, match="would both become"):
-        plan([tmp_path / "one" / "a.png", tmp_path / "three" / "a.jpg"], tmp_path / "out", "x2", format="webp")
+        plan_jobs([tmp_path / "one" / "a.png", tmp_path / "three" / "a.jpg"], tmp_path / "out", "x2", format="webp")
 
 
 def test_impossible_outputs_are_refused(tmp_path: Path) -> None:
@@ -96,12 +96,12 @@ def test_impossible_outputs_are_refused(tmp_path: Path) -> None:
         ([photos], tmp_path / "file", None, "is a file"),
     ]:
         with pytest.raises(RequestError, match=message):
-            plan(inputs, output, "x2", format=wanted)
+            plan_jobs(inputs, output, "x2", format=wanted)
 
 
 def test_nothing_to_do_is_said(tmp_path: Path) -> None:
     touch(tmp_path / "deep" / "a.png")
     with pytest.raises(RequestError, match="--recursive"):
-        plan([tmp_path], None, "x2")
+        plan_jobs([tmp_path], None, "x2")
     with pytest.raises(RequestError, match="at least one picture"):
-        plan([], None, "x2")
+        plan_jobs([], None, "x2")

@@ -9,9 +9,9 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from .batch import Outcome, Report, file_size
-from .errors import RequestError, TinySRError
-from .jobs import Job
+from ..errors import RequestError, TinySRError
+from .job import Outcome, Report, file_size
+from .plan import Job
 
 TRIES = 3
 """How often a picture is begun before it is given up; the last time while no other picture is in work."""

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.batch import Outcome, Settings, run
-from tinysr_core.cluster import on_cluster
 from tinysr_core.errors import CheckpointError, RequestError
+from tinysr_core.folders.job import Outcome, Settings, run
+from tinysr_core.folders.plan import plan_jobs
+from tinysr_core.folders.ray_cluster import on_cluster
 from tinysr_core.images import read_picture
-from tinysr_core.jobs import plan
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 
@@ -58,7 +58,7 @@ def cluster() -> Iterator[Any]:
 def test_a_node_killed_in_the_middle_loses_nothing(tmp_path: Path, settings: Settings, cluster: Any) -> None:
     folder = photos(tmp_path / "photos", 40, 200)
     (folder / "007.png").write_bytes(b"no picture")
-    jobs = plan([folder], tmp_path / "out", "")
+    jobs = plan_jobs([folder], tmp_path / "out", "")
     shares: list[float] = []
     outcomes: list[Outcome] = []
     do = partial(on_cluster, address=cluster.address, workers=None)
@@ -71,7 +71,7 @@ def test_a_node_killed_in_the_middle_loses_nothing(tmp_path: Path, settings: Set
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
     found = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert found == sorted(job.output.name for job in jobs if job.output.name != "007.png")
-    alone = plan([folder], tmp_path / "alone", "")
+    alone = plan_jobs([folder], tmp_path / "alone", "")
     list(run(alone, settings, lambda picture, share: None))
     for job, other in zip(jobs, alone, strict=True):
         if job.output.exists():
@@ -83,7 +83,7 @@ def test_a_node_killed_in_the_middle_loses_nothing(tmp_path: Path, settings: Set
 @needs_ray
 @pytest.mark.slow
 def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path, cluster: Any) -> None:
-    jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
+    jobs = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, "x2")
     do = partial(on_cluster, address=cluster.address, workers=1)
     with pytest.raises(CheckpointError, match="no model 'nobody'"):
         list(run(jobs, Settings(model="nobody"), lambda picture, share: None, do))
@@ -92,7 +92,7 @@ def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path, cluster: Any) -
 @needs_ray
 @pytest.mark.slow
 def test_a_cluster_that_does_not_answer(tmp_path: Path, settings: Settings) -> None:
-    jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
+    jobs = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, "x2")
     with pytest.raises(RequestError, match=r"cluster 127\.0\.0\.1:9 does not answer"):
         list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="127.0.0.1:9", workers=1)))
 
@@ -101,6 +101,6 @@ def test_without_ray_it_is_said_how_to_get_it(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    jobs = plan([photos(tmp_path / "photos", 2, 20)], None, "x2")
+    jobs = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, "x2")
     with pytest.raises(RequestError, match=r'pip install "\.\[cluster\]"'):
         list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="auto", workers=1)))

@@ -14,14 +14,14 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from .engines import EngineName, Precision, Upscaler, load_upscaler
-from .errors import MemoryLimitError, PictureError, RequestError, TinySRError
-from .images import FORMATS, Picture, read_picture, write_picture
-from .jobs import Job
+from ..engines import EngineName, Precision, Upscaler, load_upscaler
+from ..errors import MemoryLimitError, PictureError, RequestError, TinySRError
+from ..images import FORMATS, Picture, read_picture, write_picture
+from ..model import DEFAULT_NAME, find_checkpoint, read_info
+from ..postprocess import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
+from ..util import remove_leftovers
 from .memory import Work, available_bytes
-from .model import DEFAULT_NAME, find_checkpoint, read_info
-from .postprocess import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
-from .util import remove_leftovers
+from .plan import Job
 
 Report = Callable[[Path, float], None]
 """Called with the picture being worked on and the share of the whole job that is done, 0 to 1. May raise to cancel."""
@@ -186,7 +186,7 @@ class Desk:
         return outcome
 
     def _upscale(self, job: Job, progress: Callable[[int, int], None], outcome: Outcome) -> None:
-        from .pipeline import enhance
+        from ..pipeline import enhance
 
         settings = self._settings
         picture = read_picture(job.input)

@@ -4,12 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinysr_core import batch
-from tinysr_core.batch import Outcome, Settings, run
 from tinysr_core.engines.upscaler import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
+from tinysr_core.folders import job as batch
+from tinysr_core.folders.job import Outcome, Settings, run
+from tinysr_core.folders.plan import Job, plan_jobs
 from tinysr_core.images import Picture, read_picture, write_picture
-from tinysr_core.jobs import Job, plan
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels
@@ -52,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def work(photos: Path, settings: Settings, **options: object) -> list[Outcome]:
-    jobs = plan([photos], None, settings.mark, recursive=True, **options)
+    jobs = plan_jobs([photos], None, settings.mark, recursive=True, **options)
     return list(run(jobs, settings, lambda picture, share: None))
 
 
@@ -132,7 +132,7 @@ def test_any_size_from_the_nearest_sufficient_network(
     photos: Path, target: object, size: tuple[int, int], model: str, mark: str
 ) -> None:
     settings = Settings(model="test", target=target)
-    (job,) = plan([photos / "a.png"], None, settings.mark)
+    (job,) = plan_jobs([photos / "a.png"], None, settings.mark)
     (outcome,) = run([job], settings, lambda picture, share: None)
     assert (outcome.output_size, outcome.model, outcome.error) == (size, model, None)
     assert job.output == photos / f"a_{mark}.png"
@@ -142,7 +142,7 @@ def test_any_size_from_the_nearest_sufficient_network(
 
 def test_a_single_checkpoint_sets_the_scale(home: Path, photos: Path) -> None:
     settings = Settings(model=str(write_network(home, 3)))
-    (job,) = plan([photos / "a.png"], None, settings.mark)
+    (job,) = plan_jobs([photos / "a.png"], None, settings.mark)
     (outcome,) = run([job], settings, lambda picture, share: None)
     assert (job.output.name, outcome.output_size) == ("a_x3.png", (90, 60))
 
@@ -152,7 +152,7 @@ def test_nothing_of_the_picture_is_lost(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.png", alpha=alpha, bits=16, dpi=(300.0, 300.0))
     grey = tmp_path / "grey.png"
     write_picture(Picture(np.full((1, 1, 20, 30), 0.25, np.float32)), grey)
-    jobs = plan([whole, grey], tmp_path / "out", SETTINGS.mark)
+    jobs = plan_jobs([whole, grey], tmp_path / "out", SETTINGS.mark)
     assert [outcome.error for outcome in run(jobs, SETTINGS, lambda picture, share: None)] == [None, None]
     first, second = (read_picture(job.output) for job in jobs)
     assert first.alpha is not None and np.allclose(first.alpha, 0.5, atol=1e-4)
@@ -162,7 +162,7 @@ def test_nothing_of_the_picture_is_lost(tmp_path: Path) -> None:
 
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     picture = write(tmp_path / "a.png", alpha=np.full((1, 1, 20, 30), 0.5, np.float32))
-    jobs = plan([picture], None, SETTINGS.mark, format="jpeg")
+    jobs = plan_jobs([picture], None, SETTINGS.mark, format="jpeg")
     (outcome,) = run(jobs, SETTINGS, lambda picture, share: None)
     assert outcome.status == "done" and any("transparency" in note for note in outcome.notes)
 
@@ -180,14 +180,14 @@ def test_too_little_memory_is_said_with_both_numbers(photos: Path, monkeypatch: 
 def test_what_a_format_cannot_address_is_refused_before_the_work(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinysr_core.pipeline.enhance", None)
     settings = Settings(model="test", target=ExactSize(width=20000, height=100))
-    (job,) = plan([photos / "a.png"], None, settings.mark, format="webp")
+    (job,) = plan_jobs([photos / "a.png"], None, settings.mark, format="webp")
     (outcome,) = run([job], settings, lambda picture, share: None)
     assert "WebP holds at most 16383 pixels a side" in (outcome.error or "")
 
 
 def test_progress_covers_the_whole_job(photos: Path) -> None:
     told: list[tuple[str, float]] = []
-    jobs = plan([photos], None, SETTINGS.mark, recursive=True)
+    jobs = plan_jobs([photos], None, SETTINGS.mark, recursive=True)
     list(run(jobs, SETTINGS, lambda picture, share: told.append((picture.name, share))))
     shares = [share for _, share in told]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
@@ -195,7 +195,7 @@ def test_progress_covers_the_whole_job(photos: Path) -> None:
 
 
 def test_an_interrupted_job_leaves_nothing_half_written_and_goes_on(photos: Path) -> None:
-    jobs = plan([photos], None, SETTINGS.mark, recursive=True)
+    jobs = plan_jobs([photos], None, SETTINGS.mark, recursive=True)
 
     def stop(picture: Path, share: float) -> None:
         if picture.name == "b.png":

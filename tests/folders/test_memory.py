@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinysr_core import memory
 from tinysr_core.engines.upscaler import Upscaler
-from tinysr_core.memory import Work, available_bytes
+from tinysr_core.folders import memory
+from tinysr_core.folders.memory import Work, available_bytes
 from tinysr_core.pipeline import enhance
 from tinysr_core.util.threads import thread_count
 

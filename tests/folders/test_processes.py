@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.batch import Outcome, Settings, run
 from tinysr_core.errors import RequestError
+from tinysr_core.folders.job import Outcome, Settings, run
+from tinysr_core.folders.plan import plan_jobs
+from tinysr_core.folders.processes import in_processes
 from tinysr_core.images import read_picture
-from tinysr_core.jobs import plan
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
-from tinysr_core.processes import in_processes
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def expected(folder: Path, settings: Settings) -> dict[str, bytes]:
     """The results of one process that nobody disturbs."""
-    list(run(plan([folder], folder.with_name("right"), "", recursive=True), settings, lambda picture, share: None))
+    list(run(plan_jobs([folder], folder.with_name("right"), "", recursive=True), settings, lambda picture, share: None))
     return contents(folder.with_name("right"))
 
 
@@ -62,7 +62,7 @@ def test_results_are_those_of_one_process_also_where_workers_are_killed(tmp_path
             killed.append(multiprocessing.active_children()[0].pid or 0)
             os.kill(killed[-1], signal.SIGKILL)
 
-    jobs = plan([folder], tmp_path / "out", "", recursive=True)
+    jobs = plan_jobs([folder], tmp_path / "out", "", recursive=True)
     outcomes = list(run(jobs, settings, kill_two, lambda *job: in_processes(*job, workers=2)))
     assert len(set(killed)) == 2
     assert [outcome.input.name for outcome in outcomes if outcome.status == "failed"] == ["007.png"]
@@ -72,7 +72,7 @@ def test_results_are_those_of_one_process_also_where_workers_are_killed(tmp_path
 
 
 def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path) -> None:
-    jobs = plan([photos(tmp_path / "photos", 4)], None, "x2")
+    jobs = plan_jobs([photos(tmp_path / "photos", 4)], None, "x2")
     with pytest.raises(RequestError, match="cannot be used here"):
         list(
             run(

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tinysr_core.batch import Outcome
-from tinysr_core.crew import Died, Event, Ready, dispatch
 from tinysr_core.errors import CheckpointError, RequestError
-from tinysr_core.jobs import Job
+from tinysr_core.folders.dispatch import Died, Event, Ready, dispatch
+from tinysr_core.folders.job import Outcome
+from tinysr_core.folders.plan import Job
 
 Script = Callable[[Job, int], Iterable[Event]]
 """What a worker tells about a picture, and the how-manieth time that it is begun."""

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
-from .batch import Desk, Outcome, Report, Settings, one_by_one
-from .crew import Died, Event, Ready, dispatch
-from .engines import gpu_is_likely
-from .errors import TinySRError
-from .jobs import Job
+from ..engines import gpu_is_likely
+from ..errors import TinySRError
+from ..util import cores
+from .dispatch import Died, Event, Ready, dispatch
+from .job import Desk, Outcome, Report, Settings, one_by_one
 from .memory import available_bytes
-from .util import cores
+from .plan import Job
 
 WORKER_BYTES = 1_000_000_000
 """Memory, and memory of a GPU, that a worker takes with a photograph of some megapixels in work."""

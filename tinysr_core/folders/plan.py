@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import RequestError
-from .images import FORMATS
+from ..errors import RequestError
+from ..images import FORMATS
 
 READ_ONLY_SUFFIXES = frozenset({".gif", ".heic", ".heif"})
 """Pictures that can be read but not written: their results are PNG."""
@@ -22,7 +22,7 @@ class Job:
     """A key of `images.FORMATS`."""
 
 
-def plan(
+def plan_jobs(
     inputs: Sequence[Path],
     output: Path | None,
     mark: str,
