@@ -22,8 +22,8 @@ from tinysr_core.loss.vgg import load_vgg19
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
 from tinysr_core.model.config import PRESETS
-from tinysr_core.recipe import Recipe, load_recipe
-from tinysr_core.trainer import train
+from tinysr_core.trainer.loop import train
+from tinysr_core.trainer.recipe import Recipe, load_recipe
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 SCALE = 2

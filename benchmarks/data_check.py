@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from tinysr_core.data_check import POOR, SOFT, SOFTISH, sharpness
-from tinysr_core.duplicates import NEAR, distances, perceptual_hash
 from tinysr_core.images.photos import decode, list_photos, map_photos
+from tinysr_core.trainer.photo_check import POOR, SOFT, SOFTISH, sharpness
+from tinysr_core.trainer.photo_duplicates import NEAR, distances, perceptual_hash
 
 PHOTOS = 12
 """Of each folder."""

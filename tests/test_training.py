@@ -12,8 +12,8 @@ from tinysr_training.__main__ import main
 
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import read_checkpoint
-from tinysr_core.monitor import Trained
-from tinysr_core.recipe import load_recipe
+from tinysr_core.trainer.monitor import Trained
+from tinysr_core.trainer.recipe import load_recipe
 
 TOY = """
 steps = 4

@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 from tinysr_training.progress import progress_bar, time_left
 
-from tinysr_core.monitor import Progress
-from tinysr_core.validation import Scores
+from tinysr_core.trainer.monitor import Progress
+from tinysr_core.trainer.validation import Scores
 
 REFERENCES = {"bicubic": Scores(30.0), "base": Scores(31.0)}
 

@@ -25,12 +25,12 @@ import sys
 from pathlib import Path
 import torch
 from tinysr_core.model.config import ModelConfig
-from tinysr_core.data import DataConfig
+from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.errors import TrainingError
 from tinysr_core.loss import LossConfig
-from tinysr_core.recipe import OptimizerConfig, Recipe
+from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
 from tinysr_core.trainer import train
-from tinysr_core.validation import ValidationConfig
+from tinysr_core.trainer.validation import ValidationConfig
 
 torch.set_num_threads(1)
 settings = {"batch": 4, "steps": 30, "devices": 1, "max_minutes": 1e9, "save_seconds": 30, **json.loads(sys.argv[2])}

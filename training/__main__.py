@@ -14,7 +14,6 @@ import tyro
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from tinysr_core.data_check import DataCheck, check_photos
 from tinysr_core.errors import TinySRError, TrainingError
 from tinysr_core.images import list_photos
 from tinysr_core.loss import load_lpips, load_vgg19
@@ -27,9 +26,7 @@ from tinysr_core.model import (
     read_checkpoint,
     shipped_folder,
 )
-from tinysr_core.monitor import Trained
-from tinysr_core.recipe import NO_BASE, Recipe, load_recipe
-from tinysr_core.trainer import train
+from tinysr_core.trainer import NO_BASE, DataCheck, Recipe, Trained, check_photos, load_recipe, train
 
 from .check_table import check_bar, show_check
 from .progress import progress_bar

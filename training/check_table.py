@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tinysr_core.data_check import GOOD, DataCheck, Finding
+from tinysr_core.trainer import GOOD, DataCheck, Finding
 
 NAMED = 3
 """So many photographs of each kind are named; `photos.csv` names all."""

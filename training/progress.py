@@ -9,8 +9,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from tinysr_core.monitor import Progress as Training
-from tinysr_core.validation import comparison
+from tinysr_core.trainer import Progress as Training
+from tinysr_core.trainer import comparison
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, the loss is told about this often."""

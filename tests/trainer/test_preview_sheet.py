@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tinysr_core.preview import GAP, SIDE, TITLE, enlarged, write_preview
+from tinysr_core.trainer.preview_sheet import GAP, SIDE, TITLE, enlarged, write_preview
 
 
 def test_crops_are_shown_pixel_by_pixel(tmp_path: Path) -> None:

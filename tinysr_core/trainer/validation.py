@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .data import DataConfig
+from ..evaluation import Method, Picture8, lpips_distance, psnr_y
+from ..images import decode
+from ..loss import Loss, Lpips
 from .degrade import degrade
-from .evaluation import Method, Picture8, lpips_distance, psnr_y
-from .images import decode
-from .loss import Loss, Lpips
+from .patches import DataConfig
 
 PHOTOS = 16
 """At most so many photographs are looked at."""

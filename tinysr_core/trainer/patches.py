@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..errors import DataError
+from ..images import PhotoCache, Pixels8
 from .degrade import DegradeConfig, degrade
-from .errors import DataError
-from .images import PhotoCache, Pixels8
 
 KERNEL_REACH = 2
 """The bicubic kernel sees this many LR pixels to each side."""

@@ -8,16 +8,16 @@ import pytest
 import torch
 from PIL import Image
 
-from tinysr_core.data import DataConfig
 from tinysr_core.errors import TrainingError
 from tinysr_core.loss.terms import LossConfig
 from tinysr_core.model.checkpoint import read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.monitor import Progress
-from tinysr_core.recipe import OptimizerConfig, Recipe
-from tinysr_core.trainer import learning_rate, train
-from tinysr_core.validation import ValidationConfig
+from tinysr_core.trainer.loop import learning_rate, train
+from tinysr_core.trainer.monitor import Progress
+from tinysr_core.trainer.patches import DataConfig
+from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
+from tinysr_core.trainer.validation import ValidationConfig
 
 RECIPE = Recipe(
     model=ModelConfig(channels=16, blocks=2),

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from tinysr_core import duplicates
-from tinysr_core.duplicates import NEAR, distances, group, near_pairs, perceptual_hash
 from tinysr_core.images.photos import decode, list_photos, map_photos
+from tinysr_core.trainer import photo_duplicates as duplicates
+from tinysr_core.trainer.photo_duplicates import NEAR, distances, group, near_pairs, perceptual_hash
 
 
 def scene(seed: int) -> Image.Image:

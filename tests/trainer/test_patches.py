@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tinysr_core.data import DataConfig, PatchDataset, batches
-from tinysr_core.degrade import DegradeConfig
 from tinysr_core.errors import DataError, PictureError
 from tinysr_core.images.photos import list_photos
+from tinysr_core.trainer.degrade import DegradeConfig
+from tinysr_core.trainer.patches import DataConfig, PatchDataset, batches
 
 
 def write_photo(path: Path, width: int = 120, height: int = 96, seed: int = 0, low: int = 0) -> Path:

@@ -16,15 +16,15 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from . import __version__
-from .data import PatchDataset, batches
-from .engines import computes_in_bf16
-from .errors import TrainingError
-from .images import fingerprint
-from .loss import Loss, Lpips
-from .model import Checkpoint, TinySR, twin_of_descendant
+from .. import __version__
+from ..engines import computes_in_bf16
+from ..errors import TrainingError
+from ..images import fingerprint
+from ..loss import Loss, Lpips
+from ..model import Checkpoint, TinySR, twin_of_descendant
 from .monitor import Monitor, Progress, Trained
 from .optimizer import build_optimizer
+from .patches import PatchDataset, batches
 from .recipe import OptimizerConfig, Recipe, dump_recipe
 from .run_folder import RunFolder
 from .run_state import RunState

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from ..util import atomic_write
 from .run_folder import Row
-from .util import atomic_write
 from .validation import METRIC_NAMES, Judge, Scores, figure
 
 WIDTH, HEIGHT, LEFT, MARGIN = 400, 180, 62, 14

@@ -3,8 +3,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tinysr_core.report import MAX_POINTS, Standing, write_report
-from tinysr_core.validation import Scores
+from tinysr_core.trainer.report_page import MAX_POINTS, Standing, write_report
+from tinysr_core.trainer.validation import Scores
 
 ROWS = [
     {"step": 50, "minutes": 1, "total": 0.5, "l1": 0.1},

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from .evaluation import Picture8
-from .util import atomic_write
+from ..evaluation import Picture8
+from ..util import atomic_write
 
 SIDE = 256
 """Side of a crop, in pixels of the original."""

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.data import DataConfig
 from tinysr_core.loss.terms import LossConfig
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.monitor import Progress, Trained
-from tinysr_core.recipe import OptimizerConfig, Recipe
-from tinysr_core.trainer import train
-from tinysr_core.validation import Scores, ValidationConfig
+from tinysr_core.trainer.loop import train
+from tinysr_core.trainer.monitor import Progress, Trained
+from tinysr_core.trainer.patches import DataConfig
+from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
+from tinysr_core.trainer.validation import Scores, ValidationConfig
 
 RECIPE = Recipe(
     model=ModelConfig(channels=16, blocks=1),

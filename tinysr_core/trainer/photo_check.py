@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .duplicates import Hashes, group, perceptual_hash
-from .errors import PictureError
-from .images import Pixels8, decode, map_photos, read_header, shrink_factor
-from .util import atomic_write
+from ..errors import PictureError
+from ..images import Pixels8, decode, map_photos, read_header, shrink_factor
+from ..util import atomic_write
+from .photo_duplicates import Hashes, group, perceptual_hash
 
 FEWEST, GOOD = 4, 20
 """Photographs without which training makes no sense, and with which it does well."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from tinysr_core.data_check import DataCheck, Finding, check_photos, inspect, jpeg_quality, sharpness
+from tinysr_core.trainer.photo_check import DataCheck, Finding, check_photos, inspect, jpeg_quality, sharpness
 
 SIDE = 64
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from .errors import TrainingError
-from .model import TinySR
+from ..errors import TrainingError
+from ..model import TinySR
 from .validation import Scores
 
 

@@ -3,8 +3,8 @@
 from pytorch_optimizer import SOAP
 from torch.optim import Adam, Optimizer
 
-from .errors import TrainingError
-from .model import TinySR
+from ..errors import TrainingError
+from ..model import TinySR
 from .recipe import OptimizerConfig
 
 

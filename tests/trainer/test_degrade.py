@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.degrade import DegradeConfig, degrade
+from tinysr_core.trainer.degrade import DegradeConfig, degrade
 
 OFF = (0.0, 0.0)
 FINE = (95.0, 95.0)

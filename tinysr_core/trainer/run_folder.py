@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from .errors import TrainingError
-from .util import atomic_write, remove_leftovers
+from ..errors import TrainingError
+from ..util import atomic_write, remove_leftovers
 
 Row = Mapping[str, Any]
 """A line of metrics.jsonl: the step, the minutes, and what was measured there."""

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.data import DataConfig
-from tinysr_core.degrade import DegradeConfig
 from tinysr_core.evaluation.metrics import Picture8
 from tinysr_core.evaluation.table import interpolation
 from tinysr_core.loss.lpips import load_lpips
 from tinysr_core.loss.terms import Loss, LossConfig
-from tinysr_core.validation import (
+from tinysr_core.trainer.degrade import DegradeConfig
+from tinysr_core.trainer.patches import DataConfig
+from tinysr_core.trainer.validation import (
     LR_PIXELS,
     PHOTOS,
     SHARE,

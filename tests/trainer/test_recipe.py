@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from tinysr_core.data import DataConfig
 from tinysr_core.errors import TrainingError
-from tinysr_core.recipe import Recipe, dump_recipe, load_recipe
+from tinysr_core.trainer.patches import DataConfig
+from tinysr_core.trainer.recipe import Recipe, dump_recipe, load_recipe
 
-RECIPES = sorted((Path(__file__).parents[1] / "training" / "recipes").glob("*.toml"))
+RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.toml"))
 
 
 def write(folder: Path, text: str) -> Path:

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .evaluation import Method, Picture8, interpolation, to_8_bits, to_float
-from .model import TinySR, write_checkpoint
-from .preview import enlarged, write_preview
+from ..evaluation import Method, Picture8, interpolation, to_8_bits, to_float
+from ..model import TinySR, write_checkpoint
+from .preview_sheet import enlarged, write_preview
 from .recipe import Recipe
-from .report import Standing, write_report
+from .report_page import Standing, write_report
 from .run_folder import Row, RunFolder
 from .run_state import RunState
 from .validation import METRIC_NAMES, Judge, Measured, Scores, Validator, comparison

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tinysr_core.errors import TrainingError
-from tinysr_core.run_folder import RunFolder
+from tinysr_core.trainer.run_folder import RunFolder
 
 resource = pytest.importorskip("resource", reason="Windows has no limit of the size of files")
 

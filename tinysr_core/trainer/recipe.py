@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from .data import DataConfig
-from .errors import TrainingError
-from .loss import LossConfig
-from .model import ModelConfig
+from ..errors import TrainingError
+from ..loss import LossConfig
+from ..model import ModelConfig
+from .patches import DataConfig
 from .validation import ValidationConfig
 
 if sys.version_info >= (3, 11):
