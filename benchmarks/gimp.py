@@ -15,12 +15,12 @@ from pathlib import Path
 import torch
 
 import tinysr_core
-from tinysr_core.gimp_install import Profile, install
+from tinysr_core.gimp.install import Profile, install_plugin
 
 REPOSITORY = Path(tinysr_core.__file__).parents[1]
 IDLE = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "import tinysr_core.worker as worker\n"
+    "import tinysr_core.gimp.server as worker\n"
     "class Idle:\n"
     "    def __call__(self, request, pixels, progress):\n"
     "        return pixels.repeat(2, 0).repeat(2, 1)\n"
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (report,) = install([Profile(folder / "profile")])
+        (report,) = install_plugin([Profile(folder / "profile")])
         if report.problem:
             sys.exit(report.problem)
         commands = folder / "commands.json"

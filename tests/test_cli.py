@@ -269,7 +269,7 @@ def test_gimp_commands_reach_the_installer(
     assert main(["gimp", "check", "--folder", str(tmp_path)]) == 1
     assert "not installed here" in capsys.readouterr().err
     assert main(["gimp", "uninstall", "--folder", str(tmp_path)]) == 0
-    monkeypatch.setattr("tinysr_core.gimp_install.find_profiles", lambda home, environment: [])
+    monkeypatch.setattr("tinysr_core.gimp.find_profiles", lambda home, environment: [])
     assert main(["gimp", "install"]) == 1
     assert "No GIMP 3 profile was found" in capsys.readouterr().err
 

@@ -101,7 +101,7 @@ def test_hosts_and_training_reach_the_core_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["tinysr_core", "tinysr_core.cli", "tinysr_core.worker", "tinysr_core.model.catalog"]
+    "module", ["tinysr_core", "tinysr_core.cli", "tinysr_core.gimp.server", "tinysr_core.model.catalog"]
 )
 def test_torch_is_not_imported_before_a_network_runs(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

@@ -29,7 +29,7 @@ from .util import atomic_write
 if TYPE_CHECKING:
     from .evaluation import Row
     from .folders import Doing
-    from .gimp_install import Profile
+    from .gimp import Profile
     from .postprocess import Target
 
 Flag = FlagCreatePairsOff[bool]
@@ -336,9 +336,9 @@ class GimpInstall:
     """The Python that has TinySR."""
 
     def run(self) -> int:
-        from .gimp_install import install
+        from .gimp import install_plugin
 
-        return show_reports(install(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
+        return show_reports(install_plugin(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
 
 
 @dataclass(frozen=True)
@@ -349,9 +349,9 @@ class GimpUninstall:
     """GIMP's settings folder, the one above its plug-ins folder."""
 
     def run(self) -> int:
-        from .gimp_install import uninstall
+        from .gimp import uninstall_plugin
 
-        return show_reports(uninstall(_profiles(self.folder)), "The plug-in is removed from")
+        return show_reports(uninstall_plugin(_profiles(self.folder)), "The plug-in is removed from")
 
 
 @dataclass(frozen=True)
@@ -362,9 +362,9 @@ class GimpCheck:
     """GIMP's settings folder, the one above its plug-ins folder."""
 
     def run(self) -> int:
-        from .gimp_install import check
+        from .gimp import check_plugin
 
-        return show_reports(check(_profiles(self.folder)), "The plug-in works in")
+        return show_reports(check_plugin(_profiles(self.folder)), "The plug-in works in")
 
 
 @dataclass(frozen=True)
@@ -440,7 +440,7 @@ def _make_folder(path: Path) -> None:
 
 
 def _profiles(folder: Path | None) -> "list[Profile]":
-    from .gimp_install import Profile, find_profiles
+    from .gimp import Profile, find_profiles
 
     return [Profile(folder)] if folder else find_profiles(Path.home(), os.environ)
 

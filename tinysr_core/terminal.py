@@ -13,7 +13,7 @@ from .model import DEFAULT_NAME, CheckpointInfo, model_name
 
 if TYPE_CHECKING:
     from .folders import Doing, Job, Outcome, Settings
-    from .gimp_install import Report
+    from .gimp import Report
 
 
 def say(text: str) -> None:

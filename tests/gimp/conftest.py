@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tinysr_core.engines.upscaler import load_upscaler
-from tinysr_core.gimp_install import Profile, install
+from tinysr_core.gimp.install import Profile, install_plugin
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
@@ -37,7 +37,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if HERE in item.path.parents:
+        if "gimp" in getattr(item, "fixturenames", ()):  # a test that drives the real program
             item.add_marker(pytest.mark.gimp)
             if not READY:
                 item.add_marker(pytest.mark.skip(reason=f"no real GIMP 3 in {ROOT}"))
@@ -195,7 +195,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plug-in, installed into an empty profile."""
-    (report,) = install([Profile(tmp_path_factory.mktemp("profile"))])
+    (report,) = install_plugin([Profile(tmp_path_factory.mktemp("profile"))])
     assert report.problem is None
     return report.profile.plugin
 

@@ -1,4 +1,4 @@
-"""The client of `tinysr_core.worker`: starts it, sends pictures, takes results. Knows nothing of GIMP.
+"""The client of `tinysr_core.gimp.server`: starts it, sends pictures, takes results. Knows nothing of GIMP.
 
 The protocol is described in `tinysr_core/worker.py`. Nothing here waits for ever for a worker that does not start, and
 nothing here leaves one behind.
@@ -70,7 +70,7 @@ def worker_command(plugin_folder: Path, environment: dict[str, str]) -> list[str
     """
     runtime = plugin_folder / "runtime.json"
     if environment.get("TINYSR_PYTHON"):
-        command, origin = [environment["TINYSR_PYTHON"], "-I", "-m", "tinysr_core.worker"], "TINYSR_PYTHON"
+        command, origin = [environment["TINYSR_PYTHON"], "-I", "-m", "tinysr_core.gimp.server"], "TINYSR_PYTHON"
     elif runtime.exists():
         try:
             command = [str(part) for part in json.loads(runtime.read_text(encoding="utf-8"))["command"]]

@@ -30,7 +30,7 @@ def processes(word):
 
 
 def workers():
-    return processes("tinysr_core.worker")
+    return processes("tinysr_core.gimp.server")
 
 
 def command(text):

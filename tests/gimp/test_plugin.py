@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tinysr_core.gimp_install import plugin_source, worker_commands
+from tinysr_core.gimp.install import plugin_source, worker_commands
+from tinysr_core.gimp.protocol import MAX_SIDE, PROTOCOL
 from tinysr_core.model.catalog import DEFAULT_NAME
-from tinysr_core.worker_requests import MAX_SIDE, PROTOCOL
 
 PLUGIN = plugin_source()
 SOURCES = [PLUGIN / "tinysr-gimp.py", *sorted((PLUGIN / "tinysr_gimp").glob("*.py"))]
@@ -129,7 +129,7 @@ class TestWorkerCommand:
     def test_the_environment_comes_first(self, client: Any, tmp_path: Path) -> None:
         (tmp_path / "runtime.json").write_text('{"command": ["/no/python"]}')
         command = client.worker_command(tmp_path, {"TINYSR_PYTHON": sys.executable})
-        assert command == [sys.executable, "-I", "-m", "tinysr_core.worker"]
+        assert command == [sys.executable, "-I", "-m", "tinysr_core.gimp.server"]
 
     def test_then_what_the_installer_recorded(self, client: Any, tmp_path: Path) -> None:
         (tmp_path / "runtime.json").write_text(json.dumps({"command": [sys.executable, "-I", "-c", "pass"]}))

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import TinySRError
+from ..errors import TinySRError
 
 PROTOCOL = 1
 MAX_SIDE = 524288

@@ -1,4 +1,4 @@
-"""The server behind the GIMP plug-in: `python -I -m tinysr_core.worker` enlarges pictures that come over stdin.
+"""The server behind the GIMP plug-in: `python -I -m tinysr_core.gimp.server` enlarges pictures that come over stdin.
 
 Protocol 1. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
 row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
@@ -33,13 +33,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threa
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
-from .engines import Progress, Upscaler, load_upscaler, preload
-from .errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
-from .model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
-from .pipeline import enhance
-from .postprocess import resize
-from .worker_requests import PROTOCOL, UPDATE, ProtocolError, Request, Upscale, parse_request
+from .. import __version__
+from ..engines import Progress, Upscaler, load_upscaler, preload
+from ..errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
+from ..model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
+from ..pipeline import enhance
+from ..postprocess import resize
+from .protocol import PROTOCOL, UPDATE, ProtocolError, Request, Upscale, parse_request
 
 MAX_LINE = 65536
 """The longest request line in bytes."""
@@ -210,7 +210,7 @@ def _hello() -> dict[str, Any]:
         "type": "hello",
         "protocol": PROTOCOL,
         "version": __version__,
-        "location": str(Path(__file__).parent),
+        "location": str(Path(__file__).parents[1]),
         "models": models,
     }
 

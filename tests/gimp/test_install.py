@@ -8,9 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tinysr_core import __version__, gimp_install
+from tinysr_core import __version__
 from tinysr_core.errors import RequestError
-from tinysr_core.gimp_install import Profile, check, find_profiles, install, plugin_source, uninstall
+from tinysr_core.gimp import install as gimp_install
+from tinysr_core.gimp.install import (
+    Profile,
+    check_plugin,
+    find_profiles,
+    install_plugin,
+    plugin_source,
+    uninstall_plugin,
+)
 
 
 def make(*folders: Path) -> None:
@@ -82,15 +90,15 @@ class TestFindProfiles:
 
 def test_no_profile_is_an_error() -> None:
     with pytest.raises(RequestError, match="start GIMP 3 once"):
-        install([])
+        install_plugin([])
 
 
 def test_install_check_uninstall(profile: Profile) -> None:
-    (before,) = check([profile])
+    (before,) = check_plugin([profile])
     assert not before.installed
     assert before.problem is not None
 
-    (report,) = install([profile])
+    (report,) = install_plugin([profile])
     assert (report.installed, report.problem) == (True, None)
     main = profile.plugin / "tinysr-gimp.py"
     assert main.stat().st_mode & stat.S_IXUSR
@@ -104,20 +112,20 @@ def test_install_check_uninstall(profile: Profile) -> None:
     assert copied == shipped | {Path("runtime.json")}
     assert sorted(path.name for path in profile.plugin.parent.iterdir()) == ["tinysr-gimp"]
 
-    (after,) = check([profile])
+    (after,) = check_plugin([profile])
     assert after == report
-    (gone,) = uninstall([profile])
+    (gone,) = uninstall_plugin([profile])
     assert not gone.installed
     assert not profile.plugin.exists()
-    assert uninstall([profile]) == []
+    assert uninstall_plugin([profile]) == []
 
 
 def test_installing_again_replaces_the_whole_plugin_and_tells_gimp_by_its_time(profile: Profile) -> None:
-    install([profile])
+    install_plugin([profile])
     stale = profile.plugin / "tinysr_gimp" / "of_an_older_version.py"
     stale.touch()
     os.utime(profile.plugin / "tinysr-gimp.py", (1, 1))
-    install([profile])
+    install_plugin([profile])
     assert not stale.exists()
     assert (profile.plugin / "tinysr-gimp.py").stat().st_mtime > 1
 
@@ -125,7 +133,7 @@ def test_installing_again_replaces_the_whole_plugin_and_tells_gimp_by_its_time(p
 def test_a_python_without_tinysr_is_told(profile: Profile, tmp_path: Path) -> None:
     venv.create(tmp_path / "empty", with_pip=False, symlinks=os.name != "nt")
     python = tmp_path / "empty" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    (report,) = install([profile], str(python))
+    (report,) = install_plugin([profile], str(python))
     assert not report.installed
     assert report.problem is not None
     assert "numpy" in report.problem
@@ -133,7 +141,7 @@ def test_a_python_without_tinysr_is_told(profile: Profile, tmp_path: Path) -> No
 
 
 def test_a_python_that_is_not_there_is_told(profile: Profile) -> None:
-    (report,) = install([profile], "/no/such/python")
+    (report,) = install_plugin([profile], "/no/such/python")
     assert report.problem is not None
     assert "/no/such/python does not run" in report.problem
 
@@ -145,14 +153,14 @@ def test_a_python_is_looked_up_and_recorded_in_full(
     make(tmp_path / "bin")
     script(tmp_path / "bin" / "my-python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    (report,) = install([profile], "my-python")
+    (report,) = install_plugin([profile], "my-python")
     assert report.problem is None
     assert report.command[0] == str(tmp_path / "bin" / "my-python")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="renames differ")
 def test_a_failed_exchange_brings_the_old_plugin_back(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    install([profile])
+    install_plugin([profile])
     rename = Path.rename
 
     def refuse_new(path: Path, target: Path) -> Path:
@@ -161,17 +169,17 @@ def test_a_failed_exchange_brings_the_old_plugin_back(profile: Profile, monkeypa
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refuse_new)
-    (report,) = install([profile])
+    (report,) = install_plugin([profile])
     assert report.problem is not None
     assert "Permission denied" in report.problem
     monkeypatch.undo()
-    assert check([profile])[0].problem is None
+    assert check_plugin([profile])[0].problem is None
 
 
 def test_another_tinysr_in_the_way_is_told(profile: Profile, tmp_path: Path) -> None:
     hello = {"type": "hello", "protocol": 1, "version": "0.0.1", "location": "/old/tinysr_core", "models": []}
     python = script(tmp_path / "python", f"#!/bin/sh\necho '{json.dumps(hello)}'\n")
-    (report,) = install([profile], str(python))
+    (report,) = install_plugin([profile], str(python))
     assert report.problem is not None
     assert "0.0.1 in /old/tinysr_core" in report.problem
 
@@ -184,7 +192,7 @@ def test_sandboxes_are_entered_and_advised_on(
     log = tmp_path / "log"
     script(tmp_path / "bin" / host, f'#!/bin/sh\necho "$@" >> {log}\necho no such file >&2\nexit 127\n')
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
-    (report,) = install([Profile(profile.folder, host)])
+    (report,) = install_plugin([Profile(profile.folder, host)])
     assert not report.installed
     assert report.problem is not None
     assert "sandbox" in report.problem
@@ -212,10 +220,10 @@ def test_sandboxes_are_entered_and_advised_on(
     ],
 )
 def test_check_says_what_is_wrong(profile: Profile, spoil: object, words: str) -> None:
-    install([profile])
+    install_plugin([profile])
     assert callable(spoil)
     spoil(profile.plugin)
-    (report,) = check([profile])
+    (report,) = check_plugin([profile])
     assert report.installed
     assert report.problem is not None
     assert words in report.problem
@@ -224,21 +232,21 @@ def test_check_says_what_is_wrong(profile: Profile, spoil: object, words: str) -
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user who may not write everywhere")
 def test_a_folder_that_may_not_be_written_to_is_told(profile: Profile) -> None:
     profile.folder.chmod(0o500)
-    (report,) = install([profile])
+    (report,) = install_plugin([profile])
     profile.folder.chmod(0o700)
     assert report.problem is not None
     assert "close GIMP" in report.problem
 
 
 def test_a_failed_copy_leaves_the_old_plugin(profile: Profile, monkeypatch: pytest.MonkeyPatch) -> None:
-    install([profile])
+    install_plugin([profile])
     before = (profile.plugin / "tinysr-gimp.py").stat().st_mtime_ns
 
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gimp_install.shutil, "copytree", full)
-    (report,) = install([profile])
+    (report,) = install_plugin([profile])
     assert report.problem is not None
     assert "No space left" in report.problem
     assert report.installed
@@ -249,7 +257,7 @@ def test_a_failed_copy_leaves_the_old_plugin(profile: Profile, monkeypatch: pyte
 @pytest.mark.slow
 def test_install_from_a_wheel(profile: Profile, tmp_path: Path) -> None:
     """The wheel carries the plug-in, and installs it with the plain `python -I -m` command."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, root], check=True)
     (wheel,) = tmp_path.glob("*.whl")
@@ -260,12 +268,12 @@ def test_install_from_a_wheel(profile: Profile, tmp_path: Path) -> None:
     own = [path for path in sys.path if path.endswith("site-packages")]
     (packages / "own.pth").write_text("\n".join(own))
     program = (
-        "import sys; from pathlib import Path; from tinysr_core.gimp_install import Profile, install\n"
-        "(report,) = install([Profile(Path(sys.argv[1]))]); print(report.problem); print(*report.command)"
+        "import sys; from pathlib import Path; from tinysr_core.gimp.install import Profile, install_plugin\n"
+        "(report,) = install_plugin([Profile(Path(sys.argv[1]))]); print(report.problem); print(*report.command)"
     )
     python = tmp_path / "venv" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     done = subprocess.run([python, "-I", "-c", program, profile.folder], capture_output=True, text=True, check=True)
     problem, command = done.stdout.splitlines()
     assert problem == "None"
-    assert command.endswith("-I -m tinysr_core.worker")
+    assert command.endswith("-I -m tinysr_core.gimp.server")
     assert list(profile.plugin.glob("locale/*/LC_MESSAGES/tinysr-gimp.mo"))

@@ -1,7 +1,7 @@
 """Installs the GIMP 3 plug-in: finds GIMP's profiles, copies the plug-in there, records a Python that runs the worker.
 
 The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own
-Python has no torch, so the plug-in starts `tinysr_core.worker` with the command in its `runtime.json`, which is written
+Python has no torch, so the plug-in starts `tinysr_core.gimp.server` with the command in its `runtime.json`, which is written
 here after that command has said hello.
 """
 
@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from . import __version__
-from .errors import RequestError
+from .. import __version__
+from ..errors import RequestError
 
+CORE = Path(__file__).parents[1]
 PLUGIN_NAME = "tinysr-gimp"
 FLATPAK_APP = "org.gimp.GIMP"
 HELLO_SECONDS = 120
@@ -32,7 +33,7 @@ _BOOT = (
     "import runpy, site, sys\n"
     "for folder in sys.argv[1:]: site.addsitedir(folder)\n"
     "del sys.argv[1:]\n"
-    "runpy.run_module('tinysr_core.worker', run_name='__main__')"
+    "runpy.run_module('tinysr_core.gimp.server', run_name='__main__')"
 )
 """Starts the worker where `python -I -m` does not find it: in a clone, or among a user's own packages."""
 
@@ -81,7 +82,7 @@ def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sy
     return list(unique.values())
 
 
-def install(profiles: Sequence[Profile], python: str = sys.executable) -> list[Report]:
+def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) -> list[Report]:
     """Copy the plug-in into each profile, and record there a command with which `python` runs the worker.
 
     `python` is a path, or a name to be looked up as a shell would. An older plug-in is replaced as a whole. Nothing is
@@ -99,7 +100,7 @@ def install(profiles: Sequence[Profile], python: str = sys.executable) -> list[R
     return [_install(profile, python) for profile in profiles]
 
 
-def uninstall(profiles: Sequence[Profile]) -> list[Report]:
+def uninstall_plugin(profiles: Sequence[Profile]) -> list[Report]:
     """Remove the plug-in from each profile that has it; the reports are of these."""
     reports: list[Report] = []
     for profile in profiles:
@@ -112,16 +113,15 @@ def uninstall(profiles: Sequence[Profile]) -> list[Report]:
     return reports
 
 
-def check(profiles: Sequence[Profile]) -> list[Report]:
+def check_plugin(profiles: Sequence[Profile]) -> list[Report]:
     """See in each profile whether the plug-in is there, whole, of this version, and whether its Python answers."""
     return [_check(profile) for profile in profiles]
 
 
 def plugin_source() -> Path:
     """The plug-in's folder in this package, or beside it in a clone."""
-    here = Path(__file__).parent
-    installed = here / "gimp_plugin" / PLUGIN_NAME
-    return installed if installed.is_dir() else here.parent / "gimp_plugin" / PLUGIN_NAME
+    installed = CORE / "gimp_plugin" / PLUGIN_NAME
+    return installed if installed.is_dir() else CORE.parent / "gimp_plugin" / PLUGIN_NAME
 
 
 def _settings_folders(home: Path, environment: Mapping[str, str], platform: str) -> list[tuple[Path, Host]]:
@@ -159,10 +159,10 @@ def _install(profile: Profile, python: str) -> Report:
 
 def worker_commands(python: str) -> list[list[str]]:
     """Ways to start the worker of this very package, the plainest first."""
-    folders = [str(Path(__file__).parent.parent)]
+    folders = [str(CORE.parent)]
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
-    return [[python, "-I", "-m", "tinysr_core.worker"], [python, "-I", "-c", _BOOT, *folders]]
+    return [[python, "-I", "-m", "tinysr_core.gimp.server"], [python, "-I", "-c", _BOOT, *folders]]
 
 
 def _copy(profile: Profile, command: Sequence[str]) -> None:
@@ -229,7 +229,7 @@ def _handshake(profile: Profile, command: Sequence[str]) -> str | None:
         return f"{command[0]} does not run TinySR ({reason[0]}). {_advice(profile)}"
     if last["type"] == "error":
         return f"{last['title']}: {last['hint']}"
-    if location.resolve() != Path(__file__).parent.resolve():
+    if location.resolve() != CORE.resolve():
         return (
             f"{command[0]} finds another TinySR first, {hello['version']} in {location}; remove that one "
             "(`pip uninstall tinysr`), or run its own `tinysr gimp install`."

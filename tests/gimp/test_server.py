@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tinysr_core.engines.upscaler import Progress, load_upscaler
 from tinysr_core.errors import RequestError
-from tinysr_core.gimp_install import worker_commands
+from tinysr_core.gimp.install import worker_commands
+from tinysr_core.gimp.protocol import ProtocolError, Request, parse_request
+from tinysr_core.gimp.server import MAX_LINE, Pixels, serve
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
-from tinysr_core.worker import MAX_LINE, Pixels, serve
-from tinysr_core.worker_requests import ProtocolError, Request, parse_request
 
 REQUEST: dict[str, Any] = {
     "protocol": 1,
@@ -243,7 +243,7 @@ def send(process: subprocess.Popen[bytes], data: bytes) -> None:
 def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[bytes], home: Path) -> None:
     hello = hear(process)
     assert hello["protocol"] == 1
-    assert Path(hello["location"]).samefile(Path(__file__).parents[1] / "tinysr_core")
+    assert Path(hello["location"]).samefile(Path(__file__).parents[2] / "tinysr_core")
     assert {"name": "small", "scales": [2]} in hello["models"]
     pixels = np.random.default_rng(2).random((9, 7, 4), np.float32)
     pixels[:3, :, 3] = 0
@@ -308,7 +308,7 @@ def test_what_libraries_print_does_not_reach_the_client(home: Path, tmp_path: Pa
     noisy = (
         "import runpy, sys, os, safetensors, numpy\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
-        "import tinysr_core.worker as worker\n"
+        "import tinysr_core.gimp.server as worker\n"
         "class Loud(worker.Enlarger):\n"
         "    def __call__(self, *arguments):\n"
         "        print('hello from a library'); os.write(1, b'and from C')\n"
@@ -316,7 +316,7 @@ def test_what_libraries_print_does_not_reach_the_client(home: Path, tmp_path: Pa
         "worker.Enlarger = Loud\n"
         "raise SystemExit(worker.main())\n"
     )
-    command = [sys.executable, "-I", "-c", noisy, str(Path(__file__).parents[1])]
+    command = [sys.executable, "-I", "-c", noisy, str(Path(__file__).parents[2])]
     environment = os.environ | {"HOME": str(home), "USERPROFILE": str(home)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment) as process:

@@ -1,0 +1,15 @@
+"""The core's side of the GIMP plug-in: the server process that upscales for it, their protocol, and the installer.
+
+The plug-in itself is in `gimp_plugin/`. It starts `python -I -m tinysr_core.gimp.server`.
+"""
+
+from .install import Profile, Report, check_plugin, find_profiles, install_plugin, uninstall_plugin
+
+__all__ = [
+    "Profile",
+    "Report",
+    "check_plugin",
+    "find_profiles",
+    "install_plugin",
+    "uninstall_plugin",
+]
