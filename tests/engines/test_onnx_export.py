@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinysr_core.cli import main
+from tinysr_core.cli.main import main
 from tinysr_core.engines import onnx_export as export
 from tinysr_core.engines.onnx_export import export_onnx, onnx_model
 from tinysr_core.errors import RequestError

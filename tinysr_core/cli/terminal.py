@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from .model import DEFAULT_NAME, CheckpointInfo, model_name
+from ..model import DEFAULT_NAME, CheckpointInfo, model_name
 
 if TYPE_CHECKING:
-    from .folders import Doing, Job, Outcome, Settings
-    from .gimp import Report
+    from ..folders import Doing, Job, Outcome, Settings
+    from ..gimp import Report
 
 
 def say(text: str) -> None:
@@ -25,7 +25,7 @@ def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool
     """Have `do` run `jobs` with a bar that shows the progress of all of them, and tell what became of each."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from .folders import is_finished, run
+    from ..folders import is_finished, run
 
     pending = sum(not is_finished(job, settings) for job in jobs)
     outcomes: list[Outcome] = []
@@ -108,7 +108,7 @@ def model_facts(info: CheckpointInfo) -> dict[str, Any]:
 
 def picture_facts(path: Path) -> dict[str, Any]:
     """What `info` tells about a picture. Raises PictureError where it cannot be read."""
-    from .images import read_picture
+    from ..images import read_picture
 
     picture = read_picture(path)
     return {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.compare import write_page
+from tinysr_core.cli.compare_page import write_page
 from tinysr_core.errors import PictureError
 from tinysr_core.images import Picture, write_picture
 

@@ -18,12 +18,12 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from tinysr_core.cli import main
+from tinysr_core.cli.main import main
 from tinysr_core.images import read_picture
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def write_network(path: Path) -> Path:

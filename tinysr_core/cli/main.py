@@ -20,17 +20,17 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
 
-from .engines import EngineName, Precision
-from .errors import RequestError, TinySRError, installs
-from .model import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints, read_info
+from ..engines import EngineName, Precision
+from ..errors import RequestError, TinySRError, installs
+from ..model import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints, read_info
+from ..util import atomic_write
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
-from .util import atomic_write
 
 if TYPE_CHECKING:
-    from .evaluation import Row
-    from .folders import Doing
-    from .gimp import Profile
-    from .postprocess import Target
+    from ..evaluation import Row
+    from ..folders import Doing
+    from ..gimp import Profile
+    from ..postprocess import Target
 
 Flag = FlagCreatePairsOff[bool]
 Detail = Annotated[
@@ -97,7 +97,7 @@ class Upscale:
     json: Json = False
 
     def run(self) -> int:
-        from .folders import Settings, plan_jobs
+        from ..folders import Settings, plan_jobs
 
         settings = Settings(
             model=self.model,
@@ -118,7 +118,7 @@ class Upscale:
 
     def doing(self) -> "Doing":
         """Who does the work. Raises RequestError for less than one worker."""
-        from .folders import in_processes, on_cluster
+        from ..folders import in_processes, on_cluster
 
         if self.workers is not None and self.workers < 1:
             raise RequestError(f"{self.workers} workers cannot do anything; give at least 1.")
@@ -128,7 +128,7 @@ class Upscale:
 
     def target(self) -> "Target | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""
-        from .postprocess import Factor, LongestSide, Megapixels, parse_size
+        from ..postprocess import Factor, LongestSide, Megapixels, parse_size
 
         targets = {
             "--scale": None if self.scale is None else Factor(self.scale),
@@ -197,7 +197,7 @@ class Compare:
     """The page; one that is there is replaced."""
 
     def run(self) -> int:
-        from .compare import write_page
+        from .compare_page import write_page
 
         write_page(self.a, self.b, self.output)
         say(f"{self.output} is written; open it in a browser.")
@@ -242,8 +242,8 @@ class Evaluate:
     """Where the table goes: .md holds means and deviations, .csv and .json every picture."""
 
     def run(self) -> int:
-        from .evaluation import Worst, as_csv, as_json, as_markdown, by_name, evaluate, interpolation, network, peer
-        from .loss import load_lpips
+        from ..evaluation import Worst, as_csv, as_json, as_markdown, by_name, evaluate, interpolation, network, peer
+        from ..loss import load_lpips
 
         written = {".md": as_markdown, ".csv": as_csv, ".json": as_json}.get(
             self.output.suffix if self.output else ".md"
@@ -306,8 +306,8 @@ class Export:
     detail: Detail = 1.0
 
     def run(self) -> int:
-        from .engines import TOLERANCE, export_onnx
-        from .model import load_checkpoint
+        from ..engines import TOLERANCE, export_onnx
+        from ..model import load_checkpoint
 
         path = find_checkpoint(self.model) if self.scale is None else find_exactly(self.model, self.scale)
         checkpoint = load_checkpoint(path, self.detail)
@@ -336,7 +336,7 @@ class GimpInstall:
     """The Python that has TinySR."""
 
     def run(self) -> int:
-        from .gimp import install_plugin
+        from ..gimp import install_plugin
 
         return show_reports(install_plugin(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
 
@@ -349,7 +349,7 @@ class GimpUninstall:
     """GIMP's settings folder, the one above its plug-ins folder."""
 
     def run(self) -> int:
-        from .gimp import uninstall_plugin
+        from ..gimp import uninstall_plugin
 
         return show_reports(uninstall_plugin(_profiles(self.folder)), "The plug-in is removed from")
 
@@ -362,7 +362,7 @@ class GimpCheck:
     """GIMP's settings folder, the one above its plug-ins folder."""
 
     def run(self) -> int:
-        from .gimp import check_plugin
+        from ..gimp import check_plugin
 
         return show_reports(check_plugin(_profiles(self.folder)), "The plug-in works in")
 
@@ -440,10 +440,6 @@ def _make_folder(path: Path) -> None:
 
 
 def _profiles(folder: Path | None) -> "list[Profile]":
-    from .gimp import Profile, find_profiles
+    from ..gimp import Profile, find_profiles
 
     return [Profile(folder)] if folder else find_profiles(Path.home(), os.environ)
-
-
-if __name__ == "__main__":
-    script()

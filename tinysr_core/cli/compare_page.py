@@ -7,9 +7,9 @@ from pathlib import Path
 from string import Template
 from tempfile import TemporaryDirectory
 
-from .errors import PictureError
-from .images import Picture, read_picture, write_picture
-from .util import atomic_write
+from ..errors import PictureError
+from ..images import Picture, read_picture, write_picture
+from ..util import atomic_write
 
 
 def write_page(left: Path, right: Path, page: Path) -> None:

@@ -1,0 +1,1 @@
+"""The command line `tinysr`: its commands, and what it prints."""
