@@ -14,16 +14,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tinysr_core.evaluation.methods import network
-from tinysr_core.evaluation.table import evaluate
-from tinysr_core.images.photos import list_photos
-from tinysr_core.loss.lpips import Lpips, load_lpips
-from tinysr_core.loss.vgg import load_vgg19
-from tinysr_core.model.catalog import find_checkpoint
-from tinysr_core.model.checkpoint import read_checkpoint
-from tinysr_core.model.config import PRESETS
-from tinysr_core.trainer.loop import train
-from tinysr_core.trainer.recipe import Recipe, load_recipe
+from tinysr_core.evaluation import evaluate, network
+from tinysr_core.images import list_photos
+from tinysr_core.loss import Lpips, load_lpips, load_vgg19
+from tinysr_core.model import PRESETS, find_checkpoint, read_checkpoint
+from tinysr_core.trainer import Recipe, load_recipe, train
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 SCALE = 2

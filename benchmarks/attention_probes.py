@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tinysr_core.engines import TorchEngine, Upscaler
 from tinysr_core.engines.tiling import probes
-from tinysr_core.engines.torch_engine import TorchEngine
-from tinysr_core.engines.upscaler import Upscaler
-from tinysr_core.evaluation.metrics import psnr_y
+from tinysr_core.evaluation import psnr_y
 from tinysr_core.evaluation.table import load_pairs, to_8_bits, to_float
-from tinysr_core.model.catalog import find_checkpoint
-from tinysr_core.model.checkpoint import read_checkpoint
+from tinysr_core.model import find_checkpoint, read_checkpoint
 
 
 def main() -> None:

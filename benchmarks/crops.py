@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinysr_core.evaluation.methods import network
-from tinysr_core.evaluation.metrics import Picture8
+from tinysr_core.evaluation import Picture8, network
 from tinysr_core.evaluation.table import Method, interpolation, load_pairs
 
 SIDE = 240

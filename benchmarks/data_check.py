@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from tinysr_core.images.photos import decode, list_photos, map_photos
+from tinysr_core.images import decode, list_photos, map_photos
 from tinysr_core.trainer.photo_check import POOR, SOFT, SOFTISH, sharpness
 from tinysr_core.trainer.photo_duplicates import NEAR, distances, perceptual_hash
 

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tinysr_core import __version__
-from tinysr_core.postprocess.sizes import parse_size
+from tinysr_core.postprocess import parse_size
 
 
 def make_photos(folder: Path, count: int, width: int, height: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 import tinysr_core
-from tinysr_core.gimp.install import Profile, install_plugin
+from tinysr_core.gimp import Profile, install_plugin
 
 REPOSITORY = Path(tinysr_core.__file__).parents[1]
 IDLE = (

@@ -22,14 +22,10 @@ from memory import synthetic_photo
 from speed import operations
 from torch import Tensor
 
+from tinysr_core.engines import TorchEngine, Upscaler
 from tinysr_core.engines.torch_cuda import padded, run_fused
-from tinysr_core.engines.torch_engine import TorchEngine
-from tinysr_core.engines.upscaler import Upscaler
+from tinysr_core.model import ModelConfig, TinySR, bicubic_skip, find_checkpoint, read_checkpoint
 from tinysr_core.model import network as network
-from tinysr_core.model.catalog import find_checkpoint
-from tinysr_core.model.checkpoint import read_checkpoint
-from tinysr_core.model.config import ModelConfig
-from tinysr_core.model.network import TinySR, bicubic_skip
 
 Way = Callable[[Tensor], Tensor]
 """LR picture [1,3,h,w] on the device -> SR."""

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tinysr_core.engines.upscaler import load_upscaler
+from tinysr_core.engines import load_upscaler
 from tinysr_core.images import read_picture
-from tinysr_core.postprocess.sizes import parse_size
+from tinysr_core.postprocess import parse_size
 
 COMMANDS = {"JPEG": [], "PNG": ["--format", "png"], "JPEG, sharpened and anti-aliased": ["--sharpen", "--aa"]}
 """Options, by the result that they ask for."""

@@ -20,11 +20,10 @@ import torch
 from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, Measured, measure
 
 from tinysr_core.errors import TinySRError
-from tinysr_core.evaluation.table import as_markdown
-from tinysr_core.loss.lpips import load_lpips
-from tinysr_core.model.catalog import model_name
-from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, weights_digest, write_checkpoint
-from tinysr_core.util.files import atomic_write
+from tinysr_core.evaluation import as_markdown
+from tinysr_core.loss import load_lpips
+from tinysr_core.model import Checkpoint, model_name, read_checkpoint, weights_digest, write_checkpoint
+from tinysr_core.util import atomic_write
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -11,12 +11,10 @@ from statistics import fmean
 
 import torch
 
-from tinysr_core.engines.engine import EngineName, Precision
-from tinysr_core.evaluation.methods import network
-from tinysr_core.evaluation.table import Row, evaluate
-from tinysr_core.loss.lpips import load_lpips
-from tinysr_core.model.catalog import shipped_folder
-from tinysr_core.model.checkpoint import read_info
+from tinysr_core.engines import EngineName, Precision
+from tinysr_core.evaluation import Row, evaluate, network
+from tinysr_core.loss import load_lpips
+from tinysr_core.model import read_info, shipped_folder
 
 COMPARED: tuple[tuple[EngineName, str, Precision], ...] = (
     ("torch", "cpu", "fp32"),

@@ -11,13 +11,11 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tinysr_core.engines.engine import Precision
-from tinysr_core.evaluation.methods import network
-from tinysr_core.evaluation.table import Method, Row, evaluate, interpolation
-from tinysr_core.loss.lpips import Lpips
-from tinysr_core.model.blend import load_checkpoint
-from tinysr_core.model.checkpoint import weights_digest
-from tinysr_core.util.files import atomic_write
+from tinysr_core.engines import Precision
+from tinysr_core.evaluation import Method, Row, evaluate, interpolation, network
+from tinysr_core.loss import Lpips
+from tinysr_core.model import load_checkpoint, weights_digest
+from tinysr_core.util import atomic_write
 
 SCALES = (2, 3, 4)
 SETS = ("set5", "set14", "portraits_cc0", "portraits_london")

@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import mean
 
 from tinysr_core import find_checkpoint
-from tinysr_core.model.checkpoint import read_info
-from tinysr_core.util.files import atomic_write
+from tinysr_core.model import read_info
+from tinysr_core.util import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

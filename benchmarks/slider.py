@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tinysr_core import load_upscaler, read_picture
-from tinysr_core.evaluation.table import to_8_bits
-from tinysr_core.postprocess.resize import resize
+from tinysr_core.evaluation import to_8_bits
+from tinysr_core.postprocess import resize
 
 FRAMES, MILLISECONDS = 40, 80
 

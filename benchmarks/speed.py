@@ -36,14 +36,9 @@ from memory import synthetic_photo
 from PIL import Image
 from torch import Tensor
 
-from tinysr_core.engines.engine import EngineName, Precision
-from tinysr_core.engines.torch_engine import TorchEngine
-from tinysr_core.engines.upscaler import load_upscaler
+from tinysr_core.engines import EngineName, Precision, TorchEngine, load_upscaler
 from tinysr_core.errors import RequestError
-from tinysr_core.model.catalog import find_checkpoint
-from tinysr_core.model.checkpoint import read_checkpoint
-from tinysr_core.model.config import ModelConfig
-from tinysr_core.model.network import TinySR
+from tinysr_core.model import ModelConfig, TinySR, find_checkpoint, read_checkpoint
 
 Way = Callable[[Any], Any]
 """LR array [1,3,h,w] -> SR."""

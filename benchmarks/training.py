@@ -17,15 +17,11 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from tinysr_core.images.photos import list_photos
-from tinysr_core.loss.lpips import load_lpips
-from tinysr_core.loss.terms import Loss
-from tinysr_core.loss.vgg import load_vgg19
-from tinysr_core.model.network import TinySR
-from tinysr_core.trainer.loop import train
-from tinysr_core.trainer.monitor import Progress
+from tinysr_core.images import list_photos
+from tinysr_core.loss import Loss, load_lpips, load_vgg19
+from tinysr_core.model import TinySR
+from tinysr_core.trainer import Progress, Recipe, load_recipe, train
 from tinysr_core.trainer.patches import PatchDataset
-from tinysr_core.trainer.recipe import Recipe, load_recipe
 
 PHOTOS = 16
 WARM = 5

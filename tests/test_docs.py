@@ -145,19 +145,16 @@ def test_links(page: Path) -> None:
             assert anchor in anchors(target), f"{page.name} links to {link}; {target.name} has no such heading"
 
 
-def test_the_map_names_every_module() -> None:
+def test_the_map_names_every_room_and_every_file() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    tables = "\n".join(line for line in text.splitlines() if line.startswith("|"))
-    named = set(re.findall(r"`([\w/]+?\.py|\w+/)`", tables))
     core = ROOT / "tinysr_core"
-    there = {
-        path.name + "/" * path.is_dir()
-        for path in core.iterdir()
-        if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
-    assert there - named == {"__init__.py"} - named
-    folders = (core, ROOT, ROOT / "nodes")
-    assert not {name for name in named if not any((folder / name).exists() for folder in folders)}
+    tree = text.split("tinysr_core/  ")[1].split("```")[0]
+    top = {path.name + "/" * path.is_dir() for path in core.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert set(re.findall(r"^  ([\w.]+/?) ", tree, re.MULTILINE)) == top - {"__init__.py", "__pycache__/"}
+    tables = dict(re.findall(r"^\| `(\w+)/` \| \|\n\|---\|---\|\n((?:\|.*\n)+)", text, re.MULTILINE))
+    for room in (path for path in core.iterdir() if (path / "__init__.py").exists()):
+        files = {path.name for path in room.glob("*.py")} - {"__init__.py", "__main__.py"}
+        assert set(re.findall(r"`(\w+\.py)`", tables[room.name])) == files, room.name
 
 
 def test_the_tables_of_the_readme_are_those_of_the_results() -> None:

@@ -1,4 +1,4 @@
-"""The arrows of CONTRIBUTING.md: imports go one way, and running a network needs no training code."""
+"""The rooms of `tinysr_core`: imports go one way, through the faces; running a network needs no training code."""
 
 import ast
 import subprocess
@@ -12,96 +12,96 @@ import tinysr_core
 CORE = Path(tinysr_core.__file__).parent
 ROOT = Path(__file__).parents[1]
 
-LAYERS = [
-    {"errors", "arrays", "threads"},
-    {"files", "config", "skip", "duplicates", "backbones"},
-    {"checkpoint", "tiling", "bands", "target", "model", "lpips"},
-    {"catalog", "resize", "images", "metrics", "loss", "degrade", "engines"},
-    {"postprocess", "detail", "delivery", "photos", "preview", "run_folder"},
-    {"upscaler", "data", "data_check", "evaluate"},
-    {"pipeline", "validation"},
-    {"recipe", "run_state", "report"},
-    {"optimizer", "monitor"},
-    {"trainer"},
-    {"export", "jobs", "memory", "gimp_install", "compare"},
-    {"batch", "methods", "worst"},
-    {"crew"},
-    {"processes", "cluster"},
-    {"worker_requests", "terminal"},
-    {"worker"},
-    {"cli"},
+ROOMS = (
+    "cli",
+    "gimp",
+    "folders",
+    "trainer",
+    "evaluation",
+    "pipeline",
+    "engines",
+    "postprocess",
+    "images",
+    "loss",
+    "model",
+    "util",
+    "errors",
+)
+"""From top to bottom: a room imports only from rooms further down."""
+
+TRAINING = {"loss", "evaluation", "trainer"}
+"""What running a network does not need. The command line imports it where it evaluates."""
+
+FILES = [
+    path
+    for path in sorted(CORE.rglob("*.py"))
+    if path.parent.name != "gimp_plugin" and path.relative_to(CORE).parts != ("__init__.py",)
 ]
-"""A module may import those of earlier sets, and its own package."""
-TRAINING = {
-    *(
-        "backbones",
-        "data",
-        "data_check",
-        "degrade",
-        "duplicates",
-        "evaluate",
-        "loss",
-        "lpips",
-        "methods",
-        "metrics",
-        "monitor",
-        "optimizer",
-        "photos",
-    ),
-    *("preview", "recipe", "report", "run_folder", "run_state", "trainer", "validation", "worst"),
-}
 
 
-def module_of(path: Path) -> str:
+def room_of(path: Path) -> str:
     return path.relative_to(CORE).with_suffix("").parts[0]
 
 
-def imported(path: Path) -> set[str]:
-    """The modules of the core that a file of it imports, wherever in the file."""
+def imports(path: Path) -> list[tuple[str, ...]]:
+    """What a file imports from other rooms, wherever in the file, as dotted parts below `tinysr_core`."""
     depth = len(path.relative_to(CORE).parts)
-    found: set[str] = set()
+    found: list[tuple[str, ...]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level == depth:
-            found |= {node.module.split(".")[0]} if node.module else {alias.name for alias in node.names}
+            found += [tuple(node.module.split("."))] if node.module else [(alias.name,) for alias in node.names]
         elif isinstance(node, ast.ImportFrom | ast.Import):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             level = getattr(node, "level", 0)
             assert level or not any(name.split(".")[0] == "tinysr_core" for name in names), f"{path}: absolute import"
-    return found - {"__version__"}
+    return [parts for parts in found if parts != ("__version__",)]
 
 
-FILES = [path for path in sorted(CORE.rglob("*.py")) if path != CORE / "__init__.py" and "plugin" not in str(path)]
-RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+def test_every_room_has_its_place() -> None:
+    assert {room_of(path) for path in FILES} == set(ROOMS)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CORE)))
-def test_imports_go_one_way(path: Path) -> None:
-    own = module_of(path)
-    assert own in RANK, f"{own} has no place in the layers"
-    for name in imported(path) - {own}:
-        assert RANK[name] < RANK[own], f"{own} must not import {name}"
+def test_imports_go_down_and_through_the_face(path: Path) -> None:
+    own = room_of(path)
+    for room, *inside in imports(path):
+        assert ROOMS.index(room) > ROOMS.index(own), f"{own} must not import {room}"
+        assert not inside, f"import {'.'.join(inside)} from the face of {room}"
 
 
 def test_running_a_network_needs_no_training_code() -> None:
     for path in FILES:
-        if module_of(path) not in TRAINING | {"cli"}:
-            assert not imported(path) & TRAINING, path
+        if room_of(path) not in TRAINING | {"cli"}:
+            assert not {room for room, *_ in imports(path)} & TRAINING, path
+
+
+def test_faces_export_what_is_there() -> None:
+    for room in ROOMS:
+        face = __import__(f"tinysr_core.{room}", fromlist=["*"])
+        for name in getattr(face, "__all__", ()):
+            assert getattr(face, name) is not None
+        if hasattr(face, "__getattr__"):
+            with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+                _ = face.nothing
 
 
 def test_hosts_and_training_reach_the_core_only() -> None:
     for folder, allowed in (("nodes", {"nodes"}), ("training", set[str]()), ("tinysr_core", set[str]())):
         for path in sorted((ROOT / folder).rglob("*.py")):
             tree = ast.parse(path.read_text(encoding="utf-8"))
-            roots = {
-                node.module.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
-            }
+            modules = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+            roots = {module.split(".")[0] for module in modules}
             assert not roots & ({"nodes", "training", "gimp_plugin", "gi", "tests"} - allowed), path
             if folder != "nodes":
                 assert not roots & {"comfy", "folder_paths", "nodes"}, path
+            for module in modules:
+                if module.startswith("tinysr_core."):
+                    assert module.count(".") == 1, f"{path}: import from the face, not {module}"
 
 
 @pytest.mark.parametrize(
-    "module", ["tinysr_core", "tinysr_core.cli", "tinysr_core.gimp.server", "tinysr_core.model.catalog"]
+    "module",
+    ["tinysr_core", "tinysr_core.cli.main", "tinysr_core.gimp.server", "tinysr_core.model", "tinysr_core.images"],
 )
 def test_torch_is_not_imported_before_a_network_runs(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

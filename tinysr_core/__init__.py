@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "catalog": ("find_checkpoint", "list_checkpoints"),
+    "engines": ("Upscaler", "load_upscaler"),
     "errors": ("TinySRError",),
     "images": ("Picture", "from_pil", "read_picture", "to_pil", "write_picture"),
+    "model": ("find_checkpoint", "list_checkpoints"),
     "pipeline": ("enhance", "enhance_picture"),
     "postprocess": ("anti_alias", "sharpen"),
-    "upscaler": ("Upscaler", "load_upscaler"),
 }
 
 

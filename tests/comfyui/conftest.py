@@ -91,11 +91,11 @@ def make_checkpoint(core):
     """`make_checkpoint(path, seed=0, twin=None, **config)` writes a checkpoint with random weights."""
 
     def make(path: Path, seed: int = 0, twin: str | None = None, **config) -> Path:
-        config = core("config").ModelConfig(**{"channels": 16, "blocks": 3, **config})
+        config = core("model").ModelConfig(**{"channels": 16, "blocks": 3, **config})
         random = np.random.default_rng(seed)
         tensors = {name: random.normal(0, 0.05, shape).astype(np.float32) for name, shape in config.shapes.items()}
         path.parent.mkdir(parents=True, exist_ok=True)
-        core("checkpoint").write_checkpoint(path, config, tensors, {"title": "random", "twin": twin})
+        core("model").write_checkpoint(path, config, tensors, {"title": "random", "twin": twin})
         return path
 
     return make

@@ -30,13 +30,13 @@ def test_what_was_fine_tuned_is_listed(nodes, make_checkpoint, tmp_path, monkeyp
 
 
 def test_shipped_checkpoints_are_listed(nodes, core):
-    shipped = {path.name for path in core("catalog").shipped_folder().glob("*.safetensors")}
+    shipped = {path.name for path in core("model").shipped_folder().glob("*.safetensors")}
     assert shipped <= set(nodes["TinySRLoader"].INPUT_TYPES()["required"]["checkpoint"][0])
 
 
 def test_the_loaded_network_is_the_one_in_the_file(nodes, core, comfyui, checkpoint, picture):
     model = nodes["TinySRLoader"]().load(checkpoint)[0]
-    stored = core("checkpoint").read_checkpoint(comfyui / "tinysr" / checkpoint)
+    stored = core("model").read_checkpoint(comfyui / "tinysr" / checkpoint)
     assert model.scale == 2
     for name, tensor in model.model.state_dict().items():
         assert torch.equal(tensor, torch.from_numpy(stored.tensors[name])), name
@@ -55,7 +55,7 @@ def test_detail_blends_with_the_twin(nodes, core, comfyui, checkpoint, make_chec
         comfyui / "tinysr" / "vivid-x2.safetensors", seed=1, twin=checkpoint.removesuffix(".safetensors")
     )
     loader = nodes["TinySRLoader"]
-    calm, own = (core("checkpoint").read_checkpoint(comfyui / "tinysr" / name) for name in (checkpoint, vivid.name))
+    calm, own = (core("model").read_checkpoint(comfyui / "tinysr" / name) for name in (checkpoint, vivid.name))
     model = loader().load(vivid.name, 0.25)[0]
     for name, tensor in model.model.state_dict().items():
         np.testing.assert_allclose(tensor, 0.75 * calm.tensors[name] + 0.25 * own.tensors[name], atol=1e-6)

@@ -71,7 +71,7 @@ def upscale_tensor(server, random_checkpoint):
 @pytest.fixture
 def reference(core, random_checkpoint):
     """`reference(pixels, alpha)`: what tinysr_core makes of arrays [1,C,H,W]."""
-    upscaler = core("upscaler").load_upscaler(random_checkpoint, device="cpu", precision="fp32")
+    upscaler = core("engines").load_upscaler(random_checkpoint, device="cpu", precision="fp32")
     return lambda pixels, alpha=None: core("pipeline").enhance(upscaler, pixels, alpha)
 
 

@@ -17,7 +17,7 @@ def reference(core, comfyui, checkpoint):
     """`reference(pixels, alpha=None, **options)` is what the core makes of planes [1,C,H,W]."""
 
     def run(pixels, alpha=None, **options):
-        upscaler = core("upscaler").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu", precision="fp32")
+        upscaler = core("engines").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu", precision="fp32")
         return core("pipeline").enhance(upscaler, pixels, alpha, **options)
 
     return run
@@ -235,7 +235,7 @@ def test_widgets_and_arguments_agree(nodes):
 
 def test_auto_is_what_the_core_takes_on_a_cpu(upscale, core, comfyui, checkpoint, picture):
     image, _ = upscale(picture, device="cpu", precision="auto")
-    upscaler = core("upscaler").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu")
+    upscaler = core("engines").load_upscaler(comfyui / "tinysr" / checkpoint, device="cpu")
     torch.testing.assert_close(planes(image[1]), upscaler.upscale(planes(picture[1])), atol=1e-5, rtol=0)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.engines import select as choice
+from tinysr_core.engines import select
 from tinysr_core.engines.select import load_engine
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.errors import RequestError
@@ -38,8 +38,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Sets what this machine has."""
 
     def has(*, gpu: bool, openvino: bool) -> None:
-        monkeypatch.setattr(choice, "_gpu_is_there", lambda: gpu)
-        monkeypatch.setattr(choice, "find_spec", lambda name: object() if openvino else None)
+        monkeypatch.setattr(select, "_gpu_is_there", lambda: gpu)
+        monkeypatch.setattr(select, "find_spec", lambda name: object() if openvino else None)
 
     return has
 
@@ -67,7 +67,7 @@ def network() -> Checkpoint:
 )
 def test_the_table(machine: Machine, gpu: bool, openvino: bool, asked: Any, expected: Any) -> None:
     machine(gpu=gpu, openvino=openvino)
-    assert choice._choose(*asked)[:2] == expected
+    assert select._choose(*asked)[:2] == expected
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_where_openvino_fails_torch_runs(
 
 def test_a_gpu_is_looked_for_without_torch() -> None:
     code = (
-        "import sys; from tinysr_core.engines import choice; choice.gpu_is_likely(); assert 'torch' not in sys.modules"
+        "import sys; from tinysr_core.engines import select; select.gpu_is_likely(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -129,10 +129,10 @@ def environment(home: Path) -> dict[str, str]:
 
 
 @needs_openvino
-@pytest.mark.skipif(choice.gpu_is_likely(), reason="torch runs on the GPU of this machine")
+@pytest.mark.skipif(select.gpu_is_likely(), reason="torch runs on the GPU of this machine")
 def test_the_command_line_runs_without_torch(tmp_path: Path) -> None:
     Image.effect_noise((60, 40), 50).convert("RGB").save(tmp_path / "photo.png")
-    code = WITHOUT_TORCH + "from tinysr_core.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = WITHOUT_TORCH + "from tinysr_core.cli.main import main; sys.exit(main(sys.argv[1:]))"
     options = ["--scale", "1.7", "--sharpen", "--aa"]
     command = [sys.executable, "-c", code, "upscale", str(tmp_path / "photo.png"), *options]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
@@ -143,7 +143,7 @@ def test_the_command_line_runs_without_torch(tmp_path: Path) -> None:
 
 
 @needs_openvino
-@pytest.mark.skipif(choice.gpu_is_likely(), reason="torch runs on the GPU of this machine")
+@pytest.mark.skipif(select.gpu_is_likely(), reason="torch runs on the GPU of this machine")
 def test_the_worker_runs_without_torch(tmp_path: Path) -> None:
     request = {"protocol": 1, "type": "upscale", "width": 6, "height": 5, "channels": 3, "result_width": 12}
     request |= {"result_height": 10, "model": "", "factor": 2.0, "sharpen": True, "anti_alias": False, "detail": 1.0}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `util.threads`
 
 from ..engines import EngineName, Precision
 from ..errors import RequestError, TinySRError, installs

@@ -1,6 +1,6 @@
 """Workers that are actors of a Ray cluster: the same job on many machines that share their storage.
 
-Plain actors rather than Ray Data: who does which picture is decided in `crew` for processes and clusters alike, a
+Plain actors rather than Ray Data: who does which picture is decided in `dispatch` for processes and clusters alike, a
 picture that kills its workers is given up after a few tries, and nothing but Ray itself is needed.
 """
 

@@ -1,8 +1,8 @@
 """Installs the GIMP 3 plug-in: finds GIMP's profiles, copies the plug-in there, records a Python that runs the worker.
 
 The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own
-Python has no torch, so the plug-in starts `tinysr_core.gimp.server` with the command in its `runtime.json`, which is written
-here after that command has said hello.
+Python has no torch, so the plug-in starts `tinysr_core.gimp.server` with the command in its `runtime.json`. The
+installer writes that file after it has run the command once.
 """
 
 import json

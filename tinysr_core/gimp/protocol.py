@@ -29,7 +29,7 @@ class Upscale:
     sharpen: bool
     anti_alias: bool
     detail: float
-    """0 to 1, for `detail.load_checkpoint`."""
+    """0 to 1, for `blend.load_checkpoint`."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `threads`
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `util.threads`
 
 import numpy as np
 from numpy.typing import NDArray

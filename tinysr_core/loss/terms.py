@@ -64,7 +64,7 @@ class LossConfig:
 class Loss(nn.Module):
     """The weighted sum of named terms.
 
-    `vgg_tensors` are the weights from `backbones.load_vgg19`, `lpips` is from `lpips.load_lpips`, `scale` is the
+    `vgg_tensors` are the weights from `vgg.load_vgg19`, `lpips` is from `lpips.load_lpips`, `scale` is the
     network's upscaling factor; each is needed only where its term is used.
     """
 

@@ -1,7 +1,7 @@
 """The client of `tinysr_core.gimp.server`: starts it, sends pictures, takes results. Knows nothing of GIMP.
 
-The protocol is described in `tinysr_core/worker.py`. Nothing here waits for ever for a worker that does not start, and
-nothing here leaves one behind.
+`tinysr_core/gimp/server.py` describes the protocol. The client never waits forever for a worker that does not start,
+and never leaves one behind.
 """
 
 from __future__ import annotations
