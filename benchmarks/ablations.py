@@ -14,6 +14,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from tinysr_core.engines import RunOptions
 from tinysr_core.evaluation import evaluate, network
 from tinysr_core.images import list_photos
 from tinysr_core.loss import Lpips, load_lpips, load_vgg19
@@ -57,7 +58,7 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
 
 def figures(path: Path, validation: Path, judge: Lpips) -> list[str]:
     """PSNR-Y and LPIPS of a checkpoint on each set."""
-    method = network(str(path), SCALE, engine="torch", device="cpu", precision="fp32")[1]
+    method = network(str(path), SCALE, RunOptions(engine="torch", device="cpu", precision="fp32"))[1]
     cells: list[str] = []
     for data in SETS:
         rows = list(evaluate([validation / data], SCALE, {"trained": method}, judge))

@@ -11,7 +11,7 @@ from statistics import fmean
 
 import torch
 
-from tinysr_core.engines import EngineName, Precision
+from tinysr_core.engines import EngineName, Precision, RunOptions
 from tinysr_core.evaluation import Row, evaluate, network
 from tinysr_core.loss import load_lpips
 from tinysr_core.model import read_info, shipped_folder
@@ -52,7 +52,7 @@ def main() -> None:
         scale = read_info(path).config.scale
         methods = {
             f"{engine} {device} {precision}": network(
-                str(path), scale, engine=engine, device=device, precision=precision
+                str(path), scale, RunOptions(engine=engine, device=device, precision=precision)
             )[1]
             for engine, device, precision in compared
         }

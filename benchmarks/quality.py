@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from tinysr_core.engines import Precision
+from tinysr_core.engines import Precision, RunOptions
 from tinysr_core.evaluation import Method, Row, evaluate, interpolation, network
 from tinysr_core.loss import Lpips
 from tinysr_core.model import load_checkpoint, weights_digest
@@ -87,7 +87,7 @@ def subjects(folder: Path, scale: int) -> list[Subject]:
 
 
 def _loader(model: str, scale: int, detail: float = 1.0, precision: Precision = "fp32") -> Callable[[], Method]:
-    return lambda: network(model, scale, detail, precision=precision)[1]
+    return lambda: network(model, scale, RunOptions(detail, precision=precision))[1]
 
 
 def read(results: Path) -> list[Measured]:

@@ -7,7 +7,7 @@ from math import floor
 from torch import Tensor
 
 from ..tinysr_core.errors import RequestError
-from ..tinysr_core.postprocess import ExactSize, Factor, Megapixels, Target, result_size
+from ..tinysr_core.postprocess import ExactSize, Factor, Megapixels, Size, result_size
 
 MODES = ("network scale", "factor", "fit", "fill", "stretch", "megapixels")
 
@@ -47,7 +47,7 @@ class SizeRequest:
         cropped = self.mode == "fill" and self.width and self.height
         return Sizing(size.height, size.width, (self.height, self.width) if cropped else (size.height, size.width))
 
-    def _target(self, height: int, width: int, scale: int) -> Target:
+    def _target(self, height: int, width: int, scale: int) -> Size:
         if self.mode == "network scale":
             return Factor(scale)
         if self.mode == "factor":

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..tinysr_core.pipeline import enhance
-from ..tinysr_core.postprocess import resize
+from ..tinysr_core.postprocess import ExactSize, Finish, resize
 from . import frames, host
 from .engine import PRECISIONS, CpuEngine, upscaler_for
 from .size import MODES, SizeRequest
@@ -131,14 +131,13 @@ class TinySRUpscale:
         transparent = cut_outs is not None or channels in (2, 4)
         result_mask = torch.zeros(batch if transparent else 1, *sizing.kept, device=result.device)
 
+        finish = Finish(size=ExactSize(sizing.width, sizing.height))
         show = host.progress_bar(batch)
         for i, frame in enumerate(image):
             pixels, alpha = frames.split(frame)
             if alpha is None and cut_outs is not None:
                 alpha = cut_outs[[i % len(cut_outs)]]
-            pixels, alpha = enhance(
-                upscaler, pixels, alpha, size=(sizing.height, sizing.width), progress=partial(show, i)
-            )
+            pixels, alpha = enhance(upscaler, pixels, alpha, finish, progress=partial(show, i))
             if alpha is not None:
                 alpha = frames.settle(sizing.crop(alpha))
                 result_mask[i] = 1 - alpha[0, 0]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from tinysr_core.engines import upscaler
+from tinysr_core.engines import options
 
 settings.register_profile("no deadline: machines differ", deadline=None)
 settings.load_profile("no deadline: machines differ")
@@ -28,7 +28,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What engines keep goes into a folder of the tests, not into the user's."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upscaler, "cache_folder", lambda: folder)
+        patch.setattr(options, "cache_folder", lambda: folder)
         yield
 
 

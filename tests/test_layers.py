@@ -110,6 +110,7 @@ def test_torch_is_not_imported_before_a_network_runs(module: str) -> None:
 
 def test_the_public_names() -> None:
     assert tinysr_core.__all__ == [
+        "Finish",
         "Picture",
         "TinySRError",
         "Upscaler",

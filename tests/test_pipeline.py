@@ -6,6 +6,7 @@ import torch
 
 from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.pipeline import bleed, enhance
+from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.postprocess.finish import anti_alias, sharpen
 from tinysr_core.postprocess.resize import resize
 
@@ -41,14 +42,14 @@ def test_the_networks_scale_is_the_default() -> None:
 
 
 def test_any_size_is_reached_by_one_resize() -> None:
-    pixels, _ = enhance(Upscaler(NearestEngine()), colours(), size=(17, 31))
+    pixels, _ = enhance(Upscaler(NearestEngine()), colours(), finish=Finish(ExactSize(31, 17)))
     expected = resize(colours().repeat(2, 2).repeat(2, 3), 17, 31).clip(0, 1)
     np.testing.assert_array_equal(pixels, expected)
 
 
 def test_a_smaller_size_needs_no_network() -> None:
     engine = NearestEngine()
-    pixels, _ = enhance(Upscaler(engine), colours(), size=(12, 7))
+    pixels, _ = enhance(Upscaler(engine), colours(), finish=Finish(ExactSize(7, 12)))
     np.testing.assert_array_equal(pixels, resize(colours(), 12, 7).clip(0, 1))
     assert not hasattr(engine, "seen")
 
@@ -56,8 +57,8 @@ def test_a_smaller_size_needs_no_network() -> None:
 def test_the_input_is_not_written_to() -> None:
     pixels, alpha = colours(), np.full((1, 1, 12, 10), 0.5, np.float32)
     alpha[..., 3:] = 0
-    for size in (None, (12, 10), (5, 5), (30, 30)):
-        enhance(Upscaler(NearestEngine()), pixels, alpha, size=size, sharpen=True, anti_alias=True)
+    for size in (None, ExactSize(10, 12), ExactSize(5, 5), ExactSize(30, 30)):
+        enhance(Upscaler(NearestEngine()), pixels, alpha, Finish(size, sharpen=True, anti_alias=True))
     np.testing.assert_array_equal(pixels, colours())
     assert set(np.unique(alpha)) == {0, 0.5}
 
@@ -69,7 +70,7 @@ def test_grey_stays_grey() -> None:
 
 
 def test_post_processing_follows_the_resize() -> None:
-    pixels, _ = enhance(Upscaler(NearestEngine()), colours(), size=(30, 30), sharpen=True, anti_alias=True)
+    pixels, _ = enhance(Upscaler(NearestEngine()), colours(), finish=Finish(ExactSize(30, 30), True, True))
     resized = resize(colours().repeat(2, 2).repeat(2, 3), 30, 30).clip(0, 1)
     np.testing.assert_array_equal(pixels, anti_alias(sharpen(resized)))
 
@@ -113,7 +114,9 @@ def test_a_wholly_transparent_picture_is_no_problem() -> None:
 
 
 def test_tensors_come_back_as_tensors() -> None:
-    pixels, alpha = enhance(Upscaler(NearestEngine()), torch.rand(2, 3, 8, 8), torch.ones(2, 1, 8, 8), size=(20, 20))
+    pixels, alpha = enhance(
+        Upscaler(NearestEngine()), torch.rand(2, 3, 8, 8), torch.ones(2, 1, 8, 8), Finish(ExactSize(20, 20))
+    )
     assert isinstance(pixels, torch.Tensor)
     assert isinstance(alpha, torch.Tensor)
     assert (pixels.shape, alpha.shape) == ((2, 3, 20, 20), (2, 1, 20, 20))

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from .images import Picture, from_pil, read_picture, to_pil, write_picture
     from .model import find_checkpoint, list_checkpoints
     from .pipeline import enhance, enhance_picture
-    from .postprocess import anti_alias, sharpen
+    from .postprocess import Finish, anti_alias, sharpen
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Finish",
     "Picture",
     "TinySRError",
     "Upscaler",
@@ -40,7 +41,7 @@ _MODULES = {
     "images": ("Picture", "from_pil", "read_picture", "to_pil", "write_picture"),
     "model": ("find_checkpoint", "list_checkpoints"),
     "pipeline": ("enhance", "enhance_picture"),
-    "postprocess": ("anti_alias", "sharpen"),
+    "postprocess": ("Finish", "anti_alias", "sharpen"),
 }
 
 

@@ -4,20 +4,19 @@ import dataclasses
 
 from .engines import Progress, Upscaler
 from .images import Picture
-from .postprocess import anti_alias as supersample
-from .postprocess import resize
-from .postprocess import sharpen as unsharp_mask
+from .postprocess import Finish, resize
 from .util import Image, clamp_in_place
+
+UNCHANGED = Finish()
+"""The network's result as it is."""
 
 
 def enhance(
     upscaler: Upscaler,
     pixels: Image,
     alpha: Image | None = None,
+    finish: Finish = UNCHANGED,
     *,
-    size: tuple[int, int] | None = None,
-    sharpen: bool = False,
-    anti_alias: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Image, Image | None]:
     """Upscale pictures with everything that belongs to them.
@@ -25,10 +24,8 @@ def enhance(
     Args:
         pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; numpy array or torch tensor. Not written to.
         alpha: [B,1,H,W] in [0,1], or None for opaque pictures.
-        size: (height, width) of the result, reached by one antialiased resize; None: the network's scale. A size that
+        finish: the size of the result, reached by one antialiased resize, and the steps that follow. A size that
             enlarges neither way needs no network.
-        sharpen: apply the paper's unsharp mask.
-        anti_alias: apply the paper's supersampling.
         progress: called for each tile; what it raises cancels.
 
     Returns:
@@ -39,39 +36,24 @@ def enhance(
         MemoryLimitError: memory does not suffice.
     """
     given = pixels
-    size = size or (pixels.shape[2] * upscaler.scale, pixels.shape[3] * upscaler.scale)
+    size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
         alpha = _resized(alpha, size)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     result = _resized(_upscaled(upscaler, pixels, progress) if enlarges else pixels, size)
-    # What was made here may be written over.
-    if sharpen:
-        result = unsharp_mask(result, in_place=result is not given)
-    if anti_alias:
-        result = supersample(result, in_place=result is not given)
-    return result, alpha
+    return finish.apply(result, in_place=result is not given), alpha  # what was made here may be written over
 
 
 def enhance_picture(
     upscaler: Upscaler,
     picture: Picture,
+    finish: Finish = UNCHANGED,
     *,
-    size: tuple[int, int] | None = None,
-    sharpen: bool = False,
-    anti_alias: bool = False,
     progress: Progress | None = None,
 ) -> Picture:
     """`enhance` for a picture that knows its colour profile, EXIF and the like; the result knows them too."""
-    pixels, alpha = enhance(
-        upscaler,
-        picture.pixels,
-        picture.alpha,
-        size=size,
-        sharpen=sharpen,
-        anti_alias=anti_alias,
-        progress=progress,
-    )
+    pixels, alpha = enhance(upscaler, picture.pixels, picture.alpha, finish, progress=progress)
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 

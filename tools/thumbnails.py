@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tinysr_core import enhance, load_upscaler
+from tinysr_core.postprocess import Finish
 
 FOLDER = Path(__file__).parents[1] / "example_workflows"
 SIDE = 400
@@ -31,9 +32,9 @@ class Portrait:
     def before(self) -> Image.Image:
         return self.small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
-    def after(self, model: str, **finish: bool) -> Image.Image:
+    def after(self, model: str, finish: Finish | None = None) -> Image.Image:
         pixels = np.asarray(self.small, np.float32).transpose(2, 0, 1)[None] / 255
-        result, _ = enhance(load_upscaler(model, scale=2), pixels, **finish)
+        result, _ = enhance(load_upscaler(model, scale=2), pixels, finish=finish or Finish())
         return Image.fromarray((255 * result[0] + 0.5).astype(np.uint8).transpose(1, 2, 0))
 
 
@@ -67,7 +68,7 @@ def main() -> None:
     woman, man, other = (Portrait(folder, face) for face in FACES)
     drawn = {
         "portrait_x2": halves(woman.before, woman.after("portrait")),
-        "portrait_sharpen_aa": halves(man.before, man.after("portrait", sharpen=True, anti_alias=True)),
+        "portrait_sharpen_aa": halves(man.before, man.after("portrait", Finish(sharpen=True, anti_alias=True))),
         "fine_tuned_checkpoint": halves(other.after("portrait"), other.after("fidelity")),
         "video_frames": film(man.after("portrait")),
     }

@@ -275,21 +275,15 @@ def test_gimp_commands_reach_the_installer(
 
 
 @pytest.mark.parametrize("arguments", ["--help", "models"])
-def test_help_and_lists_come_at_once(arguments: str) -> None:
+def test_help_and_lists_import_nothing_that_loads_slowly(arguments: str) -> None:
+    slow = ("torch", "openvino", "lightning", "PIL.Image", "rich.progress")
     code = (
-        "import sys, atexit; atexit.register(lambda: print('torch' in sys.modules));"
-        f"from tinysr_core.cli import main; sys.exit(main(['{arguments}']))"
+        f"import sys, atexit; atexit.register(lambda: print([name for name in {slow} if name in sys.modules]));"
+        f"from tinysr_core.cli.main import main; sys.exit(main(['{arguments}']))"
     )
-
-    def seconds() -> float:
-        before = os.times()
-        answer = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=-1)
-        assert answer.returncode == 0 and answer.stdout.endswith(b"False\n")
-        after = os.times()
-        return after.children_user + after.children_system - before.children_user - before.children_system
-
-    # processor time, because the machine may have other things to do
-    assert min(seconds() for _ in range(3)) < 0.5
+    answer = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=-1)
+    assert answer.returncode == 0
+    assert answer.stdout.splitlines()[-1] == b"[]"
 
 
 # What is refused

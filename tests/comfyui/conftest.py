@@ -54,7 +54,7 @@ def pack(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mo
     module = load_by_path(str(ROOT).replace(".", "_x_"), ROOT / "__init__.py")
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("nodes.engine", "tinysr_core.engines.upscaler"):
+        for user in ("nodes.engine", "tinysr_core.engines.options"):
             patch.setattr(importlib.import_module(f"{module.__name__}.{user}"), "cache_folder", lambda: cache)
         yield module
 

@@ -5,37 +5,38 @@ import numpy as np
 import pytest
 import torch
 
-from tinysr_core.engines.upscaler import load_upscaler
+from tinysr_core.engines import RunOptions, load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.evaluation import methods
 from tinysr_core.evaluation.methods import network, peer
 from tinysr_core.evaluation.table import to_8_bits, to_float
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.pipeline import enhance
+from tinysr_core.postprocess import Finish
 
 LR = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
-    ("model", "detail", "title", "options"),
+    ("model", "detail", "title", "finish"),
     [
-        ("portrait", 1.0, "tinysr-portrait-x2", {}),
-        ("portrait+sharpen", 1.0, "tinysr-portrait-x2+sharpen", {"sharpen": True}),
-        ("portrait+aa+sharpen", 1.0, "tinysr-portrait-x2+sharpen+aa", {"sharpen": True, "anti_alias": True}),
-        ("portrait+aa", 0.5, "tinysr-portrait-x2+aa (detail 0.5)", {"anti_alias": True}),
+        ("portrait", 1.0, "tinysr-portrait-x2", Finish()),
+        ("portrait+sharpen", 1.0, "tinysr-portrait-x2+sharpen", Finish(sharpen=True)),
+        ("portrait+aa+sharpen", 1.0, "tinysr-portrait-x2+sharpen+aa", Finish(sharpen=True, anti_alias=True)),
+        ("portrait+aa", 0.5, "tinysr-portrait-x2+aa (detail 0.5)", Finish(anti_alias=True)),
     ],
 )
 def test_a_model_is_finished_and_blended_as_its_name_says(
-    model: str, detail: float, title: str, options: dict[str, Any]
+    model: str, detail: float, title: str, finish: Finish
 ) -> None:
-    name, run = network(model, 2, detail)
+    name, run = network(model, 2, RunOptions(detail))
     upscaler = load_upscaler(find_checkpoint("portrait", 2), detail=detail)
     assert name == title
-    np.testing.assert_array_equal(run(LR), to_8_bits(enhance(upscaler, to_float(LR), **options)[0]))
+    np.testing.assert_array_equal(run(LR), to_8_bits(enhance(upscaler, to_float(LR), finish=finish)[0]))
 
 
 def test_less_than_full_precision_is_named() -> None:
-    name, _ = network("portrait", 2, 0.5, device="cpu", engine="torch", precision="bf16")
+    name, _ = network("portrait", 2, RunOptions(0.5, device="cpu", engine="torch", precision="bf16"))
     assert name == "tinysr-portrait-x2 (detail 0.5, bf16)"
 
 

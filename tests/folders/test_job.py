@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinysr_core.engines.upscaler import load_upscaler
+from tinysr_core.engines import RunOptions
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.folders import job as batch
 from tinysr_core.folders.job import Outcome, Settings, run
@@ -12,6 +12,7 @@ from tinysr_core.folders.plan import Job, plan_jobs
 from tinysr_core.images import Picture, read_picture, write_picture
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
+from tinysr_core.postprocess import Finish
 from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels
 
 
@@ -100,14 +101,16 @@ def test_one_bad_picture_does_not_stop_the_rest(photos: Path, monkeypatch: pytes
 def test_each_network_is_loaded_once_and_only_when_needed(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
 
-    def load(path: Path, **options: object) -> object:
-        loaded.append(path.stem)
-        return load_upscaler(path)
+    original = RunOptions.load
 
-    monkeypatch.setattr(batch, "load_upscaler", load)
+    def load(options: RunOptions, path: Path) -> object:
+        loaded.append(path.stem)
+        return original(options, path)
+
+    monkeypatch.setattr(RunOptions, "load", load)
     write(photos / "small.png", 10, 15)
     write(photos / "tiny.png", 11, 16)
-    settings = Settings(model="test", target=LongestSide(60))
+    settings = Settings(model="test", finish=Finish(LongestSide(60)))
     models = {outcome.input.name: outcome.model for outcome in work(photos, settings)}
     assert loaded == ["tinysr-test-x2", "tinysr-test-x4"]
     assert models["a.png"] == "tinysr-test-x2"
@@ -131,7 +134,7 @@ def test_each_network_is_loaded_once_and_only_when_needed(photos: Path, monkeypa
 def test_any_size_from_the_nearest_sufficient_network(
     photos: Path, target: object, size: tuple[int, int], model: str, mark: str
 ) -> None:
-    settings = Settings(model="test", target=target)
+    settings = Settings(model="test", finish=Finish(target))
     (job,) = plan_jobs([photos / "a.png"], None, settings.mark)
     (outcome,) = run([job], settings, lambda picture, share: None)
     assert (outcome.output_size, outcome.model, outcome.error) == (size, model, None)
@@ -179,7 +182,7 @@ def test_too_little_memory_is_said_with_both_numbers(photos: Path, monkeypatch: 
 
 def test_what_a_format_cannot_address_is_refused_before_the_work(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinysr_core.pipeline.enhance", None)
-    settings = Settings(model="test", target=ExactSize(width=20000, height=100))
+    settings = Settings(model="test", finish=Finish(ExactSize(width=20000, height=100)))
     (job,) = plan_jobs([photos / "a.png"], None, settings.mark, format="webp")
     (outcome,) = run([job], settings, lambda picture, share: None)
     assert "WebP holds at most 16383 pixels a side" in (outcome.error or "")
@@ -213,9 +216,9 @@ def test_what_is_wrong_with_the_job_is_said_once(photos: Path) -> None:
     jobs = [Job(photos / "a.png", photos / "out.png", "png")]
     for settings, error in [
         (Settings(model="nobody"), CheckpointError),
-        (Settings(model="test", device="abacus"), RequestError),
-        (Settings(model="test", tile=1), RequestError),
-        (Settings(model="test", precision="fp16", device="cpu"), RequestError),
+        (Settings(model="test", run=RunOptions(device="abacus")), RequestError),
+        (Settings(model="test", run=RunOptions(tile=1)), RequestError),
+        (Settings(model="test", run=RunOptions(precision="fp16", device="cpu")), RequestError),
     ]:
         with pytest.raises(error):
             list(run(jobs, settings, lambda picture, share: None))

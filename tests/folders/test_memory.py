@@ -10,6 +10,7 @@ from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.folders import memory
 from tinysr_core.folders.memory import Work, available_bytes
 from tinysr_core.pipeline import enhance
+from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.util.threads import thread_count
 
 LARGE = Work(
@@ -54,8 +55,8 @@ def test_the_estimate_covers_what_the_pipeline_takes(
     pixels = np.ones((1, colours, 1024, 1024), np.float32)
     opacity = np.linspace(0, 1, 1024 * 1024, dtype=np.float32).reshape(1, 1, 1024, 1024) if alpha else None
     tracemalloc.start()
-    finishing = {"sharpen": post_processing, "anti_alias": post_processing}
-    enhance(Upscaler(NearestEngine(), 256), pixels, opacity, size=(height, width), **finishing)
+    finish = Finish(ExactSize(width, height), sharpen=post_processing, anti_alias=post_processing)
+    enhance(Upscaler(NearestEngine(), 256), pixels, opacity, finish)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 0.5 * (work.bytes_needed() - thread_count() * memory.SLAB_BYTES) < peak < 1.05 * work.bytes_needed()

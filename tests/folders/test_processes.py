@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinysr_core.engines import RunOptions
 from tinysr_core.errors import RequestError
 from tinysr_core.folders.job import Outcome, Settings, run
 from tinysr_core.folders.plan import plan_jobs
@@ -29,7 +30,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     config = ModelConfig(2, channels=16, blocks=1, attention=False)
     path = tmp_path_factory.mktemp("network") / "tiny-x2.safetensors"
     write_checkpoint(path, config, {name: np.zeros(shape, np.float32) for name, shape in config.shapes.items()}, {})
-    return Settings(model=str(path), device="cpu")
+    return Settings(model=str(path), run=RunOptions(device="cpu"))
 
 
 def photos(folder: Path, count: int, side: int = 16) -> Path:
@@ -76,7 +77,10 @@ def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="cannot be used here"):
         list(
             run(
-                jobs, Settings(device="abacus"), lambda picture, share: None, lambda *job: in_processes(*job, workers=2)
+                jobs,
+                Settings(run=RunOptions(device="abacus")),
+                lambda picture, share: None,
+                lambda *job: in_processes(*job, workers=2),
             )
         )
     assert not multiprocessing.active_children()

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinysr_core.engines import RunOptions
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.folders.job import Outcome, Settings, run
 from tinysr_core.folders.plan import plan_jobs
@@ -29,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
     path = tmp_path / "network" / "tiny-x2.safetensors"
     path.parent.mkdir()
     write_checkpoint(path, config, {name: np.zeros(shape, np.float32) for name, shape in config.shapes.items()}, {})
-    return Settings(model=str(path), device="cpu")
+    return Settings(model=str(path), run=RunOptions(device="cpu"))
 
 
 def photos(folder: Path, count: int, side: int) -> Path:

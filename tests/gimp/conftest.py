@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinysr_core.engines.upscaler import load_upscaler
+from tinysr_core.engines import load_upscaler
 from tinysr_core.gimp.install import Profile, install_plugin
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
+from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.postprocess.resize import resize
 
 HERE = Path(__file__).parent
@@ -129,9 +130,11 @@ class Gimp:
                 ),
                 _planes(values[:, :, :colours]),
                 _planes(values[:, :, colours:]) if source["alpha"] else None,
-                size=None if size == values.shape[:2] else size,
-                sharpen=options.get("sharpen", False),
-                anti_alias=options.get("anti-alias", False),
+                Finish(
+                    None if size == values.shape[:2] else ExactSize(width=size[1], height=size[0]),
+                    sharpen=options.get("sharpen", False),
+                    anti_alias=options.get("anti-alias", False),
+                ),
             )
             planes = pixels if alpha is None else np.concatenate([pixels, alpha], 1)
             planes = resize(planes, *size).clip(0, 1)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tinysr_core.engines.upscaler import Progress, load_upscaler
+from tinysr_core.engines import load_upscaler
+from tinysr_core.engines.upscaler import Progress
 from tinysr_core.errors import RequestError
 from tinysr_core.gimp.install import worker_commands
 from tinysr_core.gimp.protocol import ProtocolError, Request, parse_request
@@ -20,6 +21,7 @@ from tinysr_core.gimp.server import MAX_LINE, Pixels, serve
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
+from tinysr_core.postprocess import ExactSize, Finish
 
 REQUEST: dict[str, Any] = {
     "protocol": 1,
@@ -82,7 +84,7 @@ def test_requests_are_answered_one_after_the_other(channels: int) -> None:
 def test_a_resize_request_needs_no_model() -> None:
     resize = {key: REQUEST[key] for key in ("protocol", "width", "height", "channels", "result_width", "result_height")}
     request = parse_request(json.dumps(resize | {"type": "resize"}).encode())
-    assert request.upscale is None
+    assert request.network is None
     assert request.size == (8, 10)
 
 
@@ -253,7 +255,7 @@ def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[by
         assert 0 <= message["done"] <= message["total"]
     planes = pixels.transpose(2, 0, 1)[None]
     upscaler = load_upscaler(home / ".tinysr" / "models" / "tinysr-small-x2.safetensors")
-    colour, alpha = enhance(upscaler, planes[:, :3], planes[:, 3:], size=(18, 14), sharpen=True)
+    colour, alpha = enhance(upscaler, planes[:, :3], planes[:, 3:], Finish(ExactSize(14, 18), sharpen=True))
     assert alpha is not None
     expected = np.concatenate([colour, alpha], 1)[0].transpose(1, 2, 0)
     np.testing.assert_allclose(message["array"], expected, atol=1e-6)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinysr_core.engines.upscaler import load_upscaler
+from tinysr_core.engines import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.model import catalog
 from tinysr_core.model.blend import blend, find_twin, load_checkpoint, twin_of_descendant

@@ -10,13 +10,13 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, arg, subcommand
+from tyro.conf import Positional, arg, subcommand
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `util.threads`
 
@@ -24,23 +24,14 @@ from ..engines import EngineName, Precision
 from ..errors import RequestError, TinySRError, installs
 from ..model import DEFAULT_NAME, SUFFIX, find_checkpoint, find_exactly, list_checkpoints, read_info
 from ..util import atomic_write
+from .options import DETAIL_HELP, Flag, Json, RunFlags
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 
 if TYPE_CHECKING:
     from ..evaluation import Row
     from ..folders import Doing
     from ..gimp import Profile
-    from ..postprocess import Target
-
-Flag = FlagCreatePairsOff[bool]
-Detail = Annotated[
-    float,
-    arg(
-        metavar="0...1",
-        help="Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is.",
-    ),
-]
-Json = Annotated[Flag, arg(name="json", help="Print JSON on stdout, for scripts.")]
+    from ..postprocess import Size
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,6 @@ class Upscale:
     format that cannot be written (GIF, HEIC) becomes PNG. Results that are there already are kept."""
     model: Annotated[str, arg(metavar="NAME|PATH")] = DEFAULT_NAME
     """A name that `tinysr models` lists, or a checkpoint file."""
-    detail: Detail = 1.0
     scale: Annotated[float | None, arg(metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")] = None
     """How many times larger, 1.5 or 3.7 for example."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
@@ -78,14 +68,7 @@ class Upscale:
     """File format of the results."""
     quality: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 95, AVIF 90)")] = None
     """1 to 100 for JPEG, WebP and AVIF."""
-    tile: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what suits the engine)")] = None
-    """Side of the tiles that are worked on, in pixels of the input. It changes memory and speed, never the result."""
-    device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
-    """Where the network runs; auto takes a GPU if there is one."""
-    engine: EngineName = "auto"
-    """What runs the network; auto takes torch on a GPU, and on a CPU OpenVINO if it is installed."""
-    precision: Precision = "auto"
-    """Precision of the network; auto is what is fast where it runs and as good as fp32 (table: docs/speed.md)."""
+    options: RunFlags = field(default_factory=RunFlags)
     recursive: Flag = False
     """Look into the folders below a folder too; results keep the tree."""
     overwrite: Flag = False
@@ -98,20 +81,10 @@ class Upscale:
 
     def run(self) -> int:
         from ..folders import Settings, plan_jobs
+        from ..postprocess import Finish
 
-        settings = Settings(
-            model=self.model,
-            target=self.target(),
-            sharpen=self.sharpen,
-            anti_alias=self.aa,
-            quality=self.quality,
-            tile=self.tile,
-            detail=self.detail,
-            engine=self.engine,
-            device=self.device,
-            precision=self.precision,
-            overwrite=self.overwrite,
-        )
+        finish = Finish(size=self.requested_size(), sharpen=self.sharpen, anti_alias=self.aa)
+        settings = Settings(self.model, self.options.plain(), finish, self.quality, self.overwrite)
         jobs = plan_jobs(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
         outcomes = work(jobs, settings, self.doing(), self.json)
         return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
@@ -126,17 +99,17 @@ class Upscale:
             return partial(on_cluster, address=self.cluster, workers=self.workers)
         return partial(in_processes, workers=self.workers)
 
-    def target(self) -> "Target | None":
+    def requested_size(self) -> "Size | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""
         from ..postprocess import Factor, LongestSide, Megapixels, parse_size
 
-        targets = {
+        sizes = {
             "--scale": None if self.scale is None else Factor(self.scale),
             "--size": None if self.size is None else parse_size(self.size),
             "--longest": None if self.longest is None else LongestSide(self.longest),
             "--megapixels": None if self.megapixels is None else Megapixels(self.megapixels),
         }
-        given = {option: target for option, target in targets.items() if target is not None}
+        given = {option: size for option, size in sizes.items() if size is not None}
         if len(given) > 1:
             raise RequestError(f"{' and '.join(given)} ask for different sizes; give only one of them.")
         return next(iter(given.values()), None)
@@ -242,6 +215,7 @@ class Evaluate:
     """Where the table goes: .md holds means and deviations, .csv and .json every picture."""
 
     def run(self) -> int:
+        from ..engines import RunOptions
         from ..evaluation import Worst, as_csv, as_json, as_markdown, by_name, evaluate, interpolation, network, peer
         from ..loss import load_lpips
 
@@ -259,7 +233,7 @@ class Evaluate:
             _make_folder(path)  # not after an hour of measuring
         networks = by_name(
             [
-                network(model, self.scale, share, self.device, self.engine, self.precision)
+                network(model, self.scale, RunOptions(share, self.engine, self.device, self.precision))
                 for model in self.models
                 for share in self.detail
             ]
@@ -303,7 +277,7 @@ class Export:
     """The file to write; one that is there is replaced."""
     scale: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 2)")] = None
     """Which scale of a model that has several."""
-    detail: Detail = 1.0
+    detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = 1.0
 
     def run(self) -> int:
         from ..engines import TOLERANCE, export_onnx

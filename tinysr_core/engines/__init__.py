@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, EngineName, Precision
+from .options import RunOptions, load_upscaler
 from .select import gpu_is_likely, load_engine, preload
-from .upscaler import Progress, Upscaler, load_upscaler
+from .upscaler import Progress, Upscaler
 
 if TYPE_CHECKING:
     from .onnx_export import TOLERANCE, export_onnx
@@ -20,6 +21,7 @@ __all__ = [
     "EngineName",
     "Precision",
     "Progress",
+    "RunOptions",
     "TorchEngine",
     "Upscaler",
     "computes_in_bf16",

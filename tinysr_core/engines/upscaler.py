@@ -1,17 +1,14 @@
 """Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
 from ..util import Image, clamp_in_place
 from .delivery import Delivery
-from .engine import Engine, EngineName, Gate, Precision
-from .select import load_engine
+from .engine import Engine, Gate
 from .tiling import Window, probes, tiles
 
 Progress = Callable[[int, int], None]
@@ -19,30 +16,6 @@ Progress = Callable[[int, int], None]
 
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""
-
-
-def load_upscaler(
-    model: str | Path = DEFAULT_NAME,
-    *,
-    scale: float = 2,
-    engine: EngineName = "auto",
-    device: str = "auto",
-    precision: Precision = "auto",
-    tile: int | None = None,
-    detail: float = 1.0,
-) -> "Upscaler":
-    """An `Upscaler` for a checkpoint. `load_engine`, `Upscaler` and `load_checkpoint` explain the other arguments.
-
-    Args:
-        model: the path of a checkpoint, or a name that `tinysr models` lists.
-        scale: which of the checkpoints of that name: the one that enlarges so many times, or the next larger one.
-
-    Raises:
-        CheckpointError: nothing has this name, the file is not a TinySR checkpoint, or has no twin for the detail.
-        RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
-    """
-    path = model if isinstance(model, Path) else find_checkpoint(model, scale)
-    return Upscaler(load_engine(load_checkpoint(path, detail), engine, device, precision, cache_folder()), tile)
 
 
 class Upscaler:

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from ..engines import EngineName, Precision, inference, load_upscaler
+from ..engines import RunOptions, inference
 from ..errors import CheckpointError, RequestError
 from ..model import find_exactly
 from ..pipeline import enhance
+from ..postprocess import Finish
 from .metrics import Picture8
 from .table import Method, to_8_bits, to_float
 
+DEFAULT_OPTIONS = RunOptions()
 FINISHES = ("sharpen", "aa")
 """What may follow a model's name after a plus: `portrait+sharpen+aa`."""
 
@@ -30,14 +32,7 @@ def by_name(methods: Iterable[tuple[str, Method]]) -> dict[str, Method]:
     return named
 
 
-def network(
-    model: str,
-    scale: int,
-    detail: float = 1.0,
-    device: str = "auto",
-    engine: EngineName = "auto",
-    precision: Precision = "auto",
-) -> tuple[str, Method]:
+def network(model: str, scale: int, options: RunOptions = DEFAULT_OPTIONS) -> tuple[str, Method]:
     """A name for the table, and what runs `model`: a name or path, with `+sharpen` and `+aa` where they are wanted.
 
     Raises:
@@ -45,14 +40,15 @@ def network(
     """
     name, finishes = _without_finishes(model)
     path = find_exactly(name, scale)
-    upscaler = load_upscaler(path, engine=engine, device=device, precision=precision, detail=detail)
-    sharpen, anti_alias = (finish in finishes for finish in FINISHES)
+    upscaler = options.load(path)
+    finish = Finish(sharpen="sharpen" in finishes, anti_alias="aa" in finishes)
 
     def run(lr: Picture8) -> Picture8:
-        return to_8_bits(enhance(upscaler, to_float(lr), sharpen=sharpen, anti_alias=anti_alias)[0])
+        return to_8_bits(enhance(upscaler, to_float(lr), finish=finish)[0])
 
-    title = "+".join([path.stem, *(finish for finish in FINISHES if finish in finishes)])
-    marks = [f"detail {detail:g}"] * (detail != 1) + [precision] * (precision not in ("auto", "fp32"))
+    title = "+".join([path.stem, *(name for name in FINISHES if name in finishes)])
+    marks = [f"detail {options.detail:g}"] * (options.detail != 1)
+    marks += [options.precision] * (options.precision not in ("auto", "fp32"))
     return f"{title} ({', '.join(marks)})" if marks else title, run
 
 

@@ -14,11 +14,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from ..engines import EngineName, Precision, Upscaler, load_upscaler
+from ..engines import RunOptions, Upscaler
 from ..errors import MemoryLimitError, PictureError, RequestError, TinySRError
 from ..images import FORMATS, Picture, read_picture, write_picture
 from ..model import DEFAULT_NAME, find_checkpoint, read_info
-from ..postprocess import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, result_size
+from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels, ResultSize, result_size
 from ..util import remove_leftovers
 from .memory import Work, available_bytes
 from .plan import Job
@@ -32,16 +32,9 @@ class Settings:
     """How all pictures of a job are upscaled."""
 
     model: str = DEFAULT_NAME
-    target: Target | None = None
-    """None: the scale of the network."""
-    sharpen: bool = False
-    anti_alias: bool = False
+    run: RunOptions = field(default_factory=RunOptions)
+    finish: Finish = field(default_factory=Finish)
     quality: int | None = None
-    tile: int | None = None
-    detail: float = 1.0
-    engine: EngineName = "auto"
-    device: str = "auto"
-    precision: Precision = "auto"
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -51,7 +44,7 @@ class Settings:
     def checkpoint(self, factor: float | None = None) -> Path:
         """The checkpoint that enlarges `factor` times; without it, the one that the job will most likely need."""
         if factor is None:
-            factor = self.target.factor if isinstance(self.target, Factor) else 2.0
+            factor = self.finish.size.factor if isinstance(self.finish.size, Factor) else 2.0
         return find_checkpoint(self.model, factor)
 
     @property
@@ -61,7 +54,7 @@ class Settings:
         Raises:
             CheckpointError: the model is unknown, or no TinySR network.
         """
-        match self.target:
+        match self.finish.size:
             case None:
                 return f"x{read_info(self.checkpoint()).config.scale}"
             case Factor(factor):
@@ -195,16 +188,14 @@ class Desk:
         path = settings.checkpoint(_factor(settings, picture))
         upscaler = self._network(path)
         outcome.model = path.stem
-        size = result_size(settings.target or Factor(upscaler.scale), picture.height, picture.width)
+        size = result_size(settings.finish.size or Factor(upscaler.scale), picture.height, picture.width)
         _refuse_what_does_not_fit(job, settings, picture, size, upscaler.scale)
         _prepare_output(job, size)
         pixels, alpha = enhance(
             upscaler,
             picture.pixels,
             picture.alpha,
-            size=(size.height, size.width),
-            sharpen=settings.sharpen,
-            anti_alias=settings.anti_alias,
+            dataclasses.replace(settings.finish, size=ExactSize(size.width, size.height)),
             progress=progress,
         )
         # the input's pixels are let go before writing
@@ -214,20 +205,13 @@ class Desk:
 
     def _network(self, path: Path) -> Upscaler:
         if path not in self._loaded:
-            chosen = self._settings
-            self._loaded[path] = load_upscaler(
-                path,
-                engine=chosen.engine,
-                device=chosen.device,
-                precision=chosen.precision,
-                tile=chosen.tile,
-                detail=chosen.detail,
-            )
+            self._loaded[path] = self._settings.run.load(path)
         return self._loaded[path]
 
 
 def _factor(settings: Settings, picture: Picture) -> float | None:
-    return settings.target and result_size(settings.target, picture.height, picture.width).factor
+    size = settings.finish.size
+    return size and result_size(size, picture.height, picture.width).factor
 
 
 def _prepare_output(job: Job, size: ResultSize) -> None:
@@ -256,8 +240,8 @@ def _refuse_what_does_not_fit(job: Job, settings: Settings, picture: Picture, si
         scale=scale,
         result_height=size.height,
         result_width=size.width,
-        post_processing=settings.sharpen or settings.anti_alias,
-        tile=settings.tile,
+        post_processing=settings.finish.steps,
+        tile=settings.run.tile,
     )
     needed, available = work.bytes_needed(), available_bytes()
     if available is not None and needed > available:

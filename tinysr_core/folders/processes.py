@@ -1,13 +1,12 @@
 """Workers that are processes of this machine, each with networks of its own."""
 
-import dataclasses
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
 from ..engines import gpu_is_likely
@@ -120,13 +119,13 @@ def _work(connection: Connection, task: _Task) -> None:
 
 def _own_gpu(settings: Settings, number: int) -> tuple[Settings, int]:
     """The settings with one of several GPUs as the device, and how many GPUs there are."""
-    on_cpu = settings.engine == "openvino" or settings.precision == "int8"
-    if settings.device not in ("auto", "cuda") or on_cpu or not gpu_is_likely():
+    on_cpu = settings.run.engine == "openvino" or settings.run.precision == "int8"
+    if settings.run.device not in ("auto", "cuda") or on_cpu or not gpu_is_likely():
         return settings, 0
     import torch
 
     gpus = torch.cuda.device_count()
-    return (dataclasses.replace(settings, device=f"cuda:{number % gpus}") if gpus else settings), gpus
+    return (replace(settings, run=replace(settings.run, device=f"cuda:{number % gpus}")) if gpus else settings), gpus
 
 
 def _useful_workers(gpus: int) -> int:

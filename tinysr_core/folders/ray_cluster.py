@@ -115,7 +115,7 @@ class _Actors:
     def __init__(self, ray: Any, settings: Settings, workers: int | None) -> None:
         self._ray, self._settings = ray, settings
         resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0)) if settings.device in ("auto", "cuda") else 0
+        gpus = int(resources.get("GPU", 0)) if settings.run.device in ("auto", "cuda") else 0
         self._needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
         self.size = workers or gpus or int(resources.get("CPU", 1))
 

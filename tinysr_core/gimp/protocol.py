@@ -5,7 +5,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ..engines import RunOptions
 from ..errors import TinySRError
+from ..postprocess import Finish
 
 PROTOCOL = 1
 MAX_SIDE = 524288
@@ -19,17 +21,14 @@ class ProtocolError(TinySRError):
 
 
 @dataclass(frozen=True)
-class Upscale:
-    """What the network shall do with a picture."""
+class NetworkChoice:
+    """Which network upscales a picture, and how it is run."""
 
     model: str
-    """A name or path for `catalog.find_checkpoint`; empty for the default."""
+    """A name or path for `model.find_checkpoint`; empty for the default."""
     factor: float
     """The enlargement the network is chosen for."""
-    sharpen: bool
-    anti_alias: bool
-    detail: float
-    """0 to 1, for `blend.load_checkpoint`."""
+    options: RunOptions
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,10 @@ class Request:
     channels: int
     result_width: int
     result_height: int
-    upscale: Upscale | None
+    network: NetworkChoice | None
     """None: plain interpolation."""
+    finish: Finish
+    """The steps that follow the resize; the size is in `result_width` and `result_height`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -74,18 +75,20 @@ def parse_request(line: bytes) -> Request:
         channels=take.integer("channels", 1, 4),
         result_width=take.integer("result_width", 1, MAX_SIDE),
         result_height=take.integer("result_height", 1, MAX_SIDE),
-        upscale=None
-        if kind == "resize"
-        else Upscale(
-            take.text("model"),
-            take.factor("factor"),
-            take.flag("sharpen"),
-            take.flag("anti_alias"),
-            take.share("detail", default=1.0),
-        ),
+        network=None if kind == "resize" else _network(take),
+        finish=Finish() if kind == "resize" else _finish(take),
     )
     take.finish()
     return request
+
+
+def _network(take: "_Fields") -> NetworkChoice:
+    options = RunOptions(detail=take.share("detail", default=1.0))
+    return NetworkChoice(take.text("model"), take.factor("factor"), options)
+
+
+def _finish(take: "_Fields") -> Finish:
+    return Finish(sharpen=take.flag("sharpen"), anti_alias=take.flag("anti_alias"))
 
 
 class _Fields:

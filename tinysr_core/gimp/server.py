@@ -25,6 +25,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,12 +35,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..engines import Progress, Upscaler, load_upscaler, preload
+from ..engines import Progress, RunOptions, Upscaler, preload
 from ..errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
 from ..model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
 from ..pipeline import enhance
-from ..postprocess import resize
-from .protocol import PROTOCOL, UPDATE, ProtocolError, Request, Upscale, parse_request
+from ..postprocess import ExactSize, resize
+from .protocol import PROTOCOL, UPDATE, NetworkChoice, ProtocolError, Request, parse_request
 
 MAX_LINE = 65536
 """The longest request line in bytes."""
@@ -91,23 +92,22 @@ class Enlarger:
     """Computes requests with the networks of the catalog; each is loaded once."""
 
     def __init__(self) -> None:
-        self._upscalers: dict[tuple[Path, float], Upscaler] = {}
+        self._upscalers: dict[tuple[Path, RunOptions], Upscaler] = {}
 
     def __call__(self, request: Request, pixels: Pixels, progress: Progress) -> Pixels:
         """See `Compute`."""
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-        if request.upscale is None:
+        if request.network is None:
             enlarged = [planes]
         else:
             colours = 3 if request.channels > 2 else 1
             same_size = request.size == (request.height, request.width)
+            size = None if same_size else ExactSize(request.result_width, request.result_height)
             colour, alpha = enhance(
-                self._upscaler(request.upscale),
+                self._upscaler(request.network),
                 planes[:, :colours],
                 planes[:, colours:] if request.channels in (2, 4) else None,
-                size=None if same_size else request.size,
-                sharpen=request.upscale.sharpen,
-                anti_alias=request.upscale.anti_alias,
+                replace(request.finish, size=size),
                 progress=progress,
             )
             enlarged = [colour] if alpha is None else [colour, alpha]
@@ -116,10 +116,10 @@ class Enlarger:
             result = resize(result, *request.size).clip(0, 1)
         return result[0].transpose(1, 2, 0)
 
-    def _upscaler(self, wanted: Upscale) -> Upscaler:
-        key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.detail
+    def _upscaler(self, wanted: NetworkChoice) -> Upscaler:
+        key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.options
         if key not in self._upscalers:
-            self._upscalers[key] = load_upscaler(key[0], detail=wanted.detail)
+            self._upscalers[key] = wanted.options.load(key[0])
         return self._upscalers[key]
 
 

@@ -3,18 +3,19 @@
 Every function takes numpy arrays and torch tensors alike and returns the kind it got. Nothing here imports torch.
 """
 
-from .finish import anti_alias, sharpen
+from .finish import Finish, anti_alias, sharpen
 from .resize import Kernel, resize
-from .sizes import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Target, parse_size, result_size
+from .sizes import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Size, parse_size, result_size
 
 __all__ = [
     "ExactSize",
     "Factor",
+    "Finish",
     "Kernel",
     "LongestSide",
     "Megapixels",
     "ResultSize",
-    "Target",
+    "Size",
     "anti_alias",
     "parse_size",
     "resize",

@@ -5,6 +5,7 @@ beside it.
 """
 
 import math
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from ..errors import RequestError
 from ..util import Image, clamp_in_place
 from .banded_matrix import column_filter, cut, empty, fill, filter_rows, in_parts, require_picture, single
 from .resize import resize_bands
+from .sizes import Factor, Size
 
 LEVELS = 255
 """What happens between the steps is counted in levels of 8 bits."""
@@ -23,6 +25,35 @@ ANTI_ALIAS_RAMP = 0.25
 """Behind an enlargement nothing is exact, and a gentler ramp forgives more."""
 PASSES = 3
 """Box blurs along each axis, which together are nearly a Gaussian one."""
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What follows the network: the size of the result, then the paper's two steps."""
+
+    size: Size | None = None
+    """None: the network's own scale."""
+    sharpen: bool = False
+    """Sharpen the result with an unsharp mask (radius 1.2)."""
+    anti_alias: bool = False
+    """Smooth jagged edges of the result by supersampling."""
+
+    def sides(self, height: int, width: int, scale: int) -> tuple[int, int]:
+        """Height and width of the result for a picture of `height` x `width` and a network of `scale`."""
+        tall, wide = (self.size or Factor(scale)).sides(height, width)
+        return max(tall, 1), max(wide, 1)
+
+    @property
+    def steps(self) -> bool:
+        """Whether any step follows the resize."""
+        return self.sharpen or self.anti_alias
+
+    def apply(self, image: Image, *, in_place: bool = False) -> Image:
+        """Run the steps on `image` [B,C,H,W] in [0,1], which has its final size. `in_place` allows writing over it."""
+        result = sharpen(image, in_place=in_place) if self.sharpen else image
+        if self.anti_alias:
+            result = anti_alias(result, in_place=in_place or result is not image)
+        return result
 
 
 def sharpen(

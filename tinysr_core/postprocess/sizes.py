@@ -1,7 +1,7 @@
-"""What size the result shall have: a factor, exact sides, a longest side, or megapixels.
+"""The size of a result: a factor, exact sides, a longest side, or megapixels.
 
-Every target answers one question, `sides(height, width)`: the sides it asks for, before rounding to limits.
-`result_size` asks it, refuses nonsense, and says by which factor the network has to enlarge.
+Every size has `sides(height, width)`: the sides it asks for, before rounding to limits. `result_size` refuses results
+that are too large and computes the factor that the network has to reach.
 
 Rounding: sides are rounded half up to whole pixels and are never below 1. A factor counts as the decimal number that
 was typed (1.005 is 1005/1000, not the nearest binary fraction below it). Rounding never pushes a result over a whole
@@ -80,7 +80,7 @@ class Megapixels:
         return _half_up(height * factor), _half_up(width * factor)
 
 
-Target = Factor | ExactSize | LongestSide | Megapixels
+Size = Factor | ExactSize | LongestSide | Megapixels
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class ResultSize:
     """The larger enlargement of the two axes; 1 or less: nothing has to be enlarged."""
 
 
-def result_size(target: Target, height: int, width: int, *, max_pixels: int = MAX_RESULT_PIXELS) -> ResultSize:
-    """The size that `target` means for a picture of `height` x `width` pixels.
+def result_size(size: Size, height: int, width: int, *, max_pixels: int = MAX_RESULT_PIXELS) -> ResultSize:
+    """The size that `size` means for a picture of `height` x `width` pixels.
 
     Raises:
         RequestError: the result would have more than `max_pixels` pixels.
     """
-    tall, wide = target.sides(height, width)
+    tall, wide = size.sides(height, width)
     tall, wide = max(tall, 1), max(wide, 1)
     if tall * wide > max_pixels:
         raise RequestError(

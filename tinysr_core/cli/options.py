@@ -1,0 +1,27 @@
+"""Options that several commands share, as flags. A field that is added to `RunOptions` becomes a flag by itself."""
+
+from dataclasses import dataclass, fields
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, arg
+
+from ..engines import RunOptions
+
+Flag = FlagCreatePairsOff[bool]
+Json = Annotated[Flag, arg(name="json", help="Print JSON on stdout, for scripts.")]
+DETAIL_HELP = "Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."
+
+
+@dataclass(frozen=True)
+class RunFlags(RunOptions):
+    """The flags of `RunOptions`, with the values that help shows."""
+
+    detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = RunOptions.detail
+    device: Annotated[str, arg(metavar="auto|cpu|cuda")] = RunOptions.device
+    """Where the network runs; auto takes a GPU if there is one."""
+    tile: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what suits the engine)")] = None
+    """Side of the tiles in pixels of the input. It changes memory and speed, never the result."""
+
+    def plain(self) -> RunOptions:
+        """The options without what only a command line needs."""
+        return RunOptions(**{field.name: getattr(self, field.name) for field in fields(RunOptions)})

@@ -1,0 +1,59 @@
+"""How a network is run, and the upscaler that runs it so."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
+from .engine import EngineName, Precision
+from .select import load_engine
+from .upscaler import Upscaler
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a network is run. The options change speed and memory; only `detail` and `precision` change the result."""
+
+    detail: float = 1.0
+    """Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."""
+    engine: EngineName = "auto"
+    """What runs the network; auto takes torch on a GPU, and on a CPU OpenVINO if it is installed."""
+    device: str = "auto"
+    """Where the network runs; auto takes a GPU if there is one."""
+    precision: Precision = "auto"
+    """Precision of the network; auto is what is fast where it runs and as good as fp32 (table: docs/speed.md)."""
+    tile: int | None = None
+    """Side of the tiles in pixels of the input; None: what suits the engine. It never changes the result."""
+
+    def load(self, path: Path) -> Upscaler:
+        """The upscaler that runs the checkpoint at `path` so.
+
+        Raises:
+            CheckpointError: the file is not a TinySR checkpoint, or has no twin for the detail.
+            RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
+        """
+        checkpoint = load_checkpoint(path, self.detail)
+        return Upscaler(load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder()), self.tile)
+
+
+def load_upscaler(
+    model: str | Path = DEFAULT_NAME,
+    *,
+    scale: float = 2,
+    engine: EngineName = "auto",
+    device: str = "auto",
+    precision: Precision = "auto",
+    tile: int | None = None,
+    detail: float = 1.0,
+) -> Upscaler:
+    """The upscaler for a checkpoint. `RunOptions` explains the other arguments.
+
+    Args:
+        model: the path of a checkpoint, or a name that `tinysr models` lists.
+        scale: which of the checkpoints of that name: the one that enlarges so many times, or the next larger one.
+
+    Raises:
+        CheckpointError: nothing has this name, the file is not a TinySR checkpoint, or has no twin for the detail.
+        RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
+    """
+    path = model if isinstance(model, Path) else find_checkpoint(model, scale)
+    return RunOptions(detail, engine, device, precision, tile).load(path)
