@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tinysr_core.evaluation import Picture8, network
+from tinysr_core.evaluation import network
 from tinysr_core.evaluation.table import Method, interpolation, load_pairs
+from tinysr_core.images import Pixels8
 
 SIDE = 240
 CROPS = (("094", "eye", 400, 340), ("004", "skin", 480, 600), ("084", "hair", 270, 60), ("084", "cloth", 330, 740))
@@ -22,7 +23,7 @@ def nearest(scale: int) -> Method:
     return lambda lr: lr.repeat(scale, 0).repeat(scale, 1)
 
 
-def draw(rows: list[list[Picture8]], titles: list[str]) -> Image.Image:
+def draw(rows: list[list[Pixels8]], titles: list[str]) -> Image.Image:
     """A sheet of crops with a line of titles above."""
     font = ImageFont.load_default(16)
     top, gap = 28, 4
@@ -47,7 +48,7 @@ def main() -> None:
     methods = {"small picture": nearest(arguments.scale), "bicubic": interpolation("bicubic", arguments.scale)}
     methods |= {f"TinySR {name}": network(name, arguments.scale)[1] for name in arguments.models}
     pairs = {pair.name: pair for pair in load_pairs(arguments.folder, arguments.scale)}
-    rows: list[list[Picture8]] = []
+    rows: list[list[Pixels8]] = []
     for name, _, left, top in CROPS:
         pair = pairs[name]
         whole = [method(pair.lr) for method in methods.values()] + [pair.hr]

@@ -12,7 +12,7 @@ from statistics import fmean
 import torch
 
 from tinysr_core.engines import EngineName, Precision, RunOptions
-from tinysr_core.evaluation import Row, evaluate, network
+from tinysr_core.evaluation import Measurement, evaluate, network
 from tinysr_core.loss import load_lpips
 from tinysr_core.model import read_info, shipped_folder
 
@@ -28,7 +28,7 @@ ON_GPU: tuple[tuple[EngineName, str, Precision], ...] = (
 )
 
 
-def line(model: str, method: str, rows: list[Row], reference: list[Row]) -> str:
+def line(model: str, method: str, rows: list[Measurement], reference: list[Measurement]) -> str:
     """A line of the table: mean losses over the pictures, and the worst of one picture."""
     psnr = [row.psnr - other.psnr for row, other in zip(rows, reference, strict=True)]
     cells = [model, method, f"{fmean(psnr):+.3f}", f"{min(psnr):+.3f}"]

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tinysr_core.engines import Precision, RunOptions
-from tinysr_core.evaluation import Method, Row, evaluate, interpolation, network
+from tinysr_core.evaluation import Measurement, Method, evaluate, interpolation, network
 from tinysr_core.loss import Lpips
 from tinysr_core.model import load_checkpoint, weights_digest
 from tinysr_core.util import atomic_write
@@ -26,7 +26,7 @@ FINISH = "+sharpen+aa"
 
 
 @dataclass(frozen=True)
-class Measured(Row):
+class Measured(Measurement):
     """A row, and the first digits of the hash of the weights it was measured with (none for plain interpolation)."""
 
     weights: str = ""

@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from tinysr_core.images import list_photos
 from tinysr_core.loss import Loss, load_lpips, load_vgg19
 from tinysr_core.model import TinySR
-from tinysr_core.trainer import Progress, Recipe, load_recipe, train
+from tinysr_core.trainer import Recipe, TrainingProgress, load_recipe, train
 from tinysr_core.trainer.patches import PatchDataset
 
 PHOTOS = 16
@@ -50,12 +50,14 @@ def plain_loop(recipe: Recipe, photos: list[Path], loss: Loss, folder: Path, ste
     return statistics.median(np.diff(times[WARM:]))
 
 
-def trainer(run: Callable[[Callable[[Progress], None], int], object], steps: int) -> tuple[float, dict[str, float]]:
+def trainer(
+    run: Callable[[Callable[[TrainingProgress], None], int], object], steps: int
+) -> tuple[float, dict[str, float]]:
     """Median seconds of a step of ours; and of as many more under the profiler, seconds by what they were spent on."""
     profiler = profile(activities=[ProfilerActivity.CPU])
     times: list[float] = []
 
-    def note(progress: Progress) -> None:
+    def note(progress: TrainingProgress) -> None:
         times.append(time.perf_counter())
         if progress.step == WARM + steps:
             profiler.start()
@@ -106,7 +108,7 @@ def main() -> None:
         folder = Path(temporary)
         plain = plain_loop(recipe, photos, Loss(recipe.loss, vgg, lpips), folder, arguments.steps)
 
-        def run(report: Callable[[Progress], None], steps: int) -> object:
+        def run(report: Callable[[TrainingProgress], None], steps: int) -> object:
             short = dataclasses.replace(recipe, steps=steps)
             return train(short, photos, folder / "run", vgg_tensors=vgg, lpips=lpips, report=report)
 

@@ -5,15 +5,15 @@ import pytest
 from rich.console import Console
 from tinysr_training.progress import progress_bar, time_left
 
-from tinysr_core.trainer.monitor import Progress
+from tinysr_core.trainer import TrainingProgress
 from tinysr_core.trainer.validation import Scores
 
 REFERENCES = {"bicubic": Scores(30.0), "base": Scores(31.0)}
 
 
-def at(step: int, now: Scores | None = None, **terms: float) -> Progress:
+def at(step: int, now: Scores | None = None, **terms: float) -> TrainingProgress:
     scores = REFERENCES | ({"now": now} if now else {})
-    return Progress(step, 100, 600 - 6 * step, terms, scores, "psnr")
+    return TrainingProgress(step, 100, 600 - 6 * step, terms, scores, "psnr")
 
 
 def test_a_log_file_gets_a_line_for_each_validation() -> None:

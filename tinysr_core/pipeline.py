@@ -2,10 +2,10 @@
 
 import dataclasses
 
-from .engines import Progress, Upscaler
+from .engines import Upscaler
 from .images import Picture
 from .postprocess import Finish, resize
-from .util import Image, clamp_in_place
+from .util import Image, Progress, clamp_in_place
 
 UNCHANGED = Finish()
 """The network's result as it is."""

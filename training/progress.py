@@ -9,15 +9,14 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from tinysr_core.trainer import Progress as Training
-from tinysr_core.trainer import comparison
+from tinysr_core.trainer import TrainingProgress, comparison
 
 LINE_SECONDS = 30.0
 """Where there is no terminal, the loss is told about this often."""
 
 
 @contextmanager
-def progress_bar(console: Console) -> Generator[Callable[[Training], None]]:
+def progress_bar(console: Console) -> Generator[Callable[[TrainingProgress], None]]:
     """Yield what `train` calls after each step: a bar with the time left and the loss by terms, and a lasting line for
     each validation. In a log file, lines only."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
@@ -27,7 +26,7 @@ def progress_bar(console: Console) -> Generator[Callable[[Training], None]]:
     told_scores, told_terms = None, time.monotonic()
     with Live(Group(bar, terms), console=console, transient=True, auto_refresh=console.is_terminal) as live:
 
-        def update(now: Training) -> None:
+        def update(now: TrainingProgress) -> None:
             nonlocal told_scores, told_terms
             left = time_left(now.seconds_left)
             bar.update(task, description=f"step {now.step}", completed=now.step, total=now.steps, left=left)
@@ -52,6 +51,6 @@ def time_left(seconds: float) -> str:
     return f"{minutes} min left" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min left"
 
 
-def _terms(now: Training) -> str:
+def _terms(now: TrainingProgress) -> str:
     names = {name: "loss" if name == "total" else name for name in now.terms}
     return ", ".join(f"{names[name]} {value:.4g}" for name, value in now.terms.items())

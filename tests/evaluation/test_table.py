@@ -10,7 +10,7 @@ from PIL import Image
 
 from tinysr_core.errors import DataError
 from tinysr_core.evaluation.table import (
-    Row,
+    Measurement,
     as_csv,
     as_json,
     as_markdown,
@@ -50,9 +50,9 @@ def test_standard_sets_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 ROWS = [
-    Row("set", "a", 2, "bicubic", 30.0, 0.9, 0.1),
-    Row("set", "b", 2, "bicubic", 32.0, 0.9, 0.3),
-    Row("set", "a", 2, "ours", 33.0, 0.95, None),
+    Measurement("set", "a", 2, "bicubic", 30.0, 0.9, 0.1),
+    Measurement("set", "b", 2, "bicubic", 32.0, 0.9, 0.3),
+    Measurement("set", "a", 2, "ours", 33.0, 0.95, None),
 ]
 
 
@@ -69,7 +69,7 @@ def test_every_row_is_in_csv_and_json() -> None:
 
 
 def test_pictures_without_any_error_have_a_place_in_every_table() -> None:
-    rows = [*ROWS, Row("set", "c", 2, "bicubic", float("inf"), 1.0, 0.0)]
+    rows = [*ROWS, Measurement("set", "c", 2, "bicubic", float("inf"), 1.0, 0.0)]
     assert "| set (3) | bicubic | ∞ |" in as_markdown(rows)
     assert json.loads(as_json(rows))[-1]["psnr"] is None
     assert list(csv.DictReader(io.StringIO(as_csv(rows))))[-1]["psnr"] == "inf"

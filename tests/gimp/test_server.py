@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tinysr_core.engines import load_upscaler
-from tinysr_core.engines.upscaler import Progress
 from tinysr_core.errors import RequestError
 from tinysr_core.gimp.install import worker_commands
 from tinysr_core.gimp.protocol import ProtocolError, Request, parse_request
@@ -22,6 +21,7 @@ from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
 from tinysr_core.postprocess import ExactSize, Finish
+from tinysr_core.util import Progress
 
 REQUEST: dict[str, Any] = {
     "protocol": 1,

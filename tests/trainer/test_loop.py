@@ -13,8 +13,8 @@ from tinysr_core.loss.terms import LossConfig
 from tinysr_core.model.checkpoint import read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
+from tinysr_core.trainer import TrainingProgress
 from tinysr_core.trainer.loop import learning_rate, train
-from tinysr_core.trainer.monitor import Progress
 from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
 from tinysr_core.trainer.validation import ValidationConfig
@@ -52,7 +52,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_training_makes_the_loss_smaller(photos: list[Path], tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     recipe = dataclasses.replace(RECIPE, steps=150)
     trained = train(recipe, photos, tmp_path, report_every=25, report=seen.append)
     assert [progress.step for progress in seen] == list(range(1, 151))
@@ -65,7 +65,7 @@ def test_training_makes_the_loss_smaller(photos: list[Path], tmp_path: Path) -> 
 
 @pytest.mark.parametrize("method", ["adam", "soap"])
 def test_an_interrupted_run_reaches_the_same_weights(photos: list[Path], tmp_path: Path, method: str) -> None:
-    def stop(progress: Progress) -> None:
+    def stop(progress: TrainingProgress) -> None:
         if progress.step == 31:
             raise KeyboardInterrupt
 

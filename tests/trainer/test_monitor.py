@@ -11,8 +11,9 @@ from tinysr_core.loss.terms import LossConfig
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
+from tinysr_core.trainer import TrainingProgress
 from tinysr_core.trainer.loop import train
-from tinysr_core.trainer.monitor import Progress, Trained
+from tinysr_core.trainer.monitor import Trained
 from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
 from tinysr_core.trainer.validation import Scores, ValidationConfig
@@ -105,7 +106,7 @@ def test_time_that_is_up_ships_the_weights_of_now_where_they_are_the_best(photos
 
 
 def test_progress_tells_of_references_terms_and_scores(photos: list[Path], base: Checkpoint, tmp_path: Path) -> None:
-    seen: list[Progress] = []
+    seen: list[TrainingProgress] = []
     run(dataclasses.replace(RECIPE, steps=4), photos, tmp_path, base=base, report=seen.append, report_every=3)
     assert [set(progress.scores) for progress in seen] == [
         {"bicubic", "base"},

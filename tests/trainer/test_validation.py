@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.evaluation.metrics import Picture8
 from tinysr_core.evaluation.table import interpolation
+from tinysr_core.images import Pixels8
 from tinysr_core.loss.lpips import load_lpips
 from tinysr_core.loss.terms import Loss, LossConfig
 from tinysr_core.trainer.degrade import DegradeConfig
@@ -71,7 +71,7 @@ def test_scores_are_means_of_the_metrics(tmp_path: Path) -> None:
 
     originals = iter(validator.hr)
 
-    def one_level_off(lr: Picture8) -> Picture8:
+    def one_level_off(lr: Pixels8) -> Pixels8:
         hr = next(originals).astype(int)
         return np.where(hr < 255, hr + 1, hr - 1).astype(np.uint8)
 

@@ -28,7 +28,7 @@ from .options import DETAIL_HELP, Flag, Json, RunFlags
 from .terminal import model_facts, picture_facts, say, show_facts, show_models, show_reports, work
 
 if TYPE_CHECKING:
-    from ..evaluation import Row
+    from ..evaluation import Measurement
     from ..folders import Doing
     from ..gimp import Profile
     from ..postprocess import Size
@@ -242,7 +242,7 @@ class Evaluate:
         methods = {kernel: interpolation(kernel, self.scale) for kernel in self.methods} | networks
         lpips = load_lpips("alex", self.lpips) if self.lpips else None
         worst = Worst(networks, self.worst[0] if self.worst else 0)
-        rows: list[Row] = []
+        rows: list[Measurement] = []
         for row in evaluate(folders, self.scale, methods, lpips, worst.see):
             distance = "" if row.lpips is None else f", LPIPS {row.lpips:.4f}"
             say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}")

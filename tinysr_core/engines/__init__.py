@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .engine import Engine, EngineName, Precision
 from .options import RunOptions, load_upscaler
 from .select import gpu_is_likely, load_engine, preload
-from .upscaler import Progress, Upscaler
+from .upscaler import Upscaler
 
 if TYPE_CHECKING:
     from .onnx_export import TOLERANCE, export_onnx
@@ -20,7 +20,6 @@ __all__ = [
     "Engine",
     "EngineName",
     "Precision",
-    "Progress",
     "RunOptions",
     "TorchEngine",
     "Upscaler",

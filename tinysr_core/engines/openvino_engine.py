@@ -16,7 +16,7 @@ from .openvino_int8 import calibration
 from .openvino_runtime import Compiled
 from .tiling import Window
 
-Precision = Literal["auto", "fp32", "int8"]
+OpenVinoPrecision = Literal["auto", "fp32", "int8"]
 
 
 TILE = 640
@@ -30,7 +30,9 @@ class OpenVinoEngine:
         RuntimeError: OpenVINO fails.
     """
 
-    def __init__(self, checkpoint: Checkpoint, precision: Precision = "auto", cache: Path | None = None) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, precision: OpenVinoPrecision = "auto", cache: Path | None = None
+    ) -> None:
         self.scale = checkpoint.config.scale
         self.tile = TILE
         self.halo = checkpoint.config.halo

@@ -16,7 +16,7 @@ from .engine import Engine, EngineName, Precision
 Place = Literal["GPU", "CPU"]
 
 
-class Row(NamedTuple):
+class Support(NamedTuple):
     """What an engine can do on a kind of device."""
 
     place: Place
@@ -25,9 +25,9 @@ class Row(NamedTuple):
 
 
 TABLE = (
-    Row("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA cards that are good at it, else fp32
-    Row("CPU", "openvino", ("fp32", "int8")),  # auto: int8 where its result is as good, else fp32
-    Row("CPU", "torch", ("fp32", "bf16")),  # auto: bf16 where the CPU computes in it, else fp32
+    Support("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA cards that are good at it, else fp32
+    Support("CPU", "openvino", ("fp32", "int8")),  # auto: int8 where its result is as good, else fp32
+    Support("CPU", "torch", ("fp32", "bf16")),  # auto: bf16 where the CPU computes in it, else fp32
 )
 """The first row that fits what was asked for, and whose device and package are there, runs the network. OpenVINO is not
 asked for bf16, because it rounds the picture itself to it."""
@@ -91,7 +91,7 @@ def gpu_is_likely() -> bool:
     return cuda.cuInit(0) == 0 and cuda.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
 
 
-def _choose(engine: EngineName, device: str, precision: Precision) -> Row:
+def _choose(engine: EngineName, device: str, precision: Precision) -> Support:
     places = {"auto": ("GPU", "CPU"), "cpu": ("CPU",)}.get(device, ("GPU",))
     rows = [row for row in TABLE if row.place in places and engine in ("auto", row.engine)]
     if device == "auto" and rows and rows[0].place == "GPU" and not _gpu_is_there():

@@ -18,7 +18,7 @@ from .tiling import Window
 from .torch_cpu import run_in_bands
 from .torch_cuda import can_fuse, padded, run_fused
 
-Precision = Literal["auto", "fp32", "fp16", "bf16"]
+TorchPrecision = Literal["auto", "fp32", "fp16", "bf16"]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "unable to find an engine")
 """How CUDA, XPU, the CPU and cuDNN, for want of memory to work in, say it."""
 PROBED_AT_ONCE = 1 << 18
@@ -44,7 +44,7 @@ class TorchEngine:
         RequestError: the device is not there, or cannot run that precision.
     """
 
-    def __init__(self, model: TinySR, device: str = "auto", precision: Precision = "auto") -> None:
+    def __init__(self, model: TinySR, device: str = "auto", precision: TorchPrecision = "auto") -> None:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)
         self.scale = model.config.scale
@@ -61,7 +61,7 @@ class TorchEngine:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, device: str = "auto", precision: Precision = "auto"
+        cls, checkpoint: Checkpoint, device: str = "auto", precision: TorchPrecision = "auto"
     ) -> "TorchEngine":
         """An engine that runs the network of a file."""
         tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
@@ -144,7 +144,7 @@ def _device(name: str) -> torch.device:
         raise RequestError(f"The device {name!r} cannot be used here ({reason}); choose auto or cpu.") from error
 
 
-def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+def _dtype(precision: TorchPrecision, device: torch.device) -> torch.dtype:
     if precision == "auto":
         if device.type == "cuda":
             precision = "fp16" if good_at_fp16(device) else "fp32"

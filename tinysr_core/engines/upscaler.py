@@ -1,18 +1,14 @@
 """Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..util import Image, clamp_in_place
+from ..util import Image, Progress, clamp_in_place
 from .delivery import Delivery
 from .engine import Engine, Gate
 from .tiling import Window, probes, tiles
-
-Progress = Callable[[int, int], None]
-"""Called with the number of tiles done and the total. An exception that it raises cancels the work."""
 
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 
 from ..engines import RunOptions, inference
 from ..errors import CheckpointError, RequestError
+from ..images import Pixels8
 from ..model import find_exactly
 from ..pipeline import enhance
 from ..postprocess import Finish
-from .metrics import Picture8
 from .table import Method, to_8_bits, to_float
 
 DEFAULT_OPTIONS = RunOptions()
@@ -43,7 +43,7 @@ def network(model: str, scale: int, options: RunOptions = DEFAULT_OPTIONS) -> tu
     upscaler = options.load(path)
     finish = Finish(sharpen="sharpen" in finishes, anti_alias="aa" in finishes)
 
-    def run(lr: Picture8) -> Picture8:
+    def run(lr: Pixels8) -> Pixels8:
         return to_8_bits(enhance(upscaler, to_float(lr), finish=finish)[0])
 
     title = "+".join([path.stem, *(name for name in FINISHES if name in finishes)])
@@ -75,7 +75,7 @@ def peer(path: Path, scale: int, device: str = "auto") -> tuple[str, Method]:
     place = torch.device("cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu"))
     descriptor.to(place).eval()
 
-    def run(lr: Picture8) -> Picture8:
+    def run(lr: Pixels8) -> Pixels8:
         with inference():
             return to_8_bits(descriptor(torch.from_numpy(to_float(lr)).to(place)).cpu().numpy())
 

@@ -7,31 +7,29 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import DataError
+from ..images import Pixels8
 from ..loss import Lpips
 
-Picture8 = NDArray[np.uint8]
-"""A picture of 8 bits, [H,W,3], RGB."""
-
-LUMA = np.array([65.481, 128.553, 24.966]) / 255
+STUDIO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
 """BT.601, to the studio range 16..235."""
 LPIPS_SMALLEST = 32
 """Side in pixels; its network halves the picture five times."""
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 
 
-def luma(picture: Picture8) -> NDArray[np.float64]:
+def luma(picture: Pixels8) -> NDArray[np.float64]:
     """Y of BT.601 in 16..235, not rounded: [H,W,3] -> [H,W]."""
-    return 16 + picture.astype(np.float64) @ LUMA
+    return 16 + picture.astype(np.float64) @ STUDIO_LUMA
 
 
-def psnr_y(result: Picture8, original: Picture8, border: int) -> float:
+def psnr_y(result: Pixels8, original: Pixels8, border: int) -> float:
     """Peak signal-to-noise ratio of Y in dB, `border` pixels left out at each edge; infinite for equal pictures."""
     a, b = _inner(result, original, border)
     error = np.square(a - b).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
-def ssim_y(result: Picture8, original: Picture8, border: int) -> float:
+def ssim_y(result: Pixels8, original: Pixels8, border: int) -> float:
     """Structural similarity of Y (Wang et al. 2004): 11x11 Gaussian of sigma 1.5, only windows wholly inside."""
     a, b = (torch.from_numpy(plane)[None, None] for plane in _inner(result, original, border))
     mean_a, mean_b = _blur(a), _blur(b)
@@ -44,7 +42,7 @@ def ssim_y(result: Picture8, original: Picture8, border: int) -> float:
 
 
 @torch.no_grad()
-def lpips_distance(lpips: Lpips, result: Picture8, original: Picture8) -> float:
+def lpips_distance(lpips: Lpips, result: Pixels8, original: Pixels8) -> float:
     """LPIPS of the whole RGB pictures: 0 is equal, lower is better. Raises DataError below 32 pixels a side."""
     if min(result.shape[:2]) < LPIPS_SMALLEST:
         raise DataError(f"LPIPS needs pictures of {LPIPS_SMALLEST} pixels a side; take smaller ones out of the folder.")
@@ -52,7 +50,7 @@ def lpips_distance(lpips: Lpips, result: Picture8, original: Picture8) -> float:
     return float(lpips(*pictures))
 
 
-def _inner(result: Picture8, original: Picture8, border: int) -> list[NDArray[np.float64]]:
+def _inner(result: Pixels8, original: Pixels8, border: int) -> list[NDArray[np.float64]]:
     if result.shape != original.shape:
         raise DataError(f"Pictures of different sizes, {result.shape} and {original.shape}, cannot be compared.")
     height, width = original.shape[:2]

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from ..images import decode, list_photos
+from ..images import Pixels8, decode, list_photos
 from ..loss import Lpips
 from ..postprocess import Kernel, resize
-from .metrics import Picture8, lpips_distance, psnr_y, ssim_y
+from .metrics import lpips_distance, psnr_y, ssim_y
 
 CROP = 12
 """Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""
@@ -25,7 +25,7 @@ SMALLEST = 24
 """Below this many pixels a side, nothing would be left for the window of SSIM."""
 METRICS = ("psnr", "ssim", "lpips")
 
-Method = Callable[[Picture8], Picture8]
+Method = Callable[[Pixels8], Pixels8]
 """LR picture [h,w,3] -> SR picture [s*h,s*w,3]."""
 
 
@@ -34,12 +34,12 @@ class Pair:
     """A picture to be upscaled and the original to compare with."""
 
     name: str
-    lr: Picture8
-    hr: Picture8
+    lr: Pixels8
+    hr: Pixels8
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """What one method reached on one picture."""
 
     data: str
@@ -54,7 +54,7 @@ class Row:
     """LPIPS (AlexNet) of the whole RGB picture; None where it was not asked for."""
 
 
-See = Callable[[Row, Pair, Picture8], None]
+See = Callable[[Measurement, Pair, Pixels8], None]
 """Called with a row, and the pictures it is about."""
 
 
@@ -86,7 +86,7 @@ def evaluate(
     methods: Mapping[str, Method],
     lpips: Lpips | None = None,
     see: See = lambda row, pair, result: None,
-) -> Iterator[Row]:
+) -> Iterator[Measurement]:
     """A row for each method on each picture of each folder, as they are done; `see` is shown each result.
 
     `scale` pixels of border are left out of PSNR and SSIM.
@@ -95,7 +95,7 @@ def evaluate(
         for pair in load_pairs(folder, scale):
             for name, method in methods.items():
                 result = method(pair.lr)
-                row = Row(
+                row = Measurement(
                     folder.resolve().name,
                     pair.name,
                     scale,
@@ -111,24 +111,24 @@ def evaluate(
 def interpolation(kernel: Kernel, scale: int) -> Method:
     """Plain interpolation by `kernel`, the method to beat."""
 
-    def run(lr: Picture8) -> Picture8:
+    def run(lr: Pixels8) -> Pixels8:
         height, width = lr.shape[:2]
         return to_8_bits(resize(to_float(lr), scale * height, scale * width, kernel))
 
     return run
 
 
-def to_float(picture: Picture8) -> NDArray[np.float32]:
+def to_float(picture: Pixels8) -> NDArray[np.float32]:
     """[H,W,3] of 8 bits -> [1,3,H,W] in [0,1]."""
     return picture.transpose(2, 0, 1)[None].astype(np.float32, order="C") / np.float32(255)
 
 
-def to_8_bits(pixels: NDArray[np.float32]) -> Picture8:
+def to_8_bits(pixels: NDArray[np.float32]) -> Pixels8:
     """[1,3,H,W] -> [H,W,3], clamped and rounded."""
     return np.rint(pixels[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
 
 
-def as_markdown(rows: Sequence[Row]) -> str:
+def as_markdown(rows: Sequence[Measurement]) -> str:
     """Mean ± standard deviation over the pictures of each data set, a line a method."""
     lines = ["| data | method | PSNR-Y dB | SSIM-Y | LPIPS |", "|---|---|---|---|---|"]
     for (data, method), group in _grouped(rows).items():
@@ -137,28 +137,28 @@ def as_markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_csv(rows: Sequence[Row]) -> str:
+def as_csv(rows: Sequence[Measurement]) -> str:
     """A line for each picture and method."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(Row.__dataclass_fields__), lineterminator="\n")
+    writer = csv.DictWriter(text, list(Measurement.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
     writer.writerows(_rounded(row) for row in rows)
     return text.getvalue()
 
 
-def as_json(rows: Sequence[Row]) -> str:
+def as_json(rows: Sequence[Measurement]) -> str:
     """An object for each picture and method; null for an infinite PSNR."""
     return json.dumps([_rounded(row, infinite=None) for row in rows], indent=1) + "\n"
 
 
-def _rounded(row: Row, infinite: float | None = math.inf) -> dict[str, Any]:
+def _rounded(row: Measurement, infinite: float | None = math.inf) -> dict[str, Any]:
     psnr = round(row.psnr, 4) if math.isfinite(row.psnr) else infinite
     lpips = None if row.lpips is None else round(row.lpips, 6)
     return {**asdict(row), "psnr": psnr, "ssim": round(row.ssim, 6), "lpips": lpips}
 
 
-def _grouped(rows: Sequence[Row]) -> dict[tuple[str, str], list[Row]]:
-    groups: dict[tuple[str, str], list[Row]] = {}
+def _grouped(rows: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
+    groups: dict[tuple[str, str], list[Measurement]] = {}
     for row in rows:
         groups.setdefault((row.data, row.method), []).append(row)
     return groups

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ..images import Pixels8
 from ..util import atomic_write
-from .metrics import Picture8, luma
-from .table import Pair, Row, interpolation
+from .metrics import luma
+from .table import Measurement, Pair, interpolation
 
 SIDE = 256
 """Side of the crops in pixels of the result."""
@@ -26,12 +27,12 @@ class Worst:
 
     methods: Container[str]
     count: int
-    _kept: dict[str, list[tuple[float, int, Image.Image, Row]]] = field(
-        default_factory=dict[str, "list[tuple[float, int, Image.Image, Row]]"]
+    _kept: dict[str, list[tuple[float, int, Image.Image, Measurement]]] = field(
+        default_factory=dict[str, "list[tuple[float, int, Image.Image, Measurement]]"]
     )
     _number: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def see(self, row: Row, pair: Pair, result: Picture8) -> None:
+    def see(self, row: Measurement, pair: Pair, result: Pixels8) -> None:
         """For `evaluate`, which calls it for every result."""
         if row.method not in self.methods:
             return
@@ -59,7 +60,7 @@ class Worst:
         return paths
 
 
-def worst_window(result: Picture8, original: Picture8, side: int = SIDE) -> tuple[slice, slice]:
+def worst_window(result: Pixels8, original: Pixels8, side: int = SIDE) -> tuple[slice, slice]:
     """Rows and columns of the square, at most `side` long, in which Y differs most in the mean square."""
     error = np.square(luma(result) - luma(original))
     height, width = (min(side, length) for length in error.shape)
@@ -69,7 +70,7 @@ def worst_window(result: Picture8, original: Picture8, side: int = SIDE) -> tupl
     return slice(top, top + height), slice(left, left + width)
 
 
-def _draw(row: Row, pair: Pair, result: Picture8) -> Image.Image:
+def _draw(row: Measurement, pair: Pair, result: Pixels8) -> Image.Image:
     window = worst_window(result, pair.hr)
     bicubic = interpolation("bicubic", row.scale)(pair.lr)
     crops = {"original": pair.hr, "bicubic": bicubic, row.method: result}

@@ -35,11 +35,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..engines import Progress, RunOptions, Upscaler, preload
+from ..engines import RunOptions, Upscaler, preload
 from ..errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
 from ..model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
 from ..pipeline import enhance
 from ..postprocess import ExactSize, resize
+from ..util import Progress
 from .protocol import PROTOCOL, UPDATE, NetworkChoice, ProtocolError, Request, parse_request
 
 MAX_LINE = 65536

@@ -4,7 +4,7 @@ The command is in `training/`; `train` is the loop behind it.
 """
 
 from .loop import train
-from .monitor import Progress, Trained
+from .monitor import Trained, TrainingProgress
 from .photo_check import GOOD, DataCheck, Finding, check_photos
 from .recipe import NO_BASE, Recipe, load_recipe
 from .validation import comparison
@@ -14,9 +14,9 @@ __all__ = [
     "NO_BASE",
     "DataCheck",
     "Finding",
-    "Progress",
     "Recipe",
     "Trained",
+    "TrainingProgress",
     "check_photos",
     "comparison",
     "load_recipe",

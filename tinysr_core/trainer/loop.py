@@ -22,7 +22,7 @@ from ..errors import TrainingError
 from ..images import fingerprint
 from ..loss import Loss, Lpips
 from ..model import Checkpoint, TinySR, twin_of_descendant
-from .monitor import Monitor, Progress, Trained
+from .monitor import Monitor, Trained, TrainingProgress
 from .optimizer import build_optimizer
 from .patches import PatchDataset, batches
 from .recipe import OptimizerConfig, Recipe, dump_recipe
@@ -51,7 +51,7 @@ def train(
     nodes: int = 1,
     report_every: int = 50,
     save_seconds: float = 30,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Trained:
     """Train a network, and say what came of it; its checkpoint is `name`-x`scale`.safetensors in `run_folder`.
 

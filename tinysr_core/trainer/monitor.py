@@ -1,4 +1,4 @@
-"""What is seen of a run while it goes on, and what it comes to: figures, best weights, preview, page."""
+"""Measures a run on the validation photographs, chooses the best weights and writes them."""
 
 import math
 import time
@@ -10,21 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..evaluation import Method, Picture8, interpolation, to_8_bits, to_float
+from ..evaluation import Method, interpolation, to_8_bits, to_float
+from ..images import Pixels8
 from ..model import TinySR, write_checkpoint
-from .preview_sheet import enlarged, write_preview
 from .recipe import Recipe
-from .report_page import Standing, write_report
-from .run_folder import Row, RunFolder
+from .run_folder import RunFolder
+from .run_report import RunReport
 from .run_state import RunState
 from .validation import METRIC_NAMES, Judge, Measured, Scores, Validator, comparison
 
-REPORT_SECONDS = 10.0
-"""The page is written again about this often."""
-
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingProgress:
     """Where training is after a step."""
 
     step: int
@@ -84,18 +81,17 @@ class Monitor:
         card: Mapping[str, Any],
         validator: Validator | None,
         max_minutes: float,
-        report: Callable[[Progress], None],
+        report: Callable[[TrainingProgress], None],
     ) -> None:
-        self.folder, self.recipe, self.validator, self.report = folder, recipe, validator, report
-        self.title = f"{name} ×{recipe.model.scale}"
-        self.card = {"title": self.title, **card}
+        self.folder, self.recipe, self.validator, self.tell = folder, recipe, validator, report
+        title = f"{name} ×{recipe.model.scale}"
+        self.report = RunReport(folder, title, recipe.model.scale, validator)
+        self.card = {"title": title, **card}
         self.weights_file = folder.path / f"{name}-x{recipe.model.scale}.safetensors"
         self.max_seconds = 60 * max_minutes
         self.references: dict[str, Measured] = {}
         self.now: Measured | None = None
-        self.rows: list[Row] = []
         self.terms: Mapping[str, float] = {}
-        self.page_written = -math.inf
 
     @property
     def interval(self) -> int:
@@ -114,29 +110,29 @@ class Monitor:
 
     def begin(self, run: RunState) -> None:
         """Go on where `run` is: forget what was measured after that, by a process that was killed."""
-        self.rows = self.folder.rewind(run.step)
+        self.report.resume(run.step)
         self.begun, self.first_step = time.monotonic(), run.step
 
     def add_means(self, run: RunState, means: Mapping[str, float]) -> None:
         """Write down the means of the loss and its terms."""
         self.terms = means
-        self._add_row(run, means)
-        if time.monotonic() - self.page_written > REPORT_SECONDS:
-            self._write_page(self._running(run))
+        self.report.add(run.step, run.seconds, means)
+        if self.report.page_is_old:
+            self._write_page(run)
 
     def validate(self, run: RunState) -> None:
         """Measure the weights of now, and keep them where they are the best so far."""
         assert self.validator is not None
         self.now = self.validator.measure(_method(run.shown))
         scores = self.now.scores
-        self._add_row(run, {"validation": _known(scores)})
+        self.report.add(run.step, run.seconds, {"validation": _known(scores)})
         better = run.best is None or scores.better_than(run.best.scores, self.validator.judge)
         run.judge(scores, better)
         if better:
             references = {name: measured.scores for name, measured in self.references.items()}
             self.write_weights(run.shown, run.step, {**references, "trained": scores})
-        self._write_preview(f"step {run.step}", self.now)
-        self._write_page(self._running(run))
+        self.report.write_preview(f"step {run.step}", self.now, self.references)
+        self._write_page(run)
 
     def progress(self, run: RunState) -> None:
         """Tell the caller of the training."""
@@ -144,7 +140,7 @@ class Monitor:
         if self.now is not None:
             scores["now"] = self.now.scores
         judge = self.validator.judge if self.validator else None
-        self.report(Progress(run.step, self.recipe.steps, self._seconds_left(run), self.terms, scores, judge))
+        self.tell(TrainingProgress(run.step, self.recipe.steps, self._seconds_left(run), self.terms, scores, judge))
 
     def finish(self, run: RunState) -> Trained:
         """Write the checkpoint of the best weights, and say what they are."""
@@ -157,7 +153,7 @@ class Monitor:
                 network, step = _network(self.recipe, run.best.tensors), run.best.step
                 measured = self.validator.measure(_method(network))
             scores["trained"] = measured.scores
-            self._write_preview(f"step {step}", measured)
+            self.report.write_preview(f"step {step}", measured, self.references)
         self.write_weights(network, step, scores)
         stale = 0 < self.recipe.validation.patience <= run.stale
         finished = stale or run.step == self.recipe.steps
@@ -168,7 +164,7 @@ class Monitor:
         else:
             ended = f"Finished after {run.step} steps."
         trained = Trained(self.weights_file, step, finished, ended, judge, scores)
-        self._write_page(Standing(self.title, ended, trained.verdict, False, self.rows, scores, step))
+        self.report.write_page(ended, scores, step, trained.verdict)
         return trained
 
     def write_weights(self, network: TinySR, step: int, scores: Mapping[str, Scores]) -> None:
@@ -178,17 +174,12 @@ class Monitor:
         with self.folder.writing():
             write_checkpoint(self.weights_file, self.recipe.model, tensors, card)
 
-    def _add_row(self, run: RunState, measured: Mapping[str, Any]) -> None:
-        row = {"step": run.step, "minutes": round(run.seconds / 60, 3), **measured}
-        self.rows.append(row)
-        self.folder.append(row)
-
     def _seconds_left(self, run: RunState) -> float:
         elapsed = time.monotonic() - self.begun
         left = elapsed / max(1, run.step - self.first_step) * (self.recipe.steps - run.step)
         return max(0.0, min(left, self.max_seconds - elapsed))
 
-    def _running(self, run: RunState) -> Standing:
+    def _write_page(self, run: RunState) -> None:
         scores = {name: measured.scores for name, measured in self.references.items()}
         if self.now is not None:
             scores["now"] = self.now.scores
@@ -196,20 +187,7 @@ class Monitor:
             scores[f"best, step {run.best.step}"] = run.best.scores
         minutes = math.ceil(self._seconds_left(run) / 60)
         status = f"Step {run.step} of {self.recipe.steps}, about {minutes} min left"
-        return Standing(self.title, status, "", True, self.rows, scores, run.best.step if run.best else None)
-
-    def _write_page(self, standing: Standing) -> None:
-        with self.folder.writing():
-            write_report(self.folder.report, standing, self.folder.preview)
-        self.page_written = time.monotonic()
-
-    def _write_preview(self, title: str, measured: Measured) -> None:
-        assert self.validator is not None
-        small = [enlarged(lr, self.recipe.model.scale) for lr in self.validator.lr]
-        references = {name: reference.pictures for name, reference in self.references.items()}
-        columns = {"small picture": small, **references, title: measured.pictures, "original": self.validator.hr}
-        with self.folder.writing():
-            write_preview(self.folder.preview, columns)
+        self.report.write_page(status, scores, run.best.step if run.best else None)
 
 
 def _network(recipe: Recipe, tensors: Mapping[str, Tensor]) -> TinySR:
@@ -223,7 +201,7 @@ def _method(network: TinySR) -> Method:
     device = next(network.parameters()).device
 
     @torch.inference_mode()
-    def run(lr: Picture8) -> Picture8:
+    def run(lr: Pixels8) -> Pixels8:
         return to_8_bits(network(torch.from_numpy(to_float(lr)).to(device)).float().cpu().numpy())
 
     return run

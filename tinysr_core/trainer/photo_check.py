@@ -5,7 +5,7 @@ Needs no torch. The limits on sharpness and JPEG quality are measured by `benchm
 
 import csv
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import PictureError
 from ..images import Pixels8, decode, map_photos, read_header, shrink_factor
-from ..util import atomic_write
+from ..util import Progress, atomic_write
 from .photo_duplicates import Hashes, group, perceptual_hash
 
 FEWEST, GOOD = 4, 20
@@ -34,7 +34,6 @@ QUANTIZATION_50 = 3688
 """Sum of the luminance quantisation table of JPEG quality 50 (ITU-T T.81, table K.1)."""
 
 Use = Literal["training", "validation", "none"]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def sharpness(pixels: Pixels8) -> float:
     tops, lefts = (
         np.unique(np.linspace(0, extent - min(WINDOW, extent), GRID).astype(int)) for extent in pixels.shape[:2]
     )
-    windows = np.stack([pixels[y : y + height, x : x + width] @ LUMA for y in tops for x in lefts])
+    windows = np.stack([pixels[y : y + height, x : x + width] @ GREY for y in tops for x in lefts])
     windows -= windows.mean((1, 2), keepdims=True)
     windows *= np.hanning(height + 2)[1:-1, None] * np.hanning(width + 2)[1:-1]
     energy = np.square(np.abs(np.fft.rfft2(windows)))
@@ -183,7 +182,7 @@ def sharpness(pixels: Pixels8) -> float:
     return float(np.sqrt(fine[most].sum() / max(coarse[most].sum(), 1e-9)))
 
 
-LUMA: NDArray[np.float64] = np.array([0.299, 0.587, 0.114])
+GREY: NDArray[np.float64] = np.array([0.299, 0.587, 0.114])
 """BT.601."""
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ..evaluation import Picture8
+from ..images import Pixels8
 from ..util import atomic_write
 
 SIDE = 256
@@ -15,7 +15,7 @@ GAP, TITLE = 4, 24
 BACKGROUND, TEXT = "#202020", "#d8d8d8"
 
 
-def write_preview(path: Path, columns: Mapping[str, Sequence[Picture8]]) -> None:
+def write_preview(path: Path, columns: Mapping[str, Sequence[Pixels8]]) -> None:
     """Write a PNG with a row for each of the first pictures and a titled column for each method.
 
     `columns` gives the same pictures [H,W,3] from each method, all of the same sizes.
@@ -41,12 +41,12 @@ def write_preview(path: Path, columns: Mapping[str, Sequence[Picture8]]) -> None
         sheet.save(temporary)
 
 
-def enlarged(lr: Picture8, scale: int) -> Picture8:
+def enlarged(lr: Pixels8, scale: int) -> Pixels8:
     """The small picture itself, each pixel `scale` times as wide and high."""
     return lr.repeat(scale, 0).repeat(scale, 1)
 
 
-def _centre(picture: Picture8) -> Image.Image:
+def _centre(picture: Pixels8) -> Image.Image:
     height, width = (min(SIDE, extent) for extent in picture.shape[:2])
     top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
     return Image.fromarray(picture[top : top + height, left : left + width])

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from ..util import atomic_write
-from .run_folder import Row
+from .run_folder import MetricsRow
 from .validation import METRIC_NAMES, Judge, Scores, figure
 
 WIDTH, HEIGHT, LEFT, MARGIN = 400, 180, 62, 14
@@ -33,7 +33,7 @@ class Standing:
     """What the figures mean, in a sentence or two; may be empty."""
     running: bool
     """Whether the page should show itself anew every few seconds."""
-    rows: Sequence[Row]
+    rows: Sequence[MetricsRow]
     """All measurements."""
     scores: Mapping[str, Scores]
     """Of each method, the references first; empty without validation photographs."""

@@ -12,7 +12,7 @@ import torch
 from ..errors import TrainingError
 from ..util import atomic_write, remove_leftovers
 
-Row = Mapping[str, Any]
+MetricsRow = Mapping[str, Any]
 """A line of metrics.jsonl: the step, the minutes, and what was measured there."""
 
 
@@ -100,15 +100,15 @@ class RunFolder:
                 f"{self.state} is damaged or of another version; delete it to begin the run anew."
             ) from error
 
-    def rewind(self, step: int) -> list[Row]:
+    def rewind(self, step: int) -> list[MetricsRow]:
         """The rows up to `step`; what was measured after it, by a run that was then killed, is forgotten."""
         lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.is_file() else []
-        rows: list[Row] = [row for line in lines if (row := _parse(line)) is not None and row["step"] <= step]
+        rows: list[MetricsRow] = [row for line in lines if (row := _parse(line)) is not None and row["step"] <= step]
         with self.writing(), atomic_write(self.metrics) as temporary:
             temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         return rows
 
-    def append(self, row: Row) -> None:
+    def append(self, row: MetricsRow) -> None:
         """Add a measurement."""
         with self.writing(), self.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")

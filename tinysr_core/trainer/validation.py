@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..evaluation import Method, Picture8, lpips_distance, psnr_y
-from ..images import decode
+from ..evaluation import Method, lpips_distance, psnr_y
+from ..images import Pixels8, decode
 from ..loss import Loss, Lpips
 from .degrade import degrade
 from .patches import DataConfig
@@ -64,7 +64,7 @@ class Measured:
     """What a method made of the validation crops, and how good that is."""
 
     scores: Scores
-    pictures: Sequence[Picture8]
+    pictures: Sequence[Pixels8]
 
 
 def figure(metric: Judge, scores: Scores) -> str:
@@ -106,7 +106,7 @@ class Validator:
         side = min(SIDE, math.isqrt(LR_PIXELS // len(chosen)))
         crops = [_centre(decode(path, config.megapixels), scale, side) for path in chosen]
         self.hr = [hr for _, hr in crops]
-        self.lr: list[Picture8] = [
+        self.lr: list[Pixels8] = [
             np.asarray(degrade(lr, config.degrade, np.random.default_rng(number)))
             for number, (lr, _) in enumerate(crops)
         ]
@@ -133,14 +133,14 @@ class Validator:
         return Measured(scores, pictures)
 
     @torch.no_grad()
-    def _loss(self, sr: Picture8, hr: Picture8) -> float:
+    def _loss(self, sr: Pixels8, hr: Pixels8) -> float:
         device = next((buffer.device for buffer in self.loss.buffers()), None)
         tensors = [torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255 for picture in (sr, hr)]
         total, _ = self.loss(*tensors)
         return float(total)
 
 
-def _centre(pixels: Picture8, scale: int, side: int) -> tuple[Image.Image, Picture8]:
+def _centre(pixels: Pixels8, scale: int, side: int) -> tuple[Image.Image, Pixels8]:
     """LR and HR crop around the centre, at most `side` LR pixels wide and high."""
     height, width = (min(side, extent // scale) for extent in pixels.shape[:2])
     top, left = (pixels.shape[0] - scale * height) // 2, (pixels.shape[1] - scale * width) // 2

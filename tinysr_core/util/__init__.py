@@ -5,10 +5,12 @@ Nothing here knows about networks or pictures, and nothing imports torch.
 
 from .arrays import Image, clamp_in_place
 from .files import atomic_write, remove_leftovers
+from .progress import Progress
 from .threads import cores, in_order, thread_count
 
 __all__ = [
     "Image",
+    "Progress",
     "atomic_write",
     "clamp_in_place",
     "cores",
