@@ -35,6 +35,7 @@ class SpandrelEngine:
         RequestError: the network is not of a kind, or cannot run in a precision, that is asked for.
     """
 
+    only_enlarges = False  # it may clean pictures, too, or do nothing else
     pool_halo = None
     tile = FOREIGN_TILE
 

@@ -14,7 +14,7 @@ from tinysr_core.postprocess.resize import resize
 class NearestEngine:
     """A network that repeats pixels, so that results can be foretold; it remembers what it saw."""
 
-    scale, halo, pool_halo, tile = 2, 0, None, 512
+    scale, halo, pool_halo, tile, only_enlarges = 2, 0, None, 512, True
 
     def run(self, image: Any, gate: Any) -> Any:
         self.seen = image
@@ -52,6 +52,25 @@ def test_a_smaller_size_needs_no_network() -> None:
     pixels, _ = enhance(Upscaler(engine), colours(), finish=Finish(ExactSize(7, 12)))
     np.testing.assert_array_equal(pixels, resize(colours(), 12, 7).clip(0, 1))
     assert not hasattr(engine, "seen")
+
+
+def test_a_network_that_does_more_than_enlarge_always_runs() -> None:
+    engine = NearestEngine()
+    engine.only_enlarges = False
+    pixels, _ = enhance(Upscaler(engine), colours(), finish=Finish(size=ExactSize(width=7, height=12)))
+    assert engine.seen.shape == (1, 3, 12, 10)
+    np.testing.assert_array_equal(pixels, resize(colours().repeat(2, 2).repeat(2, 3), 12, 7).clip(0, 1))
+
+
+def test_every_step_can_be_cancelled() -> None:
+    """With one channel of alpha, a picture in tiles, and steps that follow, progress is told all the time."""
+    told: list[tuple[int, int]] = []
+    finish = Finish(size=ExactSize(width=30, height=30), sharpen=True, anti_alias=True)
+    alpha = np.ones((1, 1, 12, 10), np.float32)
+    enhance(Upscaler(NearestEngine()), colours(), alpha, finish, progress=lambda *done: told.append(done))
+    assert told.count((0, 1)) > 1
+    assert told.count((1, 1)) > 3
+    assert told == sorted(told)
 
 
 def test_the_input_is_not_written_to() -> None:

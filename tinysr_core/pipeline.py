@@ -24,9 +24,9 @@ def enhance(
     Args:
         pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; numpy array or torch tensor. Not written to.
         alpha: [B,1,H,W] in [0,1], or None for opaque pictures.
-        finish: the size of the result, reached by one antialiased resize, and the steps that follow. A size that
-            enlarges neither way needs no network.
-        progress: called for each tile; what it raises cancels.
+        finish: the size of the result, reached by one antialiased resize, and the steps that follow. A network that
+            only enlarges is left out where the size enlarges neither way.
+        progress: called for each tile, and with the same numbers again while other steps go on; what it raises cancels.
 
     Returns:
         The pixels, grey where they came grey, and the alpha, in [0,1] and of the kind that went in.
@@ -37,12 +37,15 @@ def enhance(
     """
     given = pixels
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
+    pulse = _Pulse(progress)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
-        alpha = _resized(alpha, size)
+        alpha = _resized(alpha, size, pulse.again)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
-    result = _resized(_upscaled(upscaler, pixels, progress) if enlarges else pixels, size)
-    return finish.apply(result, in_place=result is not given), alpha  # what was made here may be written over
+    runs = enlarges or not upscaler.engine.only_enlarges
+    result = _resized(_upscaled(upscaler, pixels, pulse.tell) if runs else pixels, size, pulse.again)
+    # What was made here may be written over.
+    return finish.apply(result, in_place=result is not given, progress=pulse.again), alpha
 
 
 def enhance_picture(
@@ -57,18 +60,39 @@ def enhance_picture(
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress | None) -> Image:
+class _Pulse:
+    """Reports the tiles of the network; repeats the last report while other steps go on, so that they can be cancelled.
+
+    Those steps take little time, so that they do not count as progress.
+    """
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._last = 0, 1
+
+    def tell(self, done: int, total: int) -> None:
+        """Report `done` of `total` tiles."""
+        self._last = done, total
+        if self._progress is not None:
+            self._progress(done, total)
+
+    def again(self, done: int, total: int) -> None:
+        """Report that a step of something else is done."""
+        self.tell(*self._last)
+
+
+def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress) -> Image:
     if pixels.shape[1] != 1:
         return upscaler.upscale(pixels, progress)
     result = upscaler.upscale(pixels[:, [0, 0, 0]], progress)
     return (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
 
 
-def _resized(image: Image, size: tuple[int, int]) -> Image:
+def _resized(image: Image, size: tuple[int, int], progress: Progress) -> Image:
     """At `size`, in [0,1]: the kernel overshoots at edges."""
     if tuple(image.shape[2:]) == size:
         return image
-    result = resize(image, *size)
+    result = resize(image, *size, progress=progress)
     clamp_in_place(result)
     return result
 

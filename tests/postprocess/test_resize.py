@@ -71,6 +71,25 @@ def test_any_float_precision(dtype):
     torch.testing.assert_close(result, resize(picture.float(), 57, 91).to(dtype), rtol=1e-2, atol=1e-3)
 
 
+def test_torch_keeps_to_one_thread_on_a_cpu_and_tells_progress():
+    threads, told = torch.get_num_threads(), []
+    resize(torch.rand(1, 3, 700, 900), 1400, 2300, progress=lambda *done: told.append((torch.get_num_threads(), *done)))
+    assert len(told) > 2
+    assert told == [(1, i, len(told)) for i in range(1, len(told) + 1)]
+    assert torch.get_num_threads() == threads
+
+
+def test_what_progress_raises_cancels():
+    def cancel(done, total):
+        raise KeyboardInterrupt
+
+    threads = torch.get_num_threads()
+    for picture in (noise(1, 3, 90, 90), torch.rand(1, 3, 90, 90)):
+        with pytest.raises(KeyboardInterrupt):
+            resize(picture, 50, 50, progress=cancel)
+    assert torch.get_num_threads() == threads
+
+
 def test_a_strided_view_resizes_like_its_copy():
     picture = torch.from_numpy(noise(1, 3, 64, 48)).contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(resize(picture, 100, 30), resize(picture.contiguous(), 100, 30))

@@ -35,6 +35,11 @@ class Engine(Protocol):
         """Side of its tiles in LR pixels, halo not counted, where none is asked for: about 300 MB of features."""
         ...
 
+    @property
+    def only_enlarges(self) -> bool:
+        """Whether a result no larger than the picture can do without the network."""
+        ...
+
     def moved(self, image: Image) -> Image:
         """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
         ...

@@ -30,6 +30,8 @@ class OpenVinoEngine:
         RuntimeError: OpenVINO fails.
     """
 
+    only_enlarges = True
+
     def __init__(
         self, checkpoint: Checkpoint, precision: OpenVinoPrecision = "auto", cache: Path | None = None
     ) -> None:

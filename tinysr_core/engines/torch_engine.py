@@ -44,6 +44,8 @@ class TorchEngine:
         RequestError: the device is not there, or cannot run that precision.
     """
 
+    only_enlarges = True
+
     def __init__(self, model: TinySR, device: str = "auto", precision: TorchPrecision = "auto") -> None:
         self.device = _device(device)
         self.dtype = _dtype(precision, self.device)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..errors import RequestError
-from ..util import Image, clamp_in_place
+from ..util import Image, Progress, clamp_in_place
 from .banded_matrix import column_filter, cut, empty, fill, filter_rows, in_parts, require_picture, single
 from .resize import resize_bands
 from .sizes import Factor, Size
@@ -48,16 +48,22 @@ class Finish:
         """Whether any step follows the resize."""
         return self.sharpen or self.anti_alias
 
-    def apply(self, image: Image, *, in_place: bool = False) -> Image:
+    def apply(self, image: Image, *, in_place: bool = False, progress: Progress | None = None) -> Image:
         """Run the steps on `image` [B,C,H,W] in [0,1], which has its final size. `in_place` allows writing over it."""
-        result = sharpen(image, in_place=in_place) if self.sharpen else image
+        result = sharpen(image, in_place=in_place, progress=progress) if self.sharpen else image
         if self.anti_alias:
-            result = anti_alias(result, in_place=in_place or result is not image)
+            result = anti_alias(result, in_place=in_place or result is not image, progress=progress)
         return result
 
 
 def sharpen(
-    image: Image, radius: float = 1.2, percent: float = 100, threshold: float = 1, *, in_place: bool = False
+    image: Image,
+    radius: float = 1.2,
+    percent: float = 100,
+    threshold: float = 1,
+    *,
+    in_place: bool = False,
+    progress: Progress | None = None,
 ) -> Image:
     """Unsharp mask: add to each sample its difference to the blurred picture. Pillow's `UnsharpMask`.
 
@@ -68,6 +74,7 @@ def sharpen(
         threshold: differences of up to so many of 255 levels are left alone. As in Pillow they count in whole levels:
             1 leaves alone what is below 1.5. 0 leaves nothing alone.
         in_place: write the result over `image`, which is not written to otherwise.
+        progress: called slab by slab.
 
     Returns:
         A picture of the same kind and shape, clamped to [0,1]; `image` itself where nothing is to be done.
@@ -97,11 +104,13 @@ def sharpen(
         return ((sharp + difference * (percent / 100)) / LEVELS).clip(0, 1)
 
     result = image if in_place else empty(image, image.shape)
-    fill(result, image, width, inputs, sharpened)
+    fill(result, image, width, inputs, sharpened, progress)
     return result
 
 
-def anti_alias(image: Image, blur: float = 0.5, amount: float = 1, *, in_place: bool = False) -> Image:
+def anti_alias(
+    image: Image, blur: float = 0.5, amount: float = 1, *, in_place: bool = False, progress: Progress | None = None
+) -> Image:
     """Supersampling: Lanczos to twice the size, a Gaussian blur there, Lanczos back. Smooths stairs at edges.
 
     Args:
@@ -109,6 +118,7 @@ def anti_alias(image: Image, blur: float = 0.5, amount: float = 1, *, in_place: 
         blur: standard deviation of the blur, in pixels of twice the size.
         amount: share of the smoothed picture in the result, from 0 (changes nothing) to 1.
         in_place: write the result over `image`, which is not written to otherwise.
+        progress: called slab by slab.
 
     Returns:
         A picture of the same kind and shape, clamped to [0,1]; `image` itself where nothing is to be done.
@@ -157,7 +167,7 @@ def anti_alias(image: Image, blur: float = 0.5, amount: float = 1, *, in_place: 
         return smooth / LEVELS
 
     result = image if in_place else empty(image, image.shape)
-    fill(result, image, 4 * width, inputs, smoothed)
+    fill(result, image, 4 * width, inputs, smoothed, progress)
     return result
 
 

@@ -6,19 +6,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import RequestError
-from ..util import Image
+from ..util import Image, Progress
 from .banded_matrix import Bands, column_filter, empty, fill, filter_rows, require_picture
 
 Kernel = Literal["bicubic", "lanczos"]
 
 
-def resize(image: Image, height: int, width: int, kernel: Kernel = "bicubic") -> Image:
+def resize(
+    image: Image, height: int, width: int, kernel: Kernel = "bicubic", *, progress: Progress | None = None
+) -> Image:
     """Resize pictures [B,C,H,W] of any float range to [B,C,height,width].
 
     Computes what Pillow's `resize` does in mode "F", with `Resampling.BICUBIC` (a = -0.5, also MATLAB's kernel) or
     `Resampling.LANCZOS` (a = 3): centres aligned, the kernel widened where the picture shrinks, weights normalised at
     the border. The result is not clamped: both kernels overshoot at edges. Half precision is computed in single. A
-    picture that has the size already is returned itself. Gradients flow through.
+    picture that has the size already is returned itself. Gradients flow through. `progress` is called slab by slab.
 
     Raises:
         RequestError: the size is not positive, the kernel is unknown, or the array is no picture.
@@ -37,7 +39,7 @@ def resize(image: Image, height: int, width: int, kernel: Kernel = "bicubic") ->
     def resized(source: Any, rows: tuple[int, int]) -> Any:
         return horizontal(filter_rows(vertical, source, *rows))
 
-    fill(result, image, max(width, image.shape[3]), vertical.inputs, resized)
+    fill(result, image, max(width, image.shape[3]), vertical.inputs, resized, progress)
     return result
 
 
