@@ -3,18 +3,27 @@
 Nothing here imports torch.
 """
 
+from .attachments import Keep
+from .formats import FORMATS
 from .photos import PhotoCache, Pixels8, decode, fingerprint, list_photos, map_photos, shrink_factor
-from .picture import Picture
+from .picture import ColourTags, GainMap, JpegEncoding, Note, Picture, Text
 from .reading import MAX_PIXELS, Header, from_pil, read_header, read_picture, read_rgb8
-from .writing import FORMATS, to_pil, write_picture
+from .silence import silence_decoders
+from .writing import to_pil, write_picture
 
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "ColourTags",
+    "GainMap",
     "Header",
+    "JpegEncoding",
+    "Keep",
+    "Note",
     "PhotoCache",
     "Picture",
     "Pixels8",
+    "Text",
     "decode",
     "fingerprint",
     "from_pil",
@@ -24,6 +33,7 @@ __all__ = [
     "read_picture",
     "read_rgb8",
     "shrink_factor",
+    "silence_decoders",
     "to_pil",
     "write_picture",
 ]

@@ -1,24 +1,34 @@
-"""Reading what Pillow cannot: PNG and TIFF with 16 bits or floating point in several channels.
+"""Reading what Pillow cannot: PNG and TIFF with 16 bits or floating point in several channels, signed and Lab TIFF.
 
 Needs the optional packages of the extra `formats` (imagecodecs for PNG, tifffile with imagecodecs for TIFF).
 """
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .picture import FloatArray
+from . import colour
+from .picture import ColourTags, FloatArray, Note
 from .source import BAND_ROWS, Source, unit_range
+from .tiff import Directory, Tiff
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _SAMPLES_PER_PIXEL = 258, 262, 277
-_EXTRA_SAMPLES, _SAMPLE_FORMAT = 338, 339
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _SEPARATED = 0, 1, 2, 5
-_UNSIGNED, _FLOAT = 1, 3
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CIE_LAB, _ICC_LAB = 0, 1, 2, 8, 9
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _PREMULTIPLIED, _TRANSPARENCY = 1, 2
+_PILLOW = {3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr"}
+"""Kinds of colours that only Pillow converts."""
+
+_LAB_TO_XYZ = np.array([[1 / 116, 1 / 500, 0], [1 / 116, 0, 0], [1 / 116, 0, -1 / 200]], np.float32)
+_D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
+_XYZ_TO_SRGB = np.array(
+    [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]],
+    np.float32,
+)
+"""For D50, adapted by Bradford's method (brucelindbloom.com)."""
 
 
 def can_read_deep() -> bool:
@@ -26,17 +36,62 @@ def can_read_deep() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("tifffile", "imagecodecs"))
 
 
-def bits_per_sample(tags: Image.Exif) -> int:
-    """Bits of the deepest channel, from a TIFF's main directory."""
-    return max(_values(tags, _BITS_PER_SAMPLE, 1))
+@dataclass(frozen=True)
+class TiffKind:
+    """How a TIFF stores its samples."""
+
+    width: int
+    height: int
+    bits: int
+    """Of the deepest channel."""
+    photometric: int
+    sample_format: int
+    channels: int
+    extra: int
+    """What the first extra channel is; 0: not stated, or there is none."""
+    icc: bytes | None
+
+    @property
+    def unreadable(self) -> str | None:
+        """What keeps such samples from being read at all, in words."""
+        if self.photometric in (32803, 34892):
+            return "camera raw data"
+        if self.photometric not in (*range(7), _CIE_LAB, _ICC_LAB):
+            names = {10: "ITU Lab colours", 32844: "LogL samples", 32845: "LogLuv samples"}
+            return names.get(self.photometric, f"colours of an unknown kind ({self.photometric})")
+        if self.sample_format not in (_UNSIGNED, _SIGNED, _FLOAT, 4):
+            return "complex numbers"
+        return None
+
+    @property
+    def only_deep(self) -> bool:
+        """Whether Pillow would refuse these samples or take them for others."""
+        lab = self.photometric == _ICC_LAB or (self.photometric == _CIE_LAB and self.bits > 8)
+        return self.sample_format == _SIGNED or lab
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether `read_tiff` keeps more of these samples than Pillow."""
+        pillow_keeps_it = self.channels == 1 and (self.bits, self.sample_format) in {(16, _UNSIGNED), (32, _FLOAT)}
+        return self.only_deep or (self.bits > 8 and not pillow_keeps_it and self.photometric not in _PILLOW)
 
 
-def is_deep_tiff(tags: Image.Exif) -> bool:
-    """Whether Pillow would refuse this TIFF or cut its samples to 8 bits although `read_tiff` would not."""
-    bits, sample_format = bits_per_sample(tags), max(_values(tags, _SAMPLE_FORMAT, _UNSIGNED))
-    one_channel = tags.get(_SAMPLES_PER_PIXEL, 1) == 1
-    pillow_keeps_it = one_channel and (bits, sample_format) in {(16, _UNSIGNED), (32, _FLOAT)}
-    return bits > 8 and not pillow_keeps_it and tags.get(_PHOTOMETRIC) != _SEPARATED
+def tiff_kind(tiff: Tiff, main: Directory) -> TiffKind:
+    """How the first page is stored.
+
+    Raises:
+        ValueError: it has no size.
+    """
+    width, height = tiff.number(main, 256), tiff.number(main, 257)
+    if not width or not height:
+        raise ValueError("the TIFF states no size")
+    bits, formats = tiff.numbers(main, 258, 1), tiff.numbers(main, 339, _UNSIGNED)
+    photometric = tiff.number(main, 262)
+    channels = tiff.number(main, 277) or 1
+    if photometric is None:
+        photometric = _RGB if channels >= 3 else _BLACK_IS_ZERO
+    return TiffKind(width, height, max(bits), photometric, max(formats), channels,
+                    tiff.numbers(main, 338, 0)[0], tiff.block(main, 34675))  # fmt: skip
 
 
 def read_png(stream: IO[bytes], icc: bytes | None) -> Source:
@@ -56,19 +111,15 @@ def read_png(stream: IO[bytes], icc: bytes | None) -> Source:
     return Source(height, width, channels, 16, _bands(samples, 65535, [], premultiplied=False), icc)
 
 
-def read_tiff(stream: IO[bytes], tags: Image.Exif) -> Source:
-    """The samples of a TIFF's first page: integers of any depth or floating point, grey or RGB, with or without alpha.
+def read_tiff(stream: IO[bytes], kind: TiffKind) -> Source:
+    """The samples of a TIFF's first page: integers of any depth or floating point; grey, RGB or Lab; alpha.
 
     Raises:
-        ValueError: the data is damaged, or its kind (signed, Lab, YCbCr ...) is not supported.
+        ValueError: the data is damaged.
     """
     import tifffile
 
-    photometric = tags.get(_PHOTOMETRIC)
-    sample_format = max(_values(tags, _SAMPLE_FORMAT, _UNSIGNED))
-    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB) or sample_format not in (_UNSIGNED, _FLOAT):
-        raise ValueError(f"photometric {photometric} with sample format {sample_format} is not supported")
-    notes: list[str] = []
+    notes: list[Note] = []
     try:
         file = tifffile.TiffFile(stream)
         page = file.pages.first
@@ -76,46 +127,80 @@ def read_tiff(stream: IO[bytes], tags: Image.Exif) -> Source:
         if page.axes == "SYX":
             samples = np.moveaxis(samples, 0, -1)
         if len(file.pages) > 1:
-            notes.append(f"Only the first of {len(file.pages)} pages was read.")
+            notes.append(Note("frames", f"Only the first of {len(file.pages)} pages was read."))
     except (RuntimeError, tifffile.TiffFileError) as error:
         raise ValueError(str(error)) from error
     samples = np.atleast_3d(samples)
 
-    colours = 3 if photometric == _RGB else 1
-    extra = _values(tags, _EXTRA_SAMPLES, 0)[0] if samples.shape[2] > colours else 0
+    colours = 1 if kind.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) else 3
+    extra = kind.extra if samples.shape[2] > colours else 0
     has_alpha = extra in (_PREMULTIPLIED, _TRANSPARENCY)
     kept = colours + has_alpha
+    if samples.shape[2] < colours:
+        raise ValueError(f"{samples.shape[2]} channels are too few")
     if samples.shape[2] > kept:
-        notes.append(f"{samples.shape[2] - kept} extra channel(s) that are not transparency were left out.")
+        text = f"{samples.shape[2] - kept} extra channel(s) that are not transparency were left out."
+        notes.append(Note("channels", text))
         samples = samples[..., :kept]
 
-    white = 1 if sample_format == _FLOAT else 2 ** bits_per_sample(tags) - 1
-    bands = _bands(samples, white, notes, premultiplied=extra == _PREMULTIPLIED)
-    if photometric == _WHITE_IS_ZERO:
-        bands = _inverted(bands)
     height, width, channels = samples.shape
-    return Source(height, width, channels, 16 if samples.dtype == np.uint16 else 32, bands, tags.get(34675), notes)
+    bits = 8 if kind.bits <= 8 else 16 if samples.dtype.itemsize == 2 and samples.dtype.kind in "ui" else 32
+    if kind.photometric in (_CIE_LAB, _ICC_LAB):
+        notes.append(Note("converted", "Lab was converted to sRGB."))
+        srgb = colour.profile_of(ColourTags(srgb=0), grey=False)
+        return Source(height, width, channels, bits, _lab_bands(samples, kind), srgb, notes)
+    white = 1 if samples.dtype.kind == "f" else 2**kind.bits - 1
+    if kind.sample_format == _SIGNED:
+        notes.append(Note("converted", "Signed samples became unsigned ones: the lowest value is black."))
+        samples = samples.view(f"{samples.dtype.byteorder}u{samples.dtype.itemsize}") ^ np.array(
+            1 << (kind.bits - 1), f"u{samples.dtype.itemsize}"
+        )
+    bands = _bands(samples, white, notes, premultiplied=extra == _PREMULTIPLIED)
+    if kind.photometric == _WHITE_IS_ZERO:
+        bands = _inverted(bands)
+    return Source(height, width, channels, bits, bands, kind.icc, notes)
 
 
-def _bands(samples: NDArray[Any], white: int, notes: list[str], premultiplied: bool) -> Iterator[FloatArray]:
+def _bands(samples: NDArray[Any], white: int, notes: list[Note], premultiplied: bool) -> Iterator[FloatArray]:
     for top in range(0, len(samples), BAND_ROWS):
         band = samples[top : top + BAND_ROWS]
-        if white == 1:
-            values = unit_range(band.astype(np.float32), notes)
-        else:
-            values = (band / np.float64(white)).astype(np.float32)
+        values = band.astype(np.float32) if white == 1 else (band / np.float64(white)).astype(np.float32)
         if premultiplied:
             alpha = values[..., -1:]
-            values[..., :-1] = (values[..., :-1] / np.where(alpha > 0, alpha, 1)).clip(0, 1)
+            values[..., :-1] /= np.where(alpha > 0, alpha, 1)
+            if white != 1:
+                values = values.clip(0, 1)
+        yield unit_range(values, notes) if white == 1 else values
+
+
+def _lab_bands(samples: NDArray[Any], kind: TiffKind) -> Iterator[FloatArray]:
+    """Lab (TIFF 6.0 section 23 and TIFF technical note 4) as sRGB, alpha beside it."""
+    for top in range(0, len(samples), BAND_ROWS):
+        band = samples[top : top + BAND_ROWS]
+        step = 256 if kind.bits == 16 else 1
+        white = 2**kind.bits - 1
+        lab = band[..., :3].astype(np.float32)
+        if kind.photometric == _ICC_LAB:
+            lab[..., 0] *= 100 / (255 * step)
+            lab[..., 1:] = lab[..., 1:] / step - 128
+        else:
+            unsigned = band[..., :3].astype(f"u{band.dtype.itemsize}")
+            lab[..., 0] = unsigned[..., 0] * (100 / white)
+            lab[..., 1:] = unsigned[..., 1:].view(f"i{band.dtype.itemsize}") / np.float32(step)
+        values = _srgb_of_lab(lab)
+        if band.shape[2] > 3:
+            values = np.concatenate([values, (band[..., 3:] / np.float32(white)).astype(np.float32)], -1)
         yield values
+
+
+def _srgb_of_lab(lab: FloatArray) -> FloatArray:
+    roots = lab @ _LAB_TO_XYZ.T + np.float32(16 / 116)
+    xyz = np.where(roots > 6 / 29, roots**3, (roots - 16 / 116) * (108 / 841)) * _D50
+    linear = (xyz @ _XYZ_TO_SRGB.T).clip(0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 def _inverted(bands: Iterator[FloatArray]) -> Iterator[FloatArray]:
     for band in bands:
         band[..., 0] = 1 - band[..., 0]
         yield band
-
-
-def _values(tags: Image.Exif, tag: int, missing: int) -> tuple[int, ...]:
-    value: int | tuple[int, ...] = tags.get(tag, missing)
-    return value if isinstance(value, tuple) else (value,)

@@ -1,91 +1,138 @@
-"""What a picture file says besides its pixels: EXIF, colour profile, resolution."""
+"""What a picture file says besides its pixels, taken from its bytes as they are stored."""
 
-from typing import Any
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import IO, Any
 
 from PIL import Image
-from PIL.ExifTags import IFD, Base
 
+from . import exif as exif_data
+from . import isobmff, jpeg, photoshop, png
+from . import xmp as xmp_data
+from .picture import COMMENT, NO_COLOUR_TAGS, ColourTags, GainMap, Note, Text
 from .source import DAMAGE
-
-_LAYOUT_TAGS = frozenset(
-    [*range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 301, *range(317, 331), *range(332, 348)]
-).union(range(512, 522), range(529, 533))
-"""Tags of TIFF's main directory that describe how one file stores its pixels (strips, tiles, compression, bits)."""
-
-_BLOCK_TAGS = frozenset([700, 33723, 34377, 34675, 37724, 50341])
-"""Tags that hold a whole other kind of metadata: XMP, IPTC, Photoshop, the ICC profile, print image matching."""
+from .tiff import Bytes, Directory, FileBytes, Tiff
 
 _PROFILE_KINDS = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
-
-_NO_TEXT = frozenset(["compression", "Software", "XML:com.adobe.xmp", "Raw profile type exif"])
-"""Strings in Pillow's `info` which are no text that somebody would miss, or are carried in another way."""
-
-DAMAGED_EXIF = "The EXIF data is damaged and was left out."
+_XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
+_PREVIEWS = range(0x010000, 0x020000)
+"""Type codes of further pictures in a JPEG that are only smaller versions of the main one."""
 
 
-def exif_of(image: Image.Image, notes: list[str]) -> Image.Exif:
-    """EXIF of an opened picture, none and a sentence in `notes` where it is damaged."""
-    try:
-        exif = image.getexif()
-    except DAMAGE:
-        exif = Image.Exif()
-    if image.info.get("exif") and not len(exif):
-        notes.append(DAMAGED_EXIF)
-    return exif
+@dataclass
+class Stored:
+    """What one file says, before its picture is turned upright."""
+
+    exif: bytes | None = None
+    xmp: str | None = None
+    iptc: bytes | None = None
+    text: list[Text] = field(default_factory=list[Text])
+    colour: ColourTags = NO_COLOUR_TAGS
+    gain_map: bytes | None = None
+    """A JPEG file."""
+    gain_map_marker: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    """Pixels per inch that the file states outside EXIF."""
+    orientation: int | None = None
+    """How the picture has to be turned, where it is not EXIF or XMP that say so."""
+    is_turned: bool = False
+    """The decoder has turned the samples already."""
+    notes: list[Note] = field(default_factory=list[Note])
+
+    def set_exif(self, data: bytes) -> None:
+        """Take EXIF data, with or without "Exif" before it; damaged data is noted."""
+        data = exif_data.split_prefix(data)
+        try:
+            exif_data.orientation(data)
+        except ValueError:
+            self.notes.append(Note("exif", "The EXIF data is damaged and was left out."))
+        else:
+            self.exif = data
+
+    def set_xmp(self, data: bytes) -> None:
+        """Take an XMP packet; a damaged one is noted."""
+        try:
+            self.xmp = xmp_data.decoded(data)
+        except ValueError:
+            self.notes.append(Note("xmp", "The XMP metadata is damaged and was left out."))
+
+    def turn(self) -> int:
+        """How the samples have to be turned, 1..8 (EXIF 2.3, tag 0x0112)."""
+        return 1 if self.is_turned else self.stated_turn()
+
+    def stated_turn(self) -> int:
+        """How the picture as stored has to be turned."""
+        if self.orientation is not None:
+            return self.orientation
+        found = None if self.exif is None else exif_data.orientation(self.exif)
+        if found is None and self.xmp is not None:
+            found = xmp_data.orientation(self.xmp)
+        return found or 1
+
+    def resolution(self) -> tuple[float, float] | None:
+        """Pixels per inch as the file's header, else its EXIF, says them."""
+        found = self.dpi
+        if found is None and self.exif is not None:
+            tiff = Tiff(self.exif)
+            found = exif_data.resolution(tiff, tiff.directory(tiff.first))
+        return found if found is not None and all(0 < value < 1e6 for value in found) else None
 
 
-def orientation_of(exif: Image.Exif) -> int:
-    """How the stored pixels have to be turned, 1..8 (EXIF 2.3, tag 0x0112); anything else counts as upright."""
-    orientation = exif.get(Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
+def read_metadata(kind: str, stream: IO[bytes]) -> Stored:
+    """What a file of format `kind` says, as far as it is read from its bytes.
 
-
-def carried_exif(exif: Image.Exif) -> bytes | None:
-    """The part of EXIF that is true of the picture, not of one file: upright, no thumbnail, no storage layout.
-
-    Serialising drops the thumbnail directory; maker notes are kept as they are.
+    Anything damaged is left out, with a note where somebody would miss it.
     """
-    for tag in set(exif) & (_LAYOUT_TAGS | _BLOCK_TAGS):
-        del exif[tag]
-    if Base.Orientation in exif:
-        exif[Base.Orientation] = 1
-    return exif.tobytes() if len(exif) else None
+    data = FileBytes(stream)
+    stored = Stored()
+    try:
+        match kind:
+            case "JPEG":
+                _read_jpeg(data, stored)
+            case "PNG":
+                _read_png(png.chunks(stream), stored)
+            case "WebP":
+                _read_webp(data, stored)
+            case "TIFF":
+                tiff = Tiff(data)
+                _read_tiff(tiff, tiff.directory(tiff.first), stored)
+            case "AVIF" | "HEIC":
+                _read_heif(data, stored)
+                stored.orientation = 1  # HEIC: libheif turns the picture; AVIF: see `add_decoded`
+            case _:
+                pass
+    except DAMAGE:
+        stored.notes.append(Note("exif", "Part of the metadata is damaged and was left out."))
+    return stored
 
 
-def stamped_exif(carried: bytes | None, height: int, width: int, dpi: tuple[float, float] | None) -> Image.Exif:
-    """EXIF for a file of `height` x `width` pixels: `carried` with the size and resolution tags made true."""
-    exif = Image.Exif()
-    exif.load(carried or b"")
-    if IFD.Exif in exif:
-        details = exif.get_ifd(IFD.Exif)
-        details[Base.ExifImageWidth], details[Base.ExifImageHeight] = width, height
-    if dpi is not None:
-        exif[Base.XResolution], exif[Base.YResolution] = dpi
-        exif[Base.ResolutionUnit] = 2  # inch
-    return exif
+def add_decoded(kind: str, image: Image.Image, stored: Stored) -> None:
+    """Add what only the decoder knows of a file of format `kind`."""
+    if kind == "AVIF":
+        stored.orientation = _orientation_of(image)
+    if kind == "TIFF":
+        stored.is_turned = _orientation_of(image) != stored.stated_turn()
+    if kind in ("GIF", "BMP"):
+        _read_info(image.info, stored)
 
 
-def exif_tables(exif: Image.Exif) -> dict[int, Any]:
-    """Main directory of `exif` by tag, the directories below it as dictionaries, ready for a TIFF directory."""
-    tables: dict[int, Any] = dict(exif)
-    for tag in (IFD.Exif, IFD.GPSInfo):
-        if tag in exif:
-            tables[tag] = dict(exif.get_ifd(tag))
-    if IFD.Exif in tables and IFD.Interop in tables[IFD.Exif]:
-        tables[IFD.Exif][IFD.Interop] = dict(exif.get_ifd(IFD.Interop))
-    return tables
-
-
-def resolution_of(info: dict[Any, Any], exif: Image.Exif) -> tuple[float, float] | None:
-    """Pixels per inch as the file's header, else its EXIF, says them."""
-    stated = info.get("dpi")
-    if stated is None and exif.get(Base.ResolutionUnit) in (2, 3):
-        per_inch = 2.54 if exif[Base.ResolutionUnit] == 3 else 1.0
-        stated = [float(exif.get(tag, 0)) * per_inch for tag in (Base.XResolution, Base.YResolution)]
-    if stated is None:
-        return None
-    across, down = (float(value) for value in stated)
-    return (across, down) if 0 < across < 1e6 and 0 < down < 1e6 else None
+def metadata_of(image: Image.Image) -> Stored:
+    """What Pillow knows of a picture that it has opened."""
+    stored = Stored()
+    _read_info(image.info, stored)
+    found = image.info.get("exif")
+    if isinstance(found, bytes):
+        stored.set_exif(found)
+    else:
+        exif = image.getexif()
+        if len(exif):
+            stored.set_exif(exif.tobytes())
+    packet = image.info.get("xmp") or image.info.get(png.XMP_KEYWORD)
+    if packet:
+        stored.set_xmp(packet.encode() if isinstance(packet, str) else packet)
+    return stored
 
 
 def profile_kind(icc: bytes) -> str | None:
@@ -95,13 +142,205 @@ def profile_kind(icc: bytes) -> str | None:
     return _PROFILE_KINDS.get(icc[16:20], icc[16:20].decode("ascii", "replace").strip())
 
 
-def other_metadata(info: dict[Any, Any], exif: Image.Exif) -> list[str]:
-    """Names of the metadata which the file has and a `Picture` has no place for."""
-    found: list[str] = []
-    if "xmp" in info or "XML:com.adobe.xmp" in info or 700 in exif:
-        found.append("XMP")
-    if "photoshop" in info or {33723, 34377} & set(exif):
-        found.append("IPTC")
-    if "comment" in info or any(isinstance(value, str) for key, value in info.items() if key not in _NO_TEXT):
-        found.append("Text (comments, generation parameters)")
-    return found
+def _read_jpeg(data: Bytes, stored: Stored) -> None:
+    exif, resources = b"", b""
+    extensions: list[bytes] = []
+    credentials = False
+    for marker, _, content in jpeg.segments(data):
+        if marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 12:
+            unit, across, down = struct.unpack_from(">BHH", content, 7)
+            per_inch = {1: 1.0, 2: 2.54}.get(unit)
+            if per_inch and across and down:
+                stored.dpi = across * per_inch, down * per_inch
+        elif marker == 0xE1 and content.startswith(jpeg.EXIF):
+            part = content[len(jpeg.EXIF) :]
+            if not exif or not part.startswith((b"II", b"MM")):  # EXIF above 64 KB goes on in the next segment
+                exif += part
+        elif marker == 0xE1 and content.startswith(jpeg.XMP) and stored.xmp is None:
+            stored.set_xmp(content[len(jpeg.XMP) :])
+        elif marker == 0xE1 and content.startswith(jpeg.XMP_EXTENSION) and len(content) > len(jpeg.XMP_EXTENSION) + 40:
+            extensions.append(content)
+        elif marker == 0xED and content.startswith(jpeg.PHOTOSHOP):
+            resources += content[len(jpeg.PHOTOSHOP) :]
+        elif marker == 0xE2 and content.startswith(jpeg.ISO_GAIN_MAP):
+            stored.gain_map_marker = content
+        elif marker == 0xEB and content.startswith(jpeg.CREDENTIALS):
+            credentials = True
+        elif marker == 0xFE and content.strip(b"\0 "):
+            stored.text.append(Text(COMMENT, _comment(content)))
+    if exif:
+        stored.set_exif(exif)
+    if resources:
+        stored.iptc = resources
+    if stored.xmp is not None and (name := xmp_data.extension_name(stored.xmp)):
+        extended = jpeg.extended_xmp(extensions, name)
+        try:
+            stored.xmp = xmp_data.merged(stored.xmp, xmp_data.decoded((extended or "").encode()))
+        except ValueError:
+            stored.notes.append(Note("xmp", "The second part of the XMP metadata is damaged and was left out."))
+    _read_further_pictures(data, stored)
+    if credentials:
+        _note_credentials(stored)
+    if stored.xmp is not None and xmp_data.has_video(stored.xmp):
+        stored.notes.append(Note("video", "The video of a motion photo was left out."))
+
+
+def _read_further_pictures(data: Bytes, stored: Stored) -> None:
+    others = 0
+    for code, picture in jpeg.multi_pictures(data):
+        if jpeg.is_gain_map(picture) and stored.gain_map is None:
+            stored.gain_map = picture
+        elif code not in _PREVIEWS:
+            others += 1
+    if others:
+        stored.notes.append(Note("frames", f"Only the first of {others + 1} pictures in the file was read."))
+
+
+def _read_png(chunks: Iterable[tuple[bytes, bytes]], stored: Stored) -> None:
+    colour: dict[bytes, bytes] = {}
+    for name, content in chunks:
+        if name == b"eXIf":
+            stored.set_exif(content)
+        elif name in (b"tEXt", b"zTXt", b"iTXt"):
+            try:
+                _take_text(png.text_of(name, content), stored)
+            except (ValueError, zlib.error):
+                stored.notes.append(Note("text", "A damaged text was left out."))
+        elif name == b"pHYs" and len(content) == 9 and content[8] == 1:
+            across, down = struct.unpack_from(">II", content)
+            stored.dpi = across * 0.0254, down * 0.0254
+        elif name == b"caBX":
+            _note_credentials(stored)
+        else:
+            colour.setdefault(name, content)
+    stored.colour = png.colour_tags(colour)
+
+
+def _take_text(text: Text, stored: Stored) -> None:
+    """Put a PNG's text where it belongs: XMP and ImageMagick's raw profiles are no texts."""
+    if text.keyword == png.XMP_KEYWORD:
+        stored.set_xmp(text.text.encode())
+        return
+    if not text.keyword.startswith(png.RAW_PROFILE):
+        stored.text.append(text)
+        return
+    kind = text.keyword.removeprefix(png.RAW_PROFILE)
+    data = png.raw_profile(text.text)
+    if kind in ("exif", "APP1") and data.startswith(jpeg.EXIF) and stored.exif is None:
+        stored.set_exif(data)
+    elif kind in ("xmp", "APP1") and stored.xmp is None:
+        stored.set_xmp(data.removeprefix(jpeg.XMP))
+    elif kind in ("iptc", "8bim", "APP13") and stored.iptc is None:
+        data = data.removeprefix(jpeg.PHOTOSHOP)
+        stored.iptc = data if data.startswith(b"8BIM") else photoshop.packed(photoshop.IPTC, b"", data)
+
+
+def _read_webp(data: Bytes, stored: Stored) -> None:
+    at = 12
+    while len(head := bytes(data[at : at + 8])) == 8:
+        name, size = struct.unpack("<4sI", head)
+        if name == b"EXIF":
+            stored.set_exif(bytes(data[at + 8 : at + 8 + size]))
+        elif name == b"XMP ":
+            stored.set_xmp(bytes(data[at + 8 : at + 8 + size]))
+        at += 8 + size + size % 2
+
+
+def _read_tiff(tiff: Tiff, main: Directory, stored: Stored) -> None:
+    stored.exif = exif_data.from_tiff(tiff, main)
+    stored.orientation = exif_data.orientation_of(tiff, main) or 1
+    stored.dpi = exif_data.resolution(tiff, main)
+    if packet := tiff.block(main, _XMP_TAG):
+        stored.set_xmp(packet)
+    resources = tiff.block(main, _PHOTOSHOP_TAG) or b""
+    iptc = tiff.block(main, _IPTC_TAG)
+    if iptc and photoshop.iptc_of(resources) is None:
+        resources += photoshop.packed(photoshop.IPTC, b"", iptc)
+    stored.iptc = resources or None
+
+
+def _read_heif(data: Bytes, stored: Stored) -> None:
+    found = isobmff.read_heif(data)
+    if found.exif:
+        stored.set_exif(found.exif)
+    if found.xmp:
+        stored.set_xmp(found.xmp)
+    cicp = found.cicp
+    stored.colour = ColourTags(
+        cicp=None if cicp is None or cicp[:2] == (2, 2) else (cicp[0], cicp[1], 0, 1),
+        mastering_display=found.mastering_display,
+        light_level=found.light_level,
+    )
+    if found.gain_map:
+        text = "The HDR gain map was left out; it can be carried from JPEG to JPEG only."
+        stored.notes.append(Note("gain map", text))
+
+
+def _read_info(info: dict[Any, Any], stored: Stored) -> None:
+    """What Pillow's `info` says of texts, colours and resolution."""
+    dpi = info.get("dpi")
+    if dpi is not None:
+        stored.dpi = float(dpi[0]), float(dpi[1])
+    gamma, white, srgb = info.get("gamma"), info.get("chromaticity"), info.get("srgb")
+    stored.colour = ColourTags(
+        srgb=srgb if srgb in (0, 1, 2, 3) else None,
+        gamma=round(gamma * 100_000) if isinstance(gamma, float) and gamma > 0 else None,
+        chromaticities=None if white is None else tuple(round(value * 100_000) for value in white),
+    )
+    for key, value in info.items():
+        if key == "comment" and value:
+            stored.text.append(Text(COMMENT, _comment(value) if isinstance(value, bytes) else value))
+        elif isinstance(value, str) and isinstance(key, str) and key not in ("compression", png.XMP_KEYWORD):
+            _take_text(Text(key, value, getattr(value, "lang", "") or "", getattr(value, "tkey", "") or ""), stored)
+    resources = info.get("photoshop")
+    if isinstance(resources, dict):
+        parts = [photoshop.packed(number, b"", data) for number, data in resources.items() if isinstance(data, bytes)]
+        stored.iptc = b"".join(parts) or None
+
+
+def _orientation_of(image: Image.Image) -> int:
+    found = image.getexif().get(274, 1)
+    return found if found in range(1, 9) else 1
+
+
+def _comment(content: bytes) -> str:
+    content = content.rstrip(b"\0")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _note_credentials(stored: Stored) -> None:
+    text = "The content credentials (C2PA) are valid for the unchanged picture only and were left out."
+    stored.notes.append(Note("credentials", text))
+
+
+@dataclass(frozen=True)
+class Upright:
+    """What a file said, in terms of the upright picture."""
+
+    exif: bytes | None
+    xmp: bytes | None
+    iptc: bytes | None
+    text: tuple[Text, ...]
+    gain_map: GainMap | None
+
+
+def upright(stored: Stored, height: int, width: int) -> Upright:
+    """What `stored` says, for a picture turned upright whose samples were decoded as `height` x `width`."""
+    turn = stored.stated_turn()
+    if stored.is_turned and turn >= 5:
+        height, width = width, height
+    gain_map, packet = stored.gain_map, stored.xmp
+    if packet is not None:
+        if gain_map is None and (xmp_data.has_gain_map(packet) or xmp_data.has_video(packet)):
+            packet = xmp_data.without_parts(packet)
+        packet = xmp_data.upright(packet, turn, height, width)
+    return Upright(
+        None if stored.exif is None else exif_data.upright(stored.exif),
+        None if packet is None else packet.encode(),
+        None if stored.iptc is None else photoshop.carried(stored.iptc, turn == 1),
+        tuple(stored.text),
+        None if gain_map is None else GainMap(gain_map, turn, stored.gain_map_marker),
+    )

@@ -15,8 +15,8 @@ from PIL import Image
 
 from ..errors import DataError, PictureError
 from ..util import atomic_write
+from .formats import FORMATS
 from .reading import MAX_PIXELS, read_header, read_rgb8
-from .writing import FORMATS
 
 SUFFIXES = frozenset({".heic", ".heif"}).union(*(kind.suffixes for kind in FORMATS.values()))
 

@@ -9,24 +9,117 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float32]
 Bits = Literal[8, 16, 32]
 
+NoteKind = Literal[
+    "transparency", "bits", "range", "frames", "channels", "converted", "truncated", "exif", "xmp", "iptc", "text",
+    "comments", "profile", "colour", "hdr levels", "gain map", "credentials", "video",
+]  # fmt: skip
+
+
+class Note(str):
+    """One sentence about something that was converted or left out. Notes of one `kind` can be counted together."""
+
+    __slots__ = ("kind",)
+
+    kind: NoteKind
+
+    def __new__(cls, kind: NoteKind, text: str) -> "Note":
+        note = super().__new__(cls, text)
+        note.kind = kind
+        return note
+
+    def __getnewargs__(self) -> tuple[NoteKind, str]:  # type: ignore[override]  # pickle: str has one argument
+        return self.kind, str(self)
+
+
+@dataclass(frozen=True)
+class ColourTags:
+    """What a file says about its colours beside an ICC profile. Units and meaning are those of PNG's chunks."""
+
+    cicp: tuple[int, int, int, int] | None = None
+    """Colour primaries, transfer function, matrix (0: RGB), full range (1); codes of ITU-T H.273. Outranks the rest."""
+    srgb: int | None = None
+    """The picture is sRGB; the value is the rendering intent, 0 to 3."""
+    gamma: int | None = None
+    """Exponent of the encoding, times 100,000."""
+    chromaticities: tuple[int, ...] | None = None
+    """x and y of white, red, green and blue, times 100,000."""
+    mastering_display: bytes | None = None
+    """24 bytes: primaries, white point and luminance of the mastering display, as in PNG's mDCV."""
+    light_level: bytes | None = None
+    """8 bytes: maximum and mean light level, as in PNG's cLLI."""
+
+
+NO_COLOUR_TAGS = ColourTags()
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a PNG, or a comment of a JPEG or GIF."""
+
+    keyword: str
+    """`COMMENT` for comments, which have no keyword in JPEG and GIF."""
+    text: str
+    language: str = ""
+    """RFC 3066 tag, such as "en"; empty: not stated."""
+    translated: str = ""
+    """The keyword in that language."""
+
+
+COMMENT = "Comment"
+
+
+@dataclass(frozen=True)
+class GainMap:
+    """The map that turns a picture into its HDR version (ISO 21496-1, Ultra HDR, Apple)."""
+
+    jpeg: bytes
+    """The map as a JPEG file with its own metadata, as it was stored."""
+    orientation: int
+    """How it has to be turned, 1 to 8 (EXIF 2.3, tag 0x0112)."""
+    marker: bytes | None = None
+    """The APP2 segment by which ISO 21496-1 announces a gain map in the main picture."""
+
+
+@dataclass(frozen=True)
+class JpegEncoding:
+    """How a JPEG was compressed."""
+
+    tables: tuple[tuple[int, ...], ...]
+    """Quantisation tables for luma and chroma, 64 values each, row by row."""
+    subsampling: str
+    """"4:4:4", "4:2:2" or "4:2:0"."""
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One upright picture with everything its file said about it."""
 
     pixels: FloatArray
-    """[1,3,H,W] or, for grey, [1,1,H,W]; [0,1], non-linear values in the space of `icc` (sRGB without one)."""
+    """[1,3,H,W] or, for grey, [1,1,H,W]; [0,1], non-linear values in the space of `colour` or `icc` (else sRGB)."""
     alpha: FloatArray | None = None
     """[1,1,H,W], [0,1], 1 is opaque; the colours are not multiplied by it."""
     icc: bytes | None = None
     """The ICC profile, of the same kind (RGB or grey) as `pixels`."""
+    colour: ColourTags = NO_COLOUR_TAGS
+    """What the file says about its colours beside `icc`."""
     exif: bytes | None = None
-    """EXIF ("Exif", two zero bytes, a TIFF structure) without thumbnail; its orientation says upright."""
+    """EXIF (a TIFF structure), byte for byte as in the file, but without thumbnail, and its orientation is upright."""
+    xmp: bytes | None = None
+    """The XMP packet in UTF-8, one even where a JPEG splits it; regions and orientation are those of upright pixels."""
+    iptc: bytes | None = None
+    """Photoshop image resources (8BIM): IPTC captions and keywords, copyright flag, clipping paths."""
+    text: tuple[Text, ...] = ()
+    """Texts of a PNG (generation parameters, for example) and comments, in the file's order."""
+    gain_map: GainMap | None = None
     dpi: tuple[float, float] | None = None
     """Pixels per inch, horizontal and vertical."""
     bits: Bits = 8
     """Bits per channel of the file: 8, 16, or 32 for floating point. What is written has as many, if it can."""
-    notes: tuple[str, ...] = ()
+    jpeg: JpegEncoding | None = None
+    """How the file was compressed, for a JPEG."""
+    original_size: tuple[int, int] | None = None
+    """Height and width that `xmp` and `gain_map` speak of: those of the file, upright. None: those of `pixels`."""
+    notes: tuple[Note, ...] = ()
     """One sentence for each thing that was converted or left out while reading."""
 
     @property

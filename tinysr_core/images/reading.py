@@ -1,9 +1,10 @@
 """Reading a picture file of any usual kind, losing nothing that a `Picture` has a place for."""
 
-import struct
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,9 +24,11 @@ from PIL import (
 
 from ..errors import PictureError, installs
 from . import deep, metadata
-from .picture import Picture
+from .metadata import Stored
+from .picture import JpegEncoding, Note, Picture
 from .shallow import shallow_source
 from .source import DAMAGE, Source
+from .tiff import FileBytes, Tiff
 
 MAX_PIXELS = 256_000_000
 """Largest picture that is opened unless the caller says otherwise: above any camera's, 3 GB as float32 RGB."""
@@ -34,49 +37,51 @@ _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 
-def read_picture(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(path: str | Path, *, strict: bool = False, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or (with the extra `formats`) HEIC file.
 
     The content decides, not the name. The picture comes upright; grey stays grey; palettes and 1-bit pictures are
     expanded; CMYK and Lab become sRGB. Of several frames or pages the first is read. Whatever was converted or left out
     stands in `Picture.notes`.
 
+    Args:
+        strict: refuse a JPEG that is cut off, instead of reading what is there.
+        max_pixels: most pixels that the picture may have. This is known, and refused, before anything is decoded.
+
     Raises:
-        PictureError: the file cannot be opened, is no picture, is damaged, or has more than `max_pixels` pixels (this
-            is known, and refused, before anything is decoded).
+        PictureError: the file cannot be opened, is no picture, is damaged, or has too many pixels.
     """
     path = Path(path)
     with _opened(path) as stream:
-        return _picture(*_source(stream, path, max_pixels))
+        return _picture(*_source(stream, path, max_pixels, strict))
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """A Pillow picture of any mode as a `Picture`, as `read_picture` makes it: upright, with all that it carries."""
+    """A Pillow picture of any mode as a `Picture`, as `read_picture` makes it: upright, with all that Pillow knows."""
     image.load()
-    source = shallow_source(image)
-    return _picture(source, image.info, metadata.exif_of(image, source.notes))
+    return _picture(shallow_source(image), metadata.metadata_of(image), _jpeg_encoding(image))
 
 
 def read_rgb8(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
     """The pixels alone, as upright RGB [H,W,3] of 8 bits: grey in all three channels, transparency laid over mid-grey.
 
-    Takes what `read_picture` takes, and a third of its memory.
+    Takes what `read_picture` takes when it is strict, and a third of its memory.
 
     Raises:
         PictureError: as `read_picture` does.
     """
     with _opened(path) as stream:
-        source, _, exif = _source(stream, path, max_pixels)
-        orientation = _orientation(exif)
+        source, stored, _ = _source(stream, path, max_pixels, strict=True)
+        orientation = stored.turn()
         upright = np.empty((*_upright_sides(source, orientation), 3), np.uint8)
-        stored = np.moveaxis(_as_stored(np.moveaxis(upright, -1, 0), orientation), 0, -1)
+        pixels = np.moveaxis(_as_stored(np.moveaxis(upright, -1, 0), orientation), 0, -1)
         colours = 3 if source.channels >= 3 else 1
         top = 0
         for band in source.bands:
             values = band[..., :colours]
             if source.channels > colours:
                 values = 0.5 + (values - 0.5) * band[..., colours:]
-            stored[top : top + len(band)] = np.rint(values * 255)
+            pixels[top : top + len(band)] = np.rint(values * 255)
             top += len(band)
     return upright
 
@@ -99,10 +104,11 @@ def read_header(path: Path, *, max_pixels: int = MAX_PIXELS) -> Header:
         PictureError: as `read_picture` does, as far as the header shows it.
     """
     with _opened(path) as stream:
-        kind, head = _kind_of(stream, path)
+        kind, _ = _kind_of(stream, path)
         if kind == "TIFF":
-            tags = _tiff_tags(stream, head)
-            header = Header(tags[256], tags[257])
+            tiff = Tiff(FileBytes(stream))
+            found = deep.tiff_kind(tiff, tiff.directory(tiff.first))
+            header = Header(found.width, found.height)
         else:
             image = _open(kind, stream, path)
             tables: dict[int, list[int]] = getattr(image, "quantization", {})
@@ -114,9 +120,13 @@ def read_header(path: Path, *, max_pixels: int = MAX_PIXELS) -> Header:
 @contextmanager
 def _opened(path: Path) -> Generator[IO[bytes]]:
     """The file, in a block whose errors become sentences about it."""
-    if path.is_dir():
-        raise PictureError(f"{path} is a folder; give a picture file.")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise PictureError(f"{path} is a folder; give a picture file.")
+        if not stat.S_ISREG(mode):
+            names = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+            raise PictureError(f"{path} is {names.get(stat.S_IFMT(mode), 'a device')}; give a regular file.")
         with path.open("rb") as stream:
             yield stream
     except FileNotFoundError:
@@ -129,40 +139,89 @@ def _opened(path: Path) -> Generator[IO[bytes]]:
         raise PictureError(f"{path} is damaged or cut off and cannot be read ({error}).") from error
 
 
-def _source(stream: IO[bytes], path: Path, max_pixels: int) -> tuple[Source, dict[Any, Any], Image.Exif]:
-    """The samples as stored, what Pillow says about them, and the EXIF data."""
+def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tuple[Source, Stored, JpegEncoding | None]:
+    """The samples as stored, what the file says besides them, and how it was compressed."""
     kind, head = _kind_of(stream, path)
+    tiff_kind: deep.TiffKind | None = None
     if kind == "TIFF":
-        tags = _tiff_tags(stream, head)
-        _refuse_bomb(path, tags[256], tags[257], max_pixels)
-        if deep.is_deep_tiff(tags) and deep.can_read_deep():
-            stream.seek(0)
-            return deep.read_tiff(stream, tags), {}, tags
-        stream.seek(0)
-        file_bits = deep.bits_per_sample(tags)
-    else:
-        file_bits = _stated_bits(kind, head)
+        tiff = Tiff(FileBytes(stream))
+        tiff_kind = deep.tiff_kind(tiff, tiff.directory(tiff.first))
+        _refuse_bomb(path, tiff_kind.width, tiff_kind.height, max_pixels)
+        _refuse_kind(path, tiff_kind)
+    stored = metadata.read_metadata(kind, stream)
+    stream.seek(0)
+    if tiff_kind is not None and tiff_kind.is_deep and deep.can_read_deep():
+        return deep.read_tiff(stream, tiff_kind), stored, None
 
     image = _open(kind, stream, path)
     _refuse_bomb(path, *image.size, max_pixels)
+    file_bits = _stated_bits(kind, head) if tiff_kind is None else tiff_kind.bits
     if kind == "PNG" and file_bits == 16 and image.mode in ("RGB", "RGBA") and deep.can_read_deep():
         stream.seek(0)
-        source = deep.read_png(stream, image.info.get("icc_profile"))
-        if "exif" not in image.info and (late := _late_exif(stream)):
-            image.info["exif"] = late
-        return source, image.info, metadata.exif_of(image, source.notes)
+        return deep.read_png(stream, image.info.get("icc_profile")), stored, None
 
     frames: int = getattr(image, "n_frames", 1)
-    image.load()
+    cut_off = not _load(image) if kind == "JPEG" and not strict else False
+    if cut_off:
+        image = _load_cut_off(stream)
+    else:
+        image.load()
     source = shallow_source(image)
-    if frames > 1:
-        source.notes.append(f"Only the first of {frames} frames was read.")
+    if cut_off:
+        source.notes.append(Note("truncated", "The file is cut off; part of the picture is missing or blurred."))
+    if frames > 1 and kind != "JPEG":  # further pictures in a JPEG are told from gain maps and previews elsewhere
+        source.notes.append(Note("frames", f"Only the first of {frames} frames was read."))
     if file_bits > source.bits:
         helps = (
             f" (to keep them: {installs('formats')})" if kind in ("PNG", "TIFF") and not deep.can_read_deep() else ""
         )
-        source.notes.append(f"{file_bits} bits per channel were read as {source.bits}{helps}.")
-    return source, image.info, metadata.exif_of(image, source.notes)
+        source.notes.append(Note("bits", f"{file_bits} bits per channel were read as {source.bits}{helps}."))
+    metadata.add_decoded(kind, image, stored)
+    return source, stored, _jpeg_encoding(image)
+
+
+def _load(image: ImageFile.ImageFile) -> bool:
+    """Decode the pixels; False where the file ends too early."""
+    try:
+        image.load()
+    except OSError as error:
+        if "truncated" in str(error):
+            return False
+        raise
+    return True
+
+
+def _load_cut_off(stream: IO[bytes]) -> ImageFile.ImageFile:
+    """The picture of a JPEG that is cut off, decoded as far as it goes.
+
+    Raises:
+        OSError: nothing of it is there.
+    """
+    stream.seek(0)
+    image = JpegImagePlugin.JpegImageFile(BytesIO(stream.read() + b"\xff\xd9"))  # as if it ended well
+    image.load()
+    if all(band.getextrema()[0] == band.getextrema()[1] for band in image.split()):
+        raise OSError("no part of the picture is there")
+    return image
+
+
+def _jpeg_encoding(image: Image.Image) -> JpegEncoding | None:
+    """How a JPEG that Pillow has opened was compressed."""
+    if not isinstance(image, JpegImagePlugin.JpegImageFile):
+        return None
+    numbers = [layer[3] for layer in image.layer[:2]]
+    tables = tuple(tuple(image.quantization[number]) for number in numbers if number in image.quantization)
+    if any(max(table) > 255 for table in tables):
+        tables = ()
+    subsampling = {1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), "4:4:4")
+    return JpegEncoding(tables, subsampling)
+
+
+def _refuse_kind(path: Path, kind: deep.TiffKind) -> None:
+    if kind.unreadable:
+        raise PictureError(f"{path} is a TIFF with {kind.unreadable}; convert it to RGB of 8 or 16 bits first.")
+    if kind.only_deep and not deep.can_read_deep():
+        raise PictureError(f"{path} is a TIFF that needs more than Pillow; to read it: {installs('formats')}.")
 
 
 def _kind_of(stream: IO[bytes], path: Path) -> tuple[str, bytes]:
@@ -195,16 +254,6 @@ def _kind(head: bytes, path: Path) -> str:
         if brands & _HEIF_BRANDS:
             return "HEIC"
     raise PictureError(f"{path} is not a picture that can be read here (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF, HEIC).")
-
-
-def _tiff_tags(stream: IO[bytes], head: bytes) -> Image.Exif:
-    """The main directory of a TIFF or BigTIFF, whatever its pixels are."""
-    tags = Image.Exif()
-    tags.endian = "<" if head[:2] == b"II" else ">"
-    tags.bigtiff = b"+" in head[2:4]
-    (offset,) = struct.unpack_from(f"{tags.endian}{'Q' if tags.bigtiff else 'I'}", head, 8 if tags.bigtiff else 4)
-    tags.load_from_fp(stream, offset)
-    return tags
 
 
 def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
@@ -263,30 +312,9 @@ def _stated_bits(kind: str, head: bytes) -> int:
     return head[at + 9] if kind in ("AVIF", "HEIC") and 0 < at < len(head) - 9 else 8
 
 
-def _late_exif(stream: IO[bytes]) -> bytes:
-    """EXIF that a PNG carries behind its pixels, where Pillow sees it only after decoding them."""
-    stream.seek(8)
-    while len(header := stream.read(8)) == 8:
-        length, name = struct.unpack(">I4s", header)
-        if name == b"eXIf":
-            return stream.read(length)
-        stream.seek(length + 4, 1)
-    return b""
-
-
-def _picture(source: Source, info: dict[Any, Any], exif: Image.Exif) -> Picture:
-    """Put the bands of `source` upright into one float picture, with what `info` and `exif` say about it."""
-    notes = source.notes
-    try:
-        orientation = metadata.orientation_of(exif)
-        dpi = metadata.resolution_of(info, exif)
-        if left_out := metadata.other_metadata(info, exif):
-            notes.append(f"{' and '.join(left_out)} metadata was not carried over.")
-        carried = metadata.carried_exif(exif)
-    except DAMAGE:
-        orientation, dpi, carried = 1, None, None
-        notes.append(metadata.DAMAGED_EXIF)
-
+def _picture(source: Source, stored: Stored, jpeg: JpegEncoding | None) -> Picture:
+    """Put the bands of `source` upright into one float picture, with what the file says about it."""
+    orientation = stored.turn()
     colours = 3 if source.channels >= 3 else 1
     sides = _upright_sides(source, orientation)
     pixels = np.empty((1, colours, *sides), np.float32)
@@ -300,19 +328,29 @@ def _picture(source: Source, info: dict[Any, Any], exif: Image.Exif) -> Picture:
             _as_stored(alpha, orientation)[0, :, rows] = planes[colours:]
         top = rows.stop
 
+    notes = [*source.notes, *stored.notes]
     icc = source.icc
     if icc is not None and (kind := metadata.profile_kind(icc)) != ("RGB" if colours == 3 else "grey"):
         about = "is damaged" if kind is None else f"is for {kind} and does not fit the picture"
-        notes.append(f"The colour profile {about}; it was left out.")
+        notes.append(Note("profile", f"The colour profile {about}; it was left out."))
         icc = None
-    return Picture(pixels, alpha, icc, carried, dpi, source.bits, tuple(notes))
-
-
-def _orientation(exif: Image.Exif) -> int:
-    try:
-        return metadata.orientation_of(exif)
-    except DAMAGE:
-        return 1
+    about = metadata.upright(stored, source.height, source.width)
+    return Picture(
+        pixels,
+        alpha,
+        icc=icc,
+        colour=stored.colour,
+        exif=about.exif,
+        xmp=about.xmp,
+        iptc=about.iptc,
+        text=about.text,
+        gain_map=about.gain_map,
+        dpi=stored.resolution(),
+        bits=source.bits,
+        jpeg=jpeg,
+        original_size=sides,
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _upright_sides(source: Source, orientation: int) -> tuple[int, int]:

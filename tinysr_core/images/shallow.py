@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageCms
 
-from .picture import Bits, FloatArray
+from .picture import Bits, FloatArray, Note
 from .source import BAND_ROWS, Source, unit_range
 
 _Convert = Callable[[Image.Image], FloatArray]
@@ -16,7 +16,7 @@ _Convert = Callable[[Image.Image], FloatArray]
 
 def shallow_source(image: Image.Image) -> Source:
     """The samples of a loaded picture; palettes expanded, a transparent colour as alpha, CMYK and Lab in sRGB."""
-    notes: list[str] = []
+    notes: list[Note] = []
     icc: bytes | None = image.info.get("icc_profile")
     bits: Bits = 8
     channels, convert = _plain(image, notes)
@@ -39,7 +39,7 @@ def shallow_source(image: Image.Image) -> Source:
     return Source(height, width, channels, bits, bands(), icc, notes)
 
 
-def _plain(image: Image.Image, notes: list[str]) -> tuple[int, _Convert]:
+def _plain(image: Image.Image, notes: list[Note]) -> tuple[int, _Convert]:
     """Channels and conversion of the 8-bit modes that Pillow itself can expand."""
     transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     grey = image.mode in ("1", "L", "LA", "La")
@@ -47,7 +47,7 @@ def _plain(image: Image.Image, notes: list[str]) -> tuple[int, _Convert]:
         palette = np.reshape(image.getpalette() or [], (-1, 3))
         grey = bool((palette == palette[:, :1]).all())
     if image.mode == "RGBX":
-        notes.append("An extra channel that is not transparency was left out.")
+        notes.append(Note("channels", "An extra channel that is not transparency was left out."))
     mode = ("LA" if transparent else "L") if grey else ("RGBA" if transparent else "RGB")
     return len(mode), lambda band: _eight_bit(band if band.mode == mode else band.convert(mode))
 
@@ -58,7 +58,7 @@ def _eight_bit(band: Image.Image) -> FloatArray:
     return np.reshape(values, (band.height, band.width, -1))
 
 
-def _floating(band: Image.Image, notes: list[str]) -> FloatArray:
+def _floating(band: Image.Image, notes: list[Note]) -> FloatArray:
     return unit_range(np.asarray(band, np.float32)[..., None], notes)
 
 
@@ -72,7 +72,7 @@ def _sixteen_bit(band: Image.Image) -> FloatArray:
     return values
 
 
-def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes: list[str]) -> _Convert:
+def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes: list[Note]) -> _Convert:
     """Conversion of CMYK through the profile `icc`, or of Lab, which needs none."""
     try:
         profile = _built_in("LAB") if mode == "LAB" else ImageCms.ImageCmsProfile(BytesIO(icc or b""))
@@ -82,9 +82,11 @@ def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (OSError, ImageCms.PyCMSError):  # no profile, a damaged one, or one for other colours
-        notes.append("CMYK without a usable profile was converted to sRGB by the plain formula; colours may differ.")
+        text = "CMYK without a usable profile was converted to sRGB by the plain formula; colours may differ."
+        notes.append(Note("converted", text))
         return lambda band: _eight_bit(band.convert("RGB"))
-    notes.append("Lab was converted to sRGB." if mode == "LAB" else "CMYK was converted to sRGB through its profile.")
+    text = "Lab was converted to sRGB." if mode == "LAB" else "CMYK was converted to sRGB through its profile."
+    notes.append(Note("converted", text))
 
     def convert(band: Image.Image) -> FloatArray:
         converted = ImageCms.applyTransform(band, transform)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .picture import Bits, FloatArray
+from .picture import Bits, FloatArray, Note
 
 BAND_ROWS = 128
 """Rows converted at a time: few enough to be cheap, many enough to be fast."""
@@ -32,14 +32,14 @@ class Source:
     """Consecutive [rows, width, channels] in [0,1] from top to bottom."""
     icc: bytes | None = None
     """The colour profile of these samples, not yet checked against them."""
-    notes: list[str] = field(default_factory=list[str])
+    notes: list[Note] = field(default_factory=list[Note])
     """Sentences about what had to be converted or left out; may grow while `bands` is read."""
 
 
-def unit_range(values: FloatArray, notes: list[str]) -> FloatArray:
+def unit_range(values: FloatArray, notes: list[Note]) -> FloatArray:
     """Floating-point samples limited to [0,1]; says so once in `notes` when that changed something."""
     limited = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0).clip(0.0, 1.0)
-    note = "Values outside 0 to 1 were limited to that range."
+    note = Note("range", "Values outside 0 to 1 were limited to that range.")
     if note not in notes and not np.array_equal(limited, values):
         notes.append(note)
     return limited

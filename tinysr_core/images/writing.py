@@ -1,9 +1,8 @@
 """Writing a picture file: whole or not at all, and saying what the format could not hold."""
 
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,40 +10,12 @@ from PIL import Image
 
 from ..errors import PictureError, RequestError
 from ..util import atomic_write, in_order
-from . import encoders, metadata
+from . import encoders
+from .attachments import Keep, kept, prepare
 from .encoders import Raster
-from .picture import Bits, FloatArray, Picture
+from .formats import FORMATS, Format
+from .picture import Bits, FloatArray, Note, Picture
 from .source import BAND_ROWS
-
-
-@dataclass(frozen=True)
-class Format:
-    """What a file format can hold."""
-
-    name: str
-    suffixes: tuple[str, ...]
-    channels: tuple[int, ...]
-    """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
-    bits: tuple[Bits, ...] = (8,)
-    metadata: bool = True
-    """EXIF and a colour profile."""
-    longest: int = 2**31 - 1
-    """Most pixels along one side."""
-    quality: int | None = None
-    """What is used when none is asked for; None: the format is lossless and knows no quality."""
-
-
-FORMATS = {
-    "png": Format("PNG", (".png",), (1, 2, 3, 4), bits=(8, 16)),
-    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), (1, 3), longest=65500, quality=95),
-    "webp": Format("WebP", (".webp",), (3, 4), longest=16383, quality=95),
-    "tiff": Format("TIFF", (".tif", ".tiff"), (1, 2, 3, 4), bits=(8, 16, 32)),
-    "avif": Format("AVIF", (".avif",), (1, 3, 4), longest=65536, quality=90),
-    "bmp": Format("BMP", (".bmp",), (1, 3), metadata=False),
-}
-"""The formats that can be written, by the name that `write_picture` takes."""
-
-_JPEG_EXIF_LIMIT = 65533
 
 
 def to_pil(picture: Picture) -> Image.Image:
@@ -63,18 +34,21 @@ def write_picture(
     *,
     quality: int | None = None,
     format: str | None = None,  # noqa: A002  (the word every picture library uses)
-) -> tuple[str, ...]:
+    keep: Keep = "all",
+) -> tuple[Note, ...]:
     """Write `picture` to `path`, replacing what is there only when the new file is complete.
 
     Args:
-        quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats always are.
+        quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats always are. None: 95, 90
+            for AVIF, and for a JPEG made of a JPEG the quality of that one, but at least 75.
         format: a key of `FORMATS`; None goes by the suffix of `path`.
+        keep: which metadata is written: "all"; "none", only colours and resolution; "no-gps", all but the place.
 
     Returns:
         One sentence for each thing that the format could not hold.
 
     Raises:
-        RequestError: the quality is out of range.
+        RequestError: the quality is out of range, or `keep` is unknown.
         PictureError: the format is unknown, the picture too large for it, or holds values that are no numbers; the
             folder cannot be written to, or the disk is full. Nothing is left behind then, and an older file of this
             name is untouched.
@@ -83,15 +57,17 @@ def write_picture(
     kind = _format(path, format)
     if quality is not None and not 1 <= quality <= 100:
         raise RequestError(f"The quality must lie between 1 and 100, not {quality}.")
+    if keep not in get_args(Keep):
+        raise RequestError(f"There is no way to keep {keep!r}; choose one of {', '.join(get_args(Keep))}.")
     if max(picture.height, picture.width) > kind.longest:
         raise PictureError(
             f"{kind.name} holds at most {kind.longest} pixels a side, the picture has"
             f" {picture.width} x {picture.height}; write PNG or TIFF."
         )
-    notes: list[str] = []
+    notes: list[Note] = []
     try:
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
-            _encode(stream, picture, kind, quality or kind.quality, notes)
+            _encode(stream, kept(picture, keep), kind, quality, notes)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise PictureError(f"{path} cannot be written: {reason}.") from error
@@ -108,51 +84,35 @@ def _format(path: Path, name: str | None) -> Format:
     raise PictureError(f"No picture format that can be written goes by {asked}; choose one of {', '.join(FORMATS)}.")
 
 
-def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | None, notes: list[str]) -> None:
+def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | None, notes: list[Note]) -> None:
     raster = _raster(picture, kind, notes)
-    icc = picture.icc
-    if icc is not None and picture.grey and raster.channels >= 3:
-        notes.append(f"{kind.name} holds no grey pictures of this kind; the grey colour profile was left out.")
-        icc = None
-    if not kind.metadata and (icc or picture.exif):
-        notes.append(f"{kind.name} holds neither EXIF nor a colour profile; they were left out.")
-    exif = metadata.stamped_exif(picture.exif, picture.height, picture.width, picture.dpi)
-    carried = exif.tobytes() if picture.exif is not None else None
-
-    options: dict[str, Any] = {"format": kind.name, "quality": quality, "icc_profile": icc}
+    about = prepare(picture, kind, grey=raster.channels <= 2, notes=notes)
     match kind.name:
         case "PNG":
-            encoders.encode_png(stream, raster, icc=icc, exif=carried, dpi=picture.dpi)
+            encoders.encode_png(stream, raster, about)
         case "TIFF":
-            tables = metadata.exif_tables(exif)
-            encoders.encode_tiff(stream, raster, icc=icc, tables=tables, dpi=picture.dpi)
+            encoders.encode_tiff(stream, raster, about)
         case "JPEG":
-            if carried is not None and len(carried) > _JPEG_EXIF_LIMIT:
-                notes.append("The EXIF data is larger than a JPEG can hold; it was left out.")
-                carried = None
-            options |= {"subsampling": "4:4:4", "exif": carried or b"", "dpi": picture.dpi or (0, 0)}
-            encoders.encode_with_pillow(stream, raster, **options)
-        case "BMP":
-            encoders.encode_with_pillow(stream, raster, format="BMP", dpi=picture.dpi or (0, 0))
-        case _:  # WebP and AVIF know the resolution only through EXIF
-            options["exif"] = exif.tobytes() if len(exif) else b""
-            if kind.name == "WebP":
-                options |= {"lossless": quality == 100, "exact": True}  # exact: keep colours under transparency
-            else:
-                options["subsampling"] = "4:0:0" if raster.channels == 1 else "4:4:4"
-            encoders.encode_with_pillow(stream, raster, **options)
+            encoders.encode_jpeg(stream, raster, about, quality=quality, like=picture.jpeg)
+        case "WebP":
+            encoders.encode_webp(stream, raster, about, quality=quality or 95)
+        case "AVIF":
+            encoders.encode_avif(stream, raster, about, quality=quality or 90)
+        case _:
+            encoders.encode_bmp(stream, raster, about)
 
 
-def _raster(picture: Picture, kind: Format, notes: list[str]) -> Raster:
+def _raster(picture: Picture, kind: Format, notes: list[Note]) -> Raster:
     """The samples of `picture` in the closest form that `kind` can hold."""
     bits = picture.bits
     if bits not in kind.bits:
         bits = kind.bits[-1]
-        notes.append(f"{kind.name} holds {bits} bits per channel; the picture's {picture.bits} were rounded to that.")
+        text = f"{kind.name} holds {bits} bits per channel; the picture's {picture.bits} were rounded to that."
+        notes.append(Note("bits", text))
     alpha = picture.alpha
     if alpha is not None and 4 not in kind.channels:
         if alpha.min() < 1:
-            notes.append(f"{kind.name} holds no transparency; the picture was put on white.")
+            notes.append(Note("transparency", f"{kind.name} holds no transparency; the picture was put on white."))
         wanted = picture.pixels.shape[1]
     else:
         wanted = picture.pixels.shape[1] + (alpha is not None)
