@@ -14,3 +14,7 @@ def test_two_runs_side_by_side(gimp: Any) -> None:
     second = replace(gimp, folder=gimp.folder / "second")
     for case in [*cases, *second.read_cases()]:
         gimp.check(case)
+
+
+def test_layered_documents(gimp: Any) -> None:
+    gimp.run("documents.py")

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tinysr_core.engines import load_upscaler
 from tinysr_core.errors import RequestError
 from tinysr_core.gimp.install import worker_commands
 from tinysr_core.gimp.protocol import ProtocolError, Request, parse_request
-from tinysr_core.gimp.server import MAX_LINE, Pixels, serve
+from tinysr_core.gimp.server import MAX_LINE, Enlarger, Planes, serve
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
@@ -24,7 +25,7 @@ from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.util import Progress
 
 REQUEST: dict[str, Any] = {
-    "protocol": 1,
+    "protocol": 2,
     "type": "upscale",
     "width": 5,
     "height": 4,
@@ -38,18 +39,18 @@ REQUEST: dict[str, Any] = {
 }
 
 
-def frame(request: dict[str, Any], pixels: Pixels | None = None) -> bytes:
+def frame(request: dict[str, Any], pixels: NDArray[np.float32] | None = None) -> bytes:
     if pixels is None:
         pixels = np.full((request["height"], request["width"], request["channels"]), 0.5, np.float32)
     return json.dumps(request).encode() + b"\n" + pixels.tobytes()
 
 
-def repeat(request: Request, pixels: Pixels, progress: Progress) -> Pixels:
+def repeat(request: Request, planes: Planes, progress: Progress) -> Planes:
     """Stands for the network: nearest neighbour."""
     progress(1, 2)
     rows = np.arange(request.result_height) * request.height // request.result_height
     columns = np.arange(request.result_width) * request.width // request.result_width
-    return pixels[rows][:, columns]
+    return planes[:, :, rows][:, :, :, columns]
 
 
 def answers(data: bytes) -> Iterator[dict[str, Any]]:
@@ -104,23 +105,43 @@ def test_rounding_errors_are_cut_in_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "title", "hint"),
+    ("error", "kind", "detail"),
     [
-        (RequestError("Ask for less."), "This cannot be done", "Ask for less."),
-        (MemoryError(), "There is not enough memory", "close other programs"),
-        (ImportError("No module named 'torch'"), "lacks a package", "install TinySR in it again"),
-        (ZeroDivisionError("oh"), "TinySR failed", "ZeroDivisionError: oh"),
+        (RequestError("Ask for less."), "RequestError", "Ask for less."),
+        (MemoryError(), "MemoryLimitError", "close other programs"),
+        (ZeroDivisionError("oh"), "ZeroDivisionError", "ZeroDivisionError: oh"),
     ],
 )
-def test_errors_are_told_with_title_and_hint(error: Exception, title: str, hint: str) -> None:
-    def fail(*_: object) -> Pixels:
-        raise error
+def test_after_an_error_of_one_request_the_next_is_answered(error: Exception, kind: str, detail: str) -> None:
+    def fail_once(request: Request, planes: Planes, progress: Progress) -> Planes:
+        if request.finish.sharpen:
+            raise error
+        return repeat(request, planes, progress)
 
-    status, messages = talk(frame(REQUEST), fail)
+    status, messages = talk(frame(REQUEST | {"sharpen": True}) + frame(REQUEST), fail_once)
+    assert status == 0
+    assert [message["type"] for message in messages] == ["error", "progress", "done"]
+    assert messages[0]["kind"] == kind
+    assert detail in messages[0]["detail"]
+
+
+def test_a_missing_package_ends_the_conversation() -> None:
+    def fail(*_: object) -> Planes:
+        raise ModuleNotFoundError("No module named 'torch'")
+
+    status, messages = talk(frame(REQUEST) + frame(REQUEST), fail)
     assert status == 1
-    assert [message["type"] for message in messages] == ["error"]
-    assert title in messages[0]["title"]
-    assert hint in messages[0]["hint"]
+    assert [(message["type"], message["kind"]) for message in messages] == [("error", "ImportError")]
+
+
+def test_masks_are_multiplied_and_enlarged() -> None:
+    coverages = np.random.default_rng(4).random((4, 5, 2), np.float32)
+    coverages[:2] = 1
+    request = REQUEST | {"type": "mask", "channels": 2, "model": "fidelity"}
+    _, (*_, same) = talk(frame(request | {"result_width": 5, "result_height": 4}, coverages), Enlarger())
+    np.testing.assert_array_equal(same["array"][:, :, 0], coverages[:, :, 0] * coverages[:, :, 1])
+    _, (*_, enlarged) = talk(frame(request, np.ones((4, 5, 2), np.float32)), Enlarger())
+    np.testing.assert_array_equal(enlarged["array"], np.ones((8, 10, 1), np.float32))
 
 
 BAD_REQUESTS = {
@@ -136,7 +157,7 @@ BAD_REQUESTS = {
     **{
         f"{name} = {value!r}": json.dumps(REQUEST | {name: value}).encode() + b"\n"
         for name, values in {
-            "protocol": [0, 2, "1", None],
+            "protocol": [0, 1, "2", None],
             "type": ["", "train", 1],
             "width": [0, -1, 2.0, True, "5", 10**30, None],
             "result_height": [0, 524289],
@@ -156,8 +177,7 @@ def test_malformed_requests_get_an_error_line(data: bytes) -> None:
     status, messages = talk(data)
     assert status == 1
     assert [message["type"] for message in messages] == ["error"]
-    assert messages[0]["title"]
-    assert messages[0]["hint"]
+    assert messages[0]["detail"]
 
 
 json_values = st.recursive(
@@ -213,6 +233,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, config in (("small", ModelConfig(channels=16, blocks=2)), ("slow", ModelConfig(channels=64, blocks=20))):
         tensors = {k: random.standard_normal(v, np.float32) / 20 for k, v in config.shapes.items()}
         write_checkpoint(models / f"tinysr-{name}-x2.safetensors", config, tensors, {"title": name})
+    (models / "broken-x2.safetensors").write_bytes(b"no checkpoint")
     return home
 
 
@@ -244,9 +265,11 @@ def send(process: subprocess.Popen[bytes], data: bytes) -> None:
 
 def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[bytes], home: Path) -> None:
     hello = hear(process)
-    assert hello["protocol"] == 1
+    assert hello["protocol"] == 2
     assert Path(hello["location"]).samefile(Path(__file__).parents[2] / "tinysr_core")
-    assert {"name": "small", "scales": [2]} in hello["models"]
+    assert {"name": "small", "scales": [2], "description": "", "has_detail": False} in hello["models"]
+    (damaged,) = hello["damaged"]
+    assert "broken-x2" in damaged
     pixels = np.random.default_rng(2).random((9, 7, 4), np.float32)
     pixels[:3, :, 3] = 0
     request = REQUEST | {"width": 7, "height": 9, "channels": 4, "model": "small", "sharpen": True}
@@ -277,8 +300,9 @@ def test_the_worker_names_the_models_there_are(process: subprocess.Popen[bytes])
     send(process, frame(REQUEST | {"model": "nobody"}))
     error = hear(process)
     assert (error["type"], error["kind"]) == ("error", "CheckpointError")
-    assert "small" in error["hint"]
-    assert process.wait(10) == 1
+    assert "small" in error["detail"]
+    send(process, frame(REQUEST | {"model": "small"}))
+    assert hear(process)["type"] in ("progress", "done")
 
 
 def test_the_worker_ends_with_an_error_on_nonsense(process: subprocess.Popen[bytes]) -> None:

@@ -3,13 +3,13 @@
 import json
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ..engines import RunOptions
 from ..errors import TinySRError
 from ..postprocess import Finish
 
-PROTOCOL = 1
+PROTOCOL = 2
 MAX_SIDE = 524288
 """The longest side of an image in GIMP, in pixels."""
 UPDATE = "install the plug-in of this version with `tinysr gimp install`."
@@ -35,6 +35,7 @@ class NetworkChoice:
 class Request:
     """One picture to be enlarged."""
 
+    kind: Literal["upscale", "mask", "resize"]
     width: int
     height: int
     channels: int
@@ -55,7 +56,7 @@ def parse_request(line: bytes) -> Request:
     """Check one request line.
 
     Raises:
-        ProtocolError: it is not JSON, or a name, type or value is not one of protocol 1.
+        ProtocolError: it is not JSON, or a name, type or value is not one of this protocol.
     """
     try:
         fields = json.loads(line)
@@ -67,9 +68,10 @@ def parse_request(line: bytes) -> Request:
     if (protocol := take.integer("protocol", 0, 2**31)) != PROTOCOL:
         raise ProtocolError(f"The plug-in speaks protocol {protocol}, this TinySR {PROTOCOL}; {UPDATE}")
     kind = take.text("type")
-    if kind not in ("upscale", "resize"):
+    if kind not in ("upscale", "mask", "resize"):
         raise ProtocolError(f"A request has the unknown type {kind!r}; {UPDATE}")
     request = Request(
+        kind=kind,
         width=take.integer("width", 1, MAX_SIDE),
         height=take.integer("height", 1, MAX_SIDE),
         channels=take.integer("channels", 1, 4),

@@ -1,20 +1,25 @@
 """The server behind the GIMP plug-in: `python -I -m tinysr_core.gimp.server` enlarges pictures that come over stdin.
 
-Protocol 1. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
+Protocol 2. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
 row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
 
-    worker  {"type": "hello", "protocol": 1, "version", "location", "models": [{"name", "scales"}, ...]}
-    client  {"protocol": 1, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
+    worker  {"type": "hello", "protocol": 2, "version", "location",
+             "models": [{"name", "scales", "description", "has_detail"}, ...], "damaged": [error text, ...]}
+    client  {"protocol": 2, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
              "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1)} and pixels
-         or {"protocol": 1, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
+         or the same with "type": "mask" and pixels
+         or {"protocol": 2, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
             {"type": "done", "width", "height", "channels", "clipped"} and pixels
-         or {"type": "error", "kind", "title", "hint"}, and it ends with status 1
+         or {"type": "error", "kind", "detail"}
 
-`resize` is plain interpolation, for layer masks. A result of the picture's own size is enlarged by the network's
-scale and brought back. Requests follow one another until the client goes. The client keeps the pipe open as long as
-it wants results: its end means that the client is gone, and the worker ends at once, in the middle of a computation
-too. This holds on every system, however the client ended. stderr is free for messages.
+`upscale`: a result of the picture's own size is enlarged by the network's scale and brought back. `mask`: the channels
+are coverages; the result is their product, one channel, enlarged as alpha is. `resize` is plain interpolation.
+
+Requests follow one another until the client goes. After an error that concerns one request the worker goes on; after a
+`ProtocolError` or an `ImportError` it ends with status 1. The client keeps the pipe open as long as it wants results:
+its end means that the client is gone, and the worker ends at once, in the middle of a computation too. This holds on
+every system, however the client ended. stderr is free for messages.
 """
 
 import contextlib
@@ -24,7 +29,7 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,8 +41,8 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..engines import RunOptions, Upscaler, preload
-from ..errors import CheckpointError, MemoryLimitError, RequestError, TinySRError
-from ..model import DEFAULT_NAME, find_checkpoint, list_checkpoints, model_name
+from ..errors import MemoryLimitError, TinySRError
+from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, model_name
 from ..pipeline import enhance
 from ..postprocess import ExactSize, resize
 from ..util import Progress
@@ -45,40 +50,35 @@ from .protocol import PROTOCOL, UPDATE, NetworkChoice, ProtocolError, Request, p
 
 MAX_LINE = 65536
 """The longest request line in bytes."""
+STRIP_BYTES = 8 * 2**20
+"""How much of a picture is on its way through the pipe at a time."""
+KEPT_NETWORKS = 4
+"""Networks that stay loaded. A slider in the dialog asks for many blends."""
 ROUNDING = 1e-4
 """How far outside 0 to 1 conversions of linear colours may bring a value."""
 
-Pixels = NDArray[np.float32]
-
-
-TITLES: Mapping[type[TinySRError], str] = {
-    CheckpointError: "This model cannot be used",
-    RequestError: "This cannot be done",
-    MemoryLimitError: "There is not enough memory",
-    ProtocolError: "The plug-in and TinySR do not understand each other",
-}
-
-
-Compute = Callable[[Request, Pixels, Progress], Pixels]
-"""`(request, pixels [H,W,C], progress)` -> pixels [result_height, result_width, C]."""
+Planes = NDArray[np.float32]
+"""[1,C,H,W]"""
+Compute = Callable[[Request, Planes, Progress], Planes]
+"""`(request, planes [1,C,H,W], progress)` -> planes [1,C,result_height,result_width]."""
 
 
 def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Callable[[], None]) -> int:
     """Answer the requests from `source` until it ends; `client_gone` is called if it ends while one is computed.
 
-    Returns the exit status: 0, or 1 after an error line.
+    Returns the exit status: 0, or 1 after an error that ends the conversation.
     """
     inbox = _Inbox(source, client_gone)
     inbox.start()
     try:
         while (message := inbox.next()) is not None:
-            request, pixels = message
-            pixels, clipped = _displayable(pixels)
-            result = compute(request, pixels, lambda done, total: _say(sink, type="progress", done=done, total=total))
-            height, width, channels = result.shape
-            _say(sink, type="done", width=width, height=height, channels=channels, clipped=clipped)
-            sink.write(np.ascontiguousarray(result, np.float32).data)
-            sink.flush()
+            try:
+                _answer(*message, sink, compute)
+            except (BrokenPipeError, ImportError):
+                raise
+            except Exception as error:
+                traceback.print_exc()
+                _say_error(sink, error)
             inbox.done()
         return 0
     except BrokenPipeError:
@@ -89,39 +89,58 @@ def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Calla
         return 1
 
 
+def _answer(request: Request, planes: Planes, sink: BinaryIO, compute: Compute) -> None:
+    clipped = _make_displayable(planes)
+    result = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
+    _, channels, height, width = result.shape
+    _say(sink, type="done", width=width, height=height, channels=channels, clipped=clipped)
+    for rows in _strips(height, width * channels):
+        sink.write(np.ascontiguousarray(result[0, :, rows].transpose(1, 2, 0), np.float32).data)
+    sink.flush()
+
+
 class Enlarger:
     """Computes requests with the networks of the catalog; each is loaded once."""
 
     def __init__(self) -> None:
         self._upscalers: dict[tuple[Path, RunOptions], Upscaler] = {}
 
-    def __call__(self, request: Request, pixels: Pixels, progress: Progress) -> Pixels:
+    def __call__(self, request: Request, planes: Planes, progress: Progress) -> Planes:
         """See `Compute`."""
-        planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-        if request.network is None:
-            enlarged = [planes]
+        if request.kind == "mask":
+            planes = planes.prod(axis=1, keepdims=True)
+        same_size = request.size == planes.shape[2:]
+        if request.network is None or (request.kind == "mask" and same_size):
+            enlarged = planes
         else:
-            colours = 3 if request.channels > 2 else 1
-            same_size = request.size == (request.height, request.width)
-            size = None if same_size else ExactSize(request.result_width, request.result_height)
-            colour, alpha = enhance(
-                self._upscaler(request.network),
-                planes[:, :colours],
-                planes[:, colours:] if request.channels in (2, 4) else None,
-                replace(request.finish, size=size),
-                progress=progress,
-            )
-            enlarged = [colour] if alpha is None else [colour, alpha]
-        result = np.concatenate(enlarged, axis=1)
-        if result.shape[2:] != request.size:
-            result = resize(result, *request.size).clip(0, 1)
-        return result[0].transpose(1, 2, 0)
+            enlarged = self._enhanced(request, request.network, planes, same_size, progress)
+        if enlarged.shape[2:] != request.size:
+            enlarged = resize(enlarged, *request.size).clip(0, 1)
+        return enlarged
+
+    def _enhanced(
+        self, request: Request, network: NetworkChoice, planes: Planes, same_size: bool, progress: Progress
+    ) -> Planes:
+        if request.kind == "mask":
+            return resize(planes, *request.size).clip(0, 1)
+        colours = 3 if request.channels > 2 else 1
+        size = None if same_size else ExactSize(request.result_width, request.result_height)
+        colour, alpha = enhance(
+            self._upscaler(network),
+            planes[:, :colours],
+            planes[:, colours:] if request.channels in (2, 4) else None,
+            replace(request.finish, size=size),
+            progress=progress,
+        )
+        return colour if alpha is None else np.concatenate([colour, alpha], axis=1)
 
     def _upscaler(self, wanted: NetworkChoice) -> Upscaler:
         key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.options
-        if key not in self._upscalers:
-            self._upscalers[key] = wanted.options.load(key[0])
-        return self._upscalers[key]
+        upscaler = self._upscalers.pop(key, None) or wanted.options.load(key[0])
+        self._upscalers[key] = upscaler  # the last used is the last to go
+        while len(self._upscalers) > KEPT_NETWORKS:
+            del self._upscalers[next(iter(self._upscalers))]
+        return upscaler
 
 
 def main() -> int:
@@ -149,12 +168,12 @@ class _Inbox:
     def __init__(self, source: BinaryIO, client_gone: Callable[[], None]) -> None:
         self._source = source
         self._client_gone = client_gone
-        self._messages: queue.Queue[tuple[Request, Pixels] | Exception | None] = queue.Queue()
+        self._messages: queue.Queue[tuple[Request, Planes] | Exception | None] = queue.Queue()
 
     def start(self) -> None:
         threading.Thread(target=self._read_all, daemon=True).start()
 
-    def next(self) -> tuple[Request, Pixels] | None:
+    def next(self) -> tuple[Request, Planes] | None:
         """Wait for a request; None at the end of the pipe."""
         message = self._messages.get()
         if isinstance(message, Exception):
@@ -176,43 +195,66 @@ class _Inbox:
             self._client_gone()
         self._messages.put(None)
 
-    def _read(self) -> tuple[Request, Pixels] | None:
+    def _read(self) -> tuple[Request, Planes] | None:
         line = self._source.readline(MAX_LINE)
         if not line:
             return None
         if not line.endswith(b"\n"):
             raise ProtocolError(f"A request line is cut off, or longer than {MAX_LINE} bytes; {UPDATE}")
         request = parse_request(line)
-        pixels = np.empty((request.height, request.width, request.channels), np.float32)
-        rest = memoryview(pixels.data).cast("B")
+        planes = np.empty((1, request.channels, request.height, request.width), np.float32)
+        for rows in _strips(request.height, request.width * request.channels):
+            strip = np.empty((rows.stop - rows.start, request.width, request.channels), np.float32)
+            self._fill(memoryview(strip.data).cast("B"))
+            planes[0, :, rows] = strip.transpose(2, 0, 1)
+        return request, planes
+
+    def _fill(self, rest: memoryview) -> None:
         while rest:
             count = self._source.readinto(rest)  # type: ignore[attr-defined]  # every buffered stream has it
             if not count:
                 raise ProtocolError(f"The pixels of a request end {len(rest)} bytes too early; {UPDATE}")
             rest = rest[count:]
-        return request, pixels
 
 
-def _displayable(pixels: Pixels) -> tuple[Pixels, bool]:
-    """`pixels` in [0,1], and whether more than rounding errors had to go for it. NaN becomes 0."""
-    low, high = pixels.min(), pixels.max()
+def _strips(height: int, row_floats: int) -> Iterator[slice]:
+    """Rows of a picture in strips of about `STRIP_BYTES`."""
+    step = max(1, STRIP_BYTES // (row_floats * 4))
+    for start in range(0, height, step):
+        yield slice(start, min(start + step, height))
+
+
+def _make_displayable(planes: Planes) -> bool:
+    """Bring `planes` to [0,1]; returns whether more than rounding errors had to go for it. NaN becomes 0."""
+    low, high = planes.min(), planes.max()
     if low >= 0 and high <= 1:
-        return pixels, False
-    clipped = not (low >= -ROUNDING and high <= 1 + ROUNDING)
-    return np.nan_to_num(pixels, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1), clipped
+        return False
+    np.nan_to_num(planes, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
+    np.clip(planes, 0, 1, out=planes)
+    return not (low >= -ROUNDING and high <= 1 + ROUNDING)
 
 
 def _hello() -> dict[str, Any]:
-    families: dict[str, list[int]] = {}
-    for info in list_checkpoints()[0]:
-        families.setdefault(model_name(info.path), []).append(info.config.scale)
-    models = [{"name": name, "scales": sorted(scales)} for name, scales in families.items()]
+    infos, errors = list_checkpoints()
+    families: dict[str, list[CheckpointInfo]] = {}
+    for info in infos:
+        families.setdefault(model_name(info.path), []).append(info)
+    models = [
+        {
+            "name": name,
+            "scales": sorted(info.config.scale for info in family),
+            "description": str(family[0].card.get("description", "")),
+            "has_detail": any("twin" in info.card for info in family),
+        }
+        for name, family in families.items()
+    ]
     return {
         "type": "hello",
         "protocol": PROTOCOL,
         "version": __version__,
         "location": str(Path(__file__).parents[1]),
         "models": models,
+        "damaged": [str(error) for error in errors],
     }
 
 
@@ -224,14 +266,10 @@ def _say(sink: BinaryIO, **message: Any) -> None:
 def _say_error(sink: BinaryIO, error: Exception) -> None:
     if isinstance(error, MemoryError):
         error = MemoryLimitError("Memory ran out; close other programs, or enlarge a smaller part of the picture.")
-    if isinstance(error, ImportError):
-        title, hint = "TinySR's Python lacks a package", f"{error}; install TinySR in it again."
-    elif isinstance(error, TinySRError):
-        title, hint = TITLES.get(type(error), "TinySR cannot do this"), str(error)
-    else:
-        title, hint = "TinySR failed", f"{type(error).__name__}: {error}."
+    kind = "ImportError" if isinstance(error, ImportError) else type(error).__name__
+    detail = str(error) if isinstance(error, (TinySRError, ImportError)) else f"{kind}: {error}"
     with contextlib.suppress(OSError):  # the client may be gone; the traceback is in the log
-        _say(sink, type="error", kind=type(error).__name__, title=title, hint=hint)
+        _say(sink, type="error", kind=kind, detail=detail)
 
 
 if __name__ == "__main__":

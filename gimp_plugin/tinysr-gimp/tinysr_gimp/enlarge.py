@@ -3,47 +3,96 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 
-from gi.repository import Gimp
+from gi.repository import Gegl, Gimp
 
 from . import pixels, placement
 from .geometry import MAX_SIDE, Box, Plan, plan
+from .options import IN_IMAGE, Options
 from .placement import Enlarged
+from .snapshot import Snapshot
 from .sources import RefusalError, Source, Sources
 from .translation import _
 from .worker_client import Result, Worker
 
 
-def enlarge(
-    worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable], config: Gimp.ProcedureConfig
+def enlarge_all(
+    worker: Worker,
+    image: Gimp.Image,
+    drawables: Sequence[Gimp.Drawable],
+    config: Gimp.ProcedureConfig,
+    show: bool = False,
 ) -> Gimp.Image:
-    """Do what `config` says with the `drawables` of `image`. Returns the image with the results, which are selected.
+    """Do what `config` says with `drawables` of `image`, and where it says so, with all other open images.
+
+    `show` opens new images in windows. Returns the image with the results of `image`.
 
     Raises:
-        RefusalError: this cannot be done with this image.
-        WorkerError: the network failed. In both cases the image is as it was.
+        RefusalError: this cannot be done with `image`. What cannot be done with the others is told in a message.
+        WorkerError: the network failed.
     """
-    output = config.get_property("output")
-    if output != "new-image":
-        _check_can_hold_results(image)
+    options = Options.of(config)
+    others = [other for other in Gimp.get_images() if other != image] if config.get_property("all-images") else []
+
+    def one(image: Gimp.Image, drawables: Sequence[Gimp.Drawable]) -> Gimp.Image:
+        result = enlarge(worker, image, drawables, options)
+        if show and options.output == "new-image":
+            Gimp.Display.new(result)
+        return result
+
+    result = one(image, drawables)
+    for other in others:
+        try:
+            one(other, other.get_selected_layers())
+        except RefusalError as refusal:
+            Gimp.message(f"{other.get_name()}: {refusal}")
+    return result
+
+
+def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable], options: Options) -> Gimp.Image:
+    """Do what `options` say with the `drawables` of `image`. Returns the image with the results, which are selected.
+
+    Raises:
+        RefusalError: this cannot be done with this image, or it was changed meanwhile.
+        WorkerError: the network failed. In all cases the image is as it was.
+    """
+    check(image, options)
     Gimp.progress_init(_("TinySR: reading the layers"))
-    with Sources(image, drawables) as sources:
-        layout = _layout(image, sources, config)
-        results = _computed(worker, sources.items, layout, config)
-        Gimp.progress_set_text(_("TinySR: placing the result"))
-        if output == "new-image":
-            image = placement.into_new_image(image, results, layout.frame)
-        elif output == "scale-image":
-            placement.into_scaled_image(image, results, layout, hide_originals=not sources.selected)
+    with Sources(image, drawables, options.input, options.output) as sources, ExitStack() as on_failure:
+        layout = lay_out(image, sources, options)
+        if options.output == "new-image":
+            target = placement.new_image(image, layout, options.keep_print_size)
+            on_failure.callback(target.delete)
+            before = None
         else:
-            placement.into_new_layers(image, results, hide_originals=not sources.selected)
+            target = image
+            before = Snapshot(image, sources.originals)
+        run = _Run(worker, target, layout, options, on_failure)
+        results = run.results(sources.items)
+        selection = run.selection(image, sources.selection) if sources.selection else None
+        Gimp.progress_set_text(_("TinySR: placing the result"))
+        if before:
+            before.check()
+        on_failure.pop_all()
+        _place(target, results, selection, layout, options)
     Gimp.progress_end()
-    return image
+    return target
 
 
-def _check_can_hold_results(image: Gimp.Image) -> None:
-    """Indexed images cannot show new colours; a floating selection keeps new layers out and would not be scaled."""
+def check(image: Gimp.Image, options: Options) -> None:
+    """See whether the image can hold what `options` ask for.
+
+    Raises:
+        RefusalError: an indexed image cannot show new colours; a floating selection keeps new layers out and would not
+            be scaled; a size is missing; what is visible is no layer that could be replaced.
+    """
+    if options.scale == "size" and not (options.width or options.height):
+        raise RefusalError(_("“Given size” needs a width or a height."))
+    if options.output not in IN_IMAGE:
+        return
     if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
         raise RefusalError(
             _("An indexed image cannot hold new colours. Choose New image as output, or first Image ▸ Mode ▸ RGB.")
@@ -52,63 +101,130 @@ def _check_can_hold_results(image: Gimp.Image) -> None:
         raise RefusalError(
             _("The image has a floating selection. Anchor it (Layer ▸ Anchor Layer), or choose New image as output.")
         )
+    if options.input == "visible" and options.output.startswith("replace-"):
+        raise RefusalError(_("What is visible is no layer that can be replaced. Choose another output."))
 
 
-def _layout(image: Gimp.Image, sources: Sources, config: Gimp.ProcedureConfig) -> Plan:
-    output, scale, width, height = (config.get_property(name) for name in ("output", "scale", "width", "height"))
-    if scale == "size" and not (width or height):
-        raise RefusalError(_("“Given size” needs a width or a height."))
+def lay_out(image: Gimp.Image, sources: Sources, options: Options) -> Plan:
+    """Where the results will lie.
+
+    Raises:
+        RefusalError: one of them would be larger than GIMP allows.
+    """
     canvas = Box(0, 0, image.get_width(), image.get_height())
-    layout = plan(output, canvas, [source.region for source in sources.items], scale, width, height)
+    parts = [source.part for source in sources.items]
+    layout = plan(options.output, canvas, parts, options.scale, options.width, options.height)
     if layout.longest_side > MAX_SIDE:
         text = _("The result would be {longest} pixels long; GIMP's limit is {limit}. Choose a smaller size.")
         raise RefusalError(text.format(longest=layout.longest_side, limit=MAX_SIDE))
     return layout
 
 
-def _computed(worker: Worker, sources: list[Source], layout: Plan, config: Gimp.ProcedureConfig) -> list[Enlarged]:
-    """Have every source enlarged, its mask too. The progress bar counts pixels."""
-    upscale = {
-        "type": "upscale",
-        "model": config.get_property("model"),
-        "factor": layout.factors.largest,
-        "sharpen": config.get_property("sharpen"),
-        "anti_alias": config.get_property("anti-alias"),
-    }
-    if (detail := config.get_property("detail")) < 1:
-        upscale["detail"] = detail
-    total = sum(source.region.area for source in sources)
-    finished = 0
-    clipped = False
-    results: list[Enlarged] = []
-    for number, (source, box) in enumerate(zip(sources, layout.boxes, strict=True), start=1):
-        text = _("TinySR: enlarging “{layer}” ({number} of {count})")
-        Gimp.progress_set_text(text.format(layer=source.layer.get_name(), number=number, count=len(sources)))
-        before, area = finished / total, source.region.area / total
-        progress = functools.partial(_show_progress, before, area)
-        result = _compute(worker, upscale, source.content, source.box, box, progress)
-        mask = source.content.get_mask()
-        mask_result = _compute(worker, {"type": "resize"}, mask, source.box, box, _ignore) if mask else None
-        results.append(Enlarged(source, box, result.pixels, mask_result.pixels if mask_result else None))
-        finished += source.region.area
-        clipped |= result.clipped
-    if clipped:
-        Gimp.message(_("Colours outside the displayable range were cut off in the result."))
-    return results
+def _place(
+    image: Gimp.Image, results: list[Enlarged], selection: Gimp.Channel | None, layout: Plan, options: Options
+) -> None:
+    if options.output == "new-image":
+        placement.into_new_image(image, results)
+    elif options.output == "scale-image":
+        placement.into_scaled_image(image, results, layout, selection, options.keep_print_size)
+    elif options.output == "replace-image":
+        placement.into_replaced_image(image, results, layout, options.keep_print_size)
+    elif options.output == "replace-layer":
+        placement.into_replaced_layers(image, results)
+    else:
+        placement.into_new_layers(image, results)
 
 
-def _compute(
-    worker: Worker, request: dict, drawable: Gimp.Drawable, part: Box, result: Box, progress: Callable[[float], None]
-) -> Result:
-    encoding = pixels.encoding(drawable)
-    sizes = {
-        "width": part.width,
-        "height": part.height,
-        "channels": pixels.CHANNELS[encoding],
-        "result_width": result.width,
-        "result_height": result.height,
-    }
-    return worker.compute(request | sizes, pixels.read(drawable, part, encoding), progress)
+class _Run:
+    """Has the sources enlarged one after the other, each into a layer of its own."""
+
+    def __init__(
+        self, worker: Worker, target: Gimp.Image, layout: Plan, options: Options, on_failure: ExitStack
+    ) -> None:
+        """Layers are made for `target`; `on_failure` deletes them."""
+        self._worker = worker
+        self._target = target
+        self._layout = layout
+        self._options = options
+        self._on_failure = on_failure
+        self._network = options.network | {"factor": layout.factors.largest}
+
+    def results(self, sources: Sequence[Source]) -> list[Enlarged]:
+        """Enlarge the sources, their masks too. The progress bar counts pixels."""
+        total = sum(source.region.area for source in sources)
+        finished = 0
+        clipped = False
+        results: list[Enlarged] = []
+        for number, (source, box) in enumerate(zip(sources, self._layout.boxes, strict=True), start=1):
+            text = _("TinySR: enlarging “{layer}” ({number} of {count})")
+            Gimp.progress_set_text(text.format(layer=source.look.name, number=number, count=len(sources)))
+            layer = placement.blank_layer(self._target, source, box)
+            self._on_failure.callback(layer.delete)
+            progress = functools.partial(_show_progress, finished / total, source.region.area / total)
+            picture = pixels.read(source.content, source.box)
+            channels = pixels.CHANNELS[pixels.encoding(source.content)]
+            result = self._compute({"type": "upscale", "channels": channels}, source.box, box, picture, progress)
+            pixels.write(layer, result.strips)
+            results.append(Enlarged(source, box, layer, self._mask(source, layer, box)))
+            finished += source.region.area
+            clipped |= result.clipped
+        if clipped:
+            Gimp.message(_("Colours outside the displayable range were cut off in the result."))
+        return results
+
+    def selection(self, image: Gimp.Image, bounds: Box) -> Gimp.Channel | None:
+        """The selection of `image` in the scaled image, as a channel that is not yet part of it."""
+        if self._options.output != "scale-image":
+            return None
+        frame = self._layout.frame
+        channel = Gimp.Channel.new(self._target, "", frame.width, frame.height, 100, Gegl.Color.new("black"))
+        self._on_failure.callback(channel.delete)
+        pixels.clear(channel)
+        box = bounds.scaled(self._layout.factors)
+        result = self._compute_mask([(image.get_selection(), bounds)], box)
+        pixels.write(channel, result.strips, box)
+        return channel
+
+    def _mask(self, source: Source, layer: Gimp.Layer, box: Box) -> Gimp.LayerMask | None:
+        """The enlarged mask of `source`, made for `layer`, but not yet added to it; the selection's shape too."""
+        masks: list[tuple[Gimp.Channel, Box]] = []
+        if source.mask and not source.mixed and (source.content.get_apply_mask() or not source.shaped):
+            masks.append((source.mask, source.box))
+        if source.shaped and not source.mixed:
+            masks.append((source.content.get_image().get_selection(), source.region))
+        if not masks:
+            return None
+        mask = layer.create_mask(Gimp.AddMaskType.WHITE)
+        pixels.write(mask, self._compute_mask(masks, box).strips)
+        return mask
+
+    def _compute_mask(self, masks: Sequence[tuple[Gimp.Channel, Box]], box: Box) -> Result:
+        part = masks[0][1]
+        product = _interleaved([pixels.read(mask, part) for mask, part in masks])
+        return self._compute({"type": "mask", "channels": len(masks)}, part, box, product, _ignore)
+
+    def _compute(
+        self, request: dict, part: Box, box: Box, picture: Iterable[bytes], progress: Callable[[float], None]
+    ) -> Result:
+        sizes = {
+            "width": part.width,
+            "height": part.height,
+            "result_width": box.width,
+            "result_height": box.height,
+        }
+        return self._worker.compute(request | sizes | self._network, picture, progress)
+
+
+def _interleaved(planes: Sequence[Iterator[bytes]]) -> Iterator[bytes]:
+    """Planes of floats, which come in strips of the same sizes, as the channels of one picture."""
+    for strips in zip(*planes, strict=True):
+        if len(strips) == 1:
+            yield strips[0]
+            continue
+        picture = array("f", bytes(len(strips[0]) * len(strips)))
+        for channel, strip in enumerate(strips):
+            picture[channel :: len(strips)] = array("f", strip)
+        yield picture.tobytes()
 
 
 def _show_progress(before: float, area: float, share: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_SIDE = 524288
@@ -18,17 +19,17 @@ class Box:
     width: int
     height: int
 
-    def grown(self, factors: Factors) -> Box:
-        """The rectangle enlarged about its centre."""
-        size = self.scaled(factors)
-        return Box(
-            self.x + (self.width - size.width) // 2, self.y + (self.height - size.height) // 2, size.width, size.height
-        )
-
     @property
     def area(self) -> int:
         """Its number of pixels."""
         return self.width * self.height
+
+    def grown(self, factors: Factors) -> Box:
+        """The rectangle enlarged about its centre."""
+        size = Box(0, 0, self.width, self.height).scaled(factors)
+        return Box(
+            self.x + (self.width - size.width) // 2, self.y + (self.height - size.height) // 2, size.width, size.height
+        )
 
     def intersection(self, other: Box) -> Box | None:
         """What both cover, or None where they do not meet."""
@@ -42,13 +43,13 @@ class Box:
         return Box(self.x + x, self.y + y, self.width, self.height)
 
     def scaled(self, factors: Factors) -> Box:
-        """The rectangle in the enlarged picture; never thinner than a pixel."""
-        return Box(
-            round(self.x * factors.x),
-            round(self.y * factors.y),
-            max(1, round(self.width * factors.x)),
-            max(1, round(self.height * factors.y)),
-        )
+        """The rectangle in the enlarged picture; never thinner than a pixel.
+
+        Edges are rounded, as GIMP does it, so that rectangles that touch still touch.
+        """
+        x, right = _nearest(self.x * factors.x), _nearest((self.x + self.width) * factors.x)
+        y, bottom = _nearest(self.y * factors.y), _nearest((self.y + self.height) * factors.y)
+        return Box(x, y, max(1, right - x), max(1, bottom - y))
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,27 @@ class Factors:
         """The factor that the network must reach."""
         return max(self.x, self.y)
 
+    @property
+    def stretches(self) -> bool:
+        """Whether the proportions change by more than rounding."""
+        return abs(self.x / self.y - 1) > 0.01
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an image that is to be enlarged, in the coordinates of the image."""
+
+    region: Box
+    whole: Box
+    """What it belongs to: `region` itself, or the group that is enlarged about its centre."""
+
 
 @dataclass(frozen=True)
 class Plan:
     """What becomes of the parts of an image."""
 
+    subject: Box
+    """What the wanted size is measured by."""
     factors: Factors
     frame: Box
     """The resulting image; it begins at 0, 0."""
@@ -80,22 +97,30 @@ class Plan:
         return max(max(box.width, box.height) for box in [self.frame, *self.boxes])
 
 
-def plan(output: str, canvas: Box, regions: list[Box], scale: str, width: int, height: int) -> Plan:
-    """Where the results of `regions`, parts of an image of the size of `canvas`, lie.
+def plan(output: str, canvas: Box, parts: Sequence[Part], scale: str, width: int, height: int) -> Plan:
+    """Where the results of `parts` of an image of the size of `canvas` lie.
 
     `output`, `scale`, `width` and `height` are the procedure's arguments; one of `width` and `height` is not 0 where
-    `scale` is `size`. The wanted size is that of the image for `scale-image`, else that of all regions together. New
-    layers stay centred where their regions are.
+    `scale` is `size`. The wanted size is that of the image where it is scaled, else that of all parts together. New
+    and replaced layers stay centred where their parts are.
     """
-    subject = canvas if output == "scale-image" else _bounding_box(regions)
+    scales_image = output in ("scale-image", "replace-image")
+    subject = canvas if scales_image else _bounding_box(part.whole for part in parts)
     factors = _factors(subject, scale, width, height)
+    enlarged = Box(0, 0, subject.width, subject.height).scaled(factors)
+    # what GIMP works with when it scales an image: the ratio of whole pixels
+    exact = Factors(enlarged.width / subject.width, enlarged.height / subject.height)
     if output == "same-size-layer":
-        return Plan(factors, canvas, regions)
-    if output == "new-layer":
-        return Plan(factors, canvas, [region.grown(factors) for region in regions])
-    enlarged = subject.scaled(factors)
-    boxes = [region.scaled(factors).moved(-enlarged.x, -enlarged.y) for region in regions]
-    return Plan(factors, Box(0, 0, enlarged.width, enlarged.height), boxes)
+        return Plan(subject, factors, canvas, [part.region for part in parts])
+    if output in ("new-layer", "replace-layer"):
+        return Plan(subject, factors, canvas, [_grown_with_its_whole(part, factors) for part in parts])
+    boxes = [part.region.moved(-subject.x, -subject.y).scaled(exact) for part in parts]
+    return Plan(subject, exact, enlarged, boxes)
+
+
+def _grown_with_its_whole(part: Part, factors: Factors) -> Box:
+    whole = part.whole.grown(factors)
+    return part.region.moved(-part.whole.x, -part.whole.y).scaled(factors).moved(whole.x, whole.y)
 
 
 def _bounding_box(boxes: Iterable[Box]) -> Box:
@@ -115,3 +140,8 @@ def _factors(subject: Box, scale: str, width: int, height: int) -> Factors:
     x = width / subject.width if width else height / subject.height
     y = height / subject.height if height else x
     return Factors(x, y)
+
+
+def _nearest(value: float) -> int:
+    """As GIMP rounds coordinates: halves up."""
+    return math.floor(value + 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Sequence
@@ -9,11 +10,11 @@ from pathlib import Path
 
 from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 
-from .enlarge import enlarge
+from .enlarge import enlarge_all
 from .geometry import MAX_SIDE
 from .sources import RefusalError
 from .translation import _
-from .worker_client import Model, Worker, WorkerError, worker_command
+from .worker_client import Worker, WorkerError, read_runtime
 
 NAME = "plug-in-tinysr"
 DEFAULT_MODEL = "portrait"
@@ -51,16 +52,25 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     for number, factor in enumerate((2, 3, 4)):
         scale.add(f"x{factor}", number, f"{factor}×", "")
     scale.add("size", 3, _("Given size"), _("The width and height below"))
+    what = Gimp.Choice.new()
+    what.add("layers", 0, _("Chosen layers"), _("Each chosen layer by itself"))
+    what.add("visible", 1, _("What is visible"), _("All visible layers together, as one picture"))
     output = Gimp.Choice.new()
-    output.add("new-image", 0, _("New image"), _("An image of the enlarged layers alone"))
-    output.add("scale-image", 1, _("Scale this image"), _("The image is scaled; the results become layers in it"))
-    output.add("new-layer", 2, _("New layer"), _("An enlarged layer; the image keeps its size"))
-    output.add("same-size-layer", 3, _("New layer of the same size"), _("Enlarged, then brought back to the old size"))
+    for number, (name, label, explanation) in enumerate(outputs()):
+        output.add(name, number, label, explanation)
     procedure.add_string_argument("model", _("_Model"), _("Name or path of a TinySR model"), DEFAULT_MODEL, read_write)
+    procedure.add_choice_argument("input", _("_Input"), _("What is enlarged"), what, "layers", read_write)
     procedure.add_choice_argument("scale", _("_Enlarge"), _("How much larger"), scale, "x2", read_write)
     size_help = _("In pixels, for “Given size”; 0 keeps the proportions")
     procedure.add_int_argument("width", _("_Width"), size_help, 0, MAX_SIDE, 0, read_write)
     procedure.add_int_argument("height", _("Hei_ght"), size_help, 0, MAX_SIDE, 0, read_write)
+    procedure.add_boolean_argument(
+        "keep-print-size",
+        _("_Keep the print size"),
+        _("The resolution rises with the size, so a print stays as large as it was"),
+        False,
+        read_write,
+    )
     procedure.add_choice_argument("output", _("O_utput"), _("Where the result goes"), output, "new-image", read_write)
     detail_help = _("1 is the model as it is; towards 0, fewer invented details and closer to the pixels")
     procedure.add_double_argument("detail", _("_Detail"), detail_help, 0.0, 1.0, 1.0, read_write)
@@ -70,9 +80,48 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     procedure.add_boolean_argument(
         "anti-alias", _("_Anti-alias"), _("Smooth stair-steps in the result"), False, read_write
     )
+    procedure.add_boolean_argument(
+        "all-images",
+        _("All _open images"),
+        _("Do the same with the chosen layers of every image that is open"),
+        False,
+        read_write,
+    )
     procedure.add_image_return_value(
         "result-image", _("Result"), _("The image with the results; they are its selected layers"), False, read_write
     )
+
+
+def outputs() -> list[tuple[str, str, str]]:
+    """Where a result can go: the value of the argument, its name, and what it means."""
+    return [
+        ("new-image", _("New image"), _("A new image of the enlarged layers; this one stays as it is.")),
+        (
+            "scale-image",
+            _("Scale this image"),
+            _("The image is scaled as GIMP does, and the results lie over their layers, which are kept and hidden."),
+        ),
+        (
+            "replace-image",
+            _("Scale this image and replace its layers"),
+            _("In place of Image ▸ Scale Image: all layers are enlarged; groups, text and masks are kept."),
+        ),
+        (
+            "replace-layer",
+            _("Replace the layers"),
+            _("In place of Layer ▸ Scale Layer: the chosen layers become larger, the image keeps its size."),
+        ),
+        (
+            "new-layer",
+            _("New layer"),
+            _("The result lies over its layer and is larger than it; the image keeps its size."),
+        ),
+        (
+            "same-size-layer",
+            _("New layer of the same size"),
+            _("Enlarged, finished, and brought back to the old size: the result lies exactly over its layer."),
+        ),
+    ]
 
 
 def run(
@@ -84,20 +133,24 @@ def run(
     folder: Path,
 ) -> Gimp.ValueArray:
     """Called by GIMP. Every outcome is a return value: GIMP shows an error once, as a dialog or to the caller."""
-    if hasattr(os, "setpgid"):
-        os.setpgid(0, 0)  # GIMP's Cancel kills the group that this process leads, and so the worker
-    log = _log_file()
     status = Gimp.PDBStatusType
+    log = Path(Gimp.directory()) / "tmp" / "tinysr.log"
     try:
+        _lead_a_group()
+        _shorten(log)
         Gegl.init(None)
-        with Worker(worker_command(folder, dict(os.environ)), log) as worker:
-            models = worker.hello().models
-            if run_mode == Gimp.RunMode.INTERACTIVE and not _asked(procedure, config, models):
+        runtime = read_runtime(folder, dict(os.environ))
+        if run_mode == Gimp.RunMode.INTERACTIVE:
+            from . import dialog  # needs a display, which the other run modes may lack
+
+            image = dialog.enlarge_interactively(procedure, image, drawables, config, runtime, log)
+            if image is None:
                 return procedure.new_return_values(status.CANCEL, None)
-            image = enlarge(worker, image, drawables, config)
+        else:
+            with Worker(runtime, log) as worker:
+                worker.hello()
+                image = enlarge_all(worker, image, drawables, config, show=run_mode != Gimp.RunMode.NONINTERACTIVE)
         if run_mode != Gimp.RunMode.NONINTERACTIVE:
-            if config.get_property("output") == "new-image":
-                Gimp.Display.new(image)
             Gimp.displays_flush()
         return _success(procedure, image)
     except RefusalError as refusal:
@@ -105,16 +158,24 @@ def run(
     except WorkerError as error:
         return _failure(procedure, status.EXECUTION_ERROR, str(error))
     except Exception as error:
-        with log.open("a", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
             traceback.print_exc(file=stream)
         text = _("TinySR failed ({error}). Details are in {log}.").format(error=error, log=log)
         return _failure(procedure, status.EXECUTION_ERROR, text)
 
 
-def _asked(procedure: Gimp.Procedure, config: Gimp.ProcedureConfig, models: tuple[Model, ...]) -> bool:
-    from . import dialog  # needs a display, which the other run modes may lack
+def _lead_a_group() -> None:
+    """GIMP's Cancel kills the group that this process leads, and so the worker. Windows has no such groups."""
+    if hasattr(os, "setpgid"):
+        with contextlib.suppress(OSError):  # it leads one already
+            os.setpgid(0, 0)
 
-    return dialog.ask(procedure, config, models)
+
+def _shorten(log: Path) -> None:
+    """Begin the log anew when it has grown large. Windows refuses that while another GIMP writes to it."""
+    with contextlib.suppress(OSError):
+        if log.stat().st_size > MAX_LOG_BYTES:
+            log.unlink()
 
 
 def _success(procedure: Gimp.Procedure, image: Gimp.Image) -> Gimp.ValueArray:
@@ -127,11 +188,3 @@ def _success(procedure: Gimp.Procedure, image: Gimp.Image) -> Gimp.ValueArray:
 def _failure(procedure: Gimp.Procedure, status: Gimp.PDBStatusType, text: str) -> Gimp.ValueArray:
     Gimp.progress_end()
     return procedure.new_return_values(status, GLib.Error.new_literal(Gimp.PlugIn.error_quark(), text, 0))
-
-
-def _log_file() -> Path:
-    """Where the worker's messages go: one file for all runs, begun anew when it has grown large."""
-    log = Path(Gimp.directory()) / "tmp" / "tinysr.log"
-    if log.exists() and log.stat().st_size > MAX_LOG_BYTES:
-        log.unlink(missing_ok=True)
-    return log

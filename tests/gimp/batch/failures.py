@@ -70,9 +70,9 @@ fails(image, layer, "ended before it was done", "status 1", str(LOG))
 assert "no module named tinysr_core" in LOG.read_text()
 command("echo 'Python 2.7'; sleep 60")
 fails(image, layer, "not understood", str(LOG))
-command("""echo '{"type": "hello", "protocol": 2, "version": "9.0", "location": "/opt/tinysr"}'; sleep 60""")
+command("""echo '{"type": "hello", "protocol": 9, "version": "9.0", "location": "/opt/tinysr"}'; sleep 60""")
 fails(image, layer, "different versions", "9.0", "/opt/tinysr")
-hello = '{"type": "hello", "protocol": 1, "version": "9.0", "location": "/", "models": []}'
+hello = '{"type": "hello", "protocol": 2, "version": "9.0", "location": "/", "models": [], "damaged": []}'
 command(f"echo '{hello}'; exit 3")
 fails(image, layer, "status 3")
 command(f"""echo '{hello}'; echo '{{"type": "done", "width": 48, "height": 36, "channels": 3}}'; echo too little""")

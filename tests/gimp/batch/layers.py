@@ -53,7 +53,9 @@ locked.set_lock_visibility(True)
 before = native(locked)
 _, (result,) = enlarge(image, [locked], output="same-size-layer")
 assert native(locked) == before
-assert locked.get_visible()
+assert not locked.get_visible()  # it would show twice: it is not opaque
+assert locked.get_lock_visibility()
+assert (result.get_lock_alpha(), result.get_lock_content(), result.get_lock_position()) == (False, True, True)
 save(locked, result)
 
 # the mask is enlarged too; when it is being edited, GIMP hands over the mask instead of its layer

@@ -1,5 +1,6 @@
 """What cannot be done is refused with a reason, and leaves the image as it was."""
 
+from gi.repository import Gegl
 from helper import CALLING_ERROR, EXECUTION_ERROR, SUCCESS, Gimp, add_layer, image_of, native, run, save
 
 
@@ -17,7 +18,13 @@ def refused(words, image, drawables, status=CALLING_ERROR, **arguments):
 image = image_of(24, 18)
 layer = add_layer(image, 24, 18, alpha=True)
 refused("No layer is chosen", image, [])
-refused("TinySR enlarges layers", image, [image.get_selection()])
+channel = Gimp.Channel.new(image, "channel", 24, 18, 50, Gegl.Color.new("red"))
+image.insert_channel(channel, None, 0)
+refused("A channel is active", image, [channel])
+channel.set_name("Qmask")
+refused("Quick Mask is active", image, [channel])
+image.remove_channel(channel)
+refused("no layer that can be replaced", image, [layer], input="visible", output="replace-layer")
 refused("needs a width or a height", image, [layer], scale="size")
 refused("limit is 524288", image, [layer], scale="size", height=524288)
 refused("There is no model 'nobody'", image, [layer], EXECUTION_ERROR, model="nobody")

@@ -1,0 +1,96 @@
+"""What a layer has besides pixels: all that its result takes over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gi.repository import Gimp
+
+NOT_CARRIED = ("gimp-text-layer", "gimp-vector-layer", "gimp-link-layer")
+"""Parasites that would turn a layer of pixels into another kind when its file is opened."""
+PLAIN_MODES = (Gimp.LayerMode.NORMAL, Gimp.LayerMode.NORMAL_LEGACY)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The attributes of a layer or a group."""
+
+    name: str
+    visible: bool = True
+    opacity: float = 100.0
+    mode: Gimp.LayerMode = Gimp.LayerMode.NORMAL
+    blend_space: Gimp.LayerColorSpace = Gimp.LayerColorSpace.AUTO
+    composite_space: Gimp.LayerColorSpace = Gimp.LayerColorSpace.AUTO
+    composite_mode: Gimp.LayerCompositeMode = Gimp.LayerCompositeMode.AUTO
+    color_tag: Gimp.ColorTag = Gimp.ColorTag.NONE
+    locks: tuple[bool, bool, bool, bool] = (False, False, False, False)
+    """Of alpha, content, position, visibility."""
+    parasites: tuple[Gimp.Parasite, ...] = ()
+
+    @classmethod
+    def of(cls, layer: Gimp.Layer) -> Look:
+        """What `layer` looks like."""
+        return cls(
+            name=layer.get_name(),
+            visible=layer.get_visible(),
+            opacity=layer.get_opacity(),
+            mode=layer.get_mode(),
+            blend_space=layer.get_blend_space(),
+            composite_space=layer.get_composite_space(),
+            composite_mode=layer.get_composite_mode(),
+            color_tag=layer.get_color_tag(),
+            locks=_locks(layer),
+            parasites=tuple(layer.get_parasite(name) for name in layer.get_parasite_list() if name not in NOT_CARRIED),
+        )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a layer of this look covers what lies below it, wherever it is opaque."""
+        return (
+            self.opacity == 100.0 and self.mode in PLAIN_MODES and self.composite_mode == Gimp.LayerCompositeMode.AUTO
+        )
+
+    def apply(self, layer: Gimp.Layer) -> None:
+        """Give a layer of the image this look, the locks last: nothing can be written after it."""
+        layer.set_opacity(self.opacity)
+        layer.set_mode(self.mode)
+        layer.set_blend_space(self.blend_space)
+        layer.set_composite_space(self.composite_space)
+        layer.set_composite_mode(self.composite_mode)
+        layer.set_visible(self.visible)
+        layer.set_color_tag(self.color_tag)
+        for parasite in self.parasites:
+            layer.attach_parasite(parasite)
+        _set_locks(layer, self.locks)
+
+
+@contextmanager
+def unlocked(layer: Gimp.Layer) -> Iterator[None]:
+    """Let `layer` be changed for a moment: GIMP ends a plug-in that writes to a locked one."""
+    locks = _locks(layer)
+    _set_locks(layer, (False, False, False, False))
+    try:
+        yield
+    finally:
+        _set_locks(layer, locks)
+
+
+def _locks(layer: Gimp.Layer) -> tuple[bool, bool, bool, bool]:
+    return (
+        layer.get_lock_alpha(),
+        layer.get_lock_content(),
+        layer.get_lock_position(),
+        layer.get_lock_visibility(),
+    )
+
+
+def _set_locks(layer: Gimp.Layer, locks: tuple[bool, bool, bool, bool]) -> None:
+    alpha, content, position, visibility = locks
+    if locks == _locks(layer):
+        return
+    layer.set_lock_alpha(alpha)
+    layer.set_lock_content(content)
+    layer.set_lock_position(position)
+    layer.set_lock_visibility(visibility)

@@ -1,0 +1,43 @@
+"""What the user has chosen: the arguments of the procedure as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gi.repository import Gimp
+
+IN_IMAGE = ("scale-image", "replace-image", "new-layer", "same-size-layer", "replace-layer")
+"""The outputs that change the image itself."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of the procedure, under their own names."""
+
+    model: str
+    input: str
+    """`layers` or `visible`."""
+    scale: str
+    """`x2`, `x3`, `x4`, or `size`."""
+    width: int
+    height: int
+    output: str
+    keep_print_size: bool
+    detail: float
+    sharpen: bool
+    anti_alias: bool
+
+    @classmethod
+    def of(cls, config: Gimp.ProcedureConfig) -> Options:
+        """Read all of them from `config`."""
+        return cls(**{name: config.get_property(name.replace("_", "-")) for name in cls.__dataclass_fields__})
+
+    @property
+    def network(self) -> dict[str, object]:
+        """What the worker needs to know of the network and the steps after it."""
+        return {
+            "model": self.model,
+            "detail": self.detail,
+            "sharpen": self.sharpen,
+            "anti_alias": self.anti_alias,
+        }

@@ -1,0 +1,53 @@
+"""Notices that the image was changed while its results were computed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gi.repository import Gimp
+
+from . import pixels
+from .geometry import Box
+from .sources import RefusalError, extent
+from .translation import _
+
+
+@dataclass(frozen=True)
+class _State:
+    place: Box
+    parent: Gimp.Layer | None
+    pixels: tuple[int, ...]
+
+    @classmethod
+    def of(cls, layer: Gimp.Layer) -> _State:
+        mask = layer.get_mask()
+        drawables = [layer, mask] if mask else [layer]
+        return cls(extent(layer), layer.get_parent(), tuple(pixels.fingerprint(drawable) for drawable in drawables))
+
+
+class Snapshot:
+    """An image and the layers that results are made of, as they were."""
+
+    def __init__(self, image: Gimp.Image, layers: Sequence[Gimp.Layer]) -> None:
+        self._image = image
+        self._size = image.get_width(), image.get_height()
+        self._states = {layer: _State.of(layer) for layer in layers}
+
+    def check(self) -> None:
+        """See whether all is as it was.
+
+        Raises:
+            RefusalError: it is not.
+        """
+        if not self._is_unchanged():
+            raise RefusalError(
+                _("The image was changed while TinySR worked, so the result does not fit any more. Start it again.")
+            )
+
+    def _is_unchanged(self) -> bool:
+        return (
+            self._image.is_valid()
+            and (self._image.get_width(), self._image.get_height()) == self._size
+            and all(layer.is_valid() and _State.of(layer) == state for layer, state in self._states.items())
+        )
