@@ -3,17 +3,14 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ..model import DEFAULT_NAME, CheckpointInfo, model_name
-
 if TYPE_CHECKING:
     from ..folders import Doing, Job, Outcome, Settings
-    from ..gimp import Report
 
 
 def say(text: str) -> None:
@@ -75,73 +72,3 @@ def _summary(outcomes: "Sequence[Outcome]") -> str:
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     return ", ".join(parts) + "."
-
-
-def show_models(infos: Sequence[CheckpointInfo]) -> None:
-    """Print a table of the checkpoints."""
-    from rich.table import Table
-
-    table = Table("model", "scale", "network", "parameters")
-    table.add_column("file", overflow="fold")
-    for info in infos:
-        name = model_name(info.path)
-        table.add_row(
-            f"{name} (default)" if name == DEFAULT_NAME else name,
-            f"x{info.config.scale}",
-            f"{info.config.channels} x {info.config.blocks}",
-            f"{info.config.parameters:,}",
-            info.path.name,
-        )
-    Console().print(table if infos else "There are no models; put checkpoints into ~/.tinysr/models.")
-
-
-def model_facts(info: CheckpointInfo) -> dict[str, Any]:
-    """What `info` and `models` tell about a checkpoint."""
-    return {
-        "name": model_name(info.path),
-        "path": str(info.path),
-        "parameters": info.config.parameters,
-        **dataclasses.asdict(info.config),
-        "card": dict(info.card),
-    }
-
-
-def picture_facts(path: Path) -> dict[str, Any]:
-    """What `info` tells about a picture. Raises PictureError where it cannot be read."""
-    from ..images import read_picture
-
-    picture = read_picture(path)
-    return {
-        "path": str(path),
-        "width": picture.width,
-        "height": picture.height,
-        "colours": "grey" if picture.grey else "RGB",
-        "alpha": picture.alpha is not None,
-        "bits": picture.bits,
-        "dpi": picture.dpi,
-        "icc_bytes": len(picture.icc or b""),
-        "exif_bytes": len(picture.exif or b""),
-        "notes": list(picture.notes),
-    }
-
-
-def show_facts(facts: Mapping[str, Any], indent: str = "") -> None:
-    """Print names and values, nested ones indented."""
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            print(f"{indent}{key}:")
-            show_facts(value, indent + "  ")
-        else:
-            print(f"{indent}{key}: {value}")
-
-
-def show_reports(reports: "Sequence[Report]", success: str) -> int:
-    """Print what was done to each GIMP profile; returns the exit status."""
-    for report in reports:
-        if report.problem is None:
-            print(f"{success} {report.profile.folder}.")
-        else:
-            say(f"tinysr: {report.profile.folder}: {report.problem}")
-    if not reports:
-        say("tinysr: no GIMP 3 profile has the plug-in.")
-    return 1 if any(report.problem for report in reports) else 0

@@ -3,11 +3,11 @@
 The plug-in itself is in `gimp_plugin/`. It starts `python -I -m tinysr_core.gimp.server`.
 """
 
-from .install import Profile, Report, check_plugin, find_profiles, install_plugin, uninstall_plugin
+from .install import Profile, ProfileResult, check_plugin, find_profiles, install_plugin, uninstall_plugin
 
 __all__ = [
     "Profile",
-    "Report",
+    "ProfileResult",
     "check_plugin",
     "find_profiles",
     "install_plugin",

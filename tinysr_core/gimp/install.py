@@ -53,7 +53,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class Report:
+class ProfileResult:
     """What was done, or found, in one profile."""
 
     profile: Profile
@@ -82,7 +82,7 @@ def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sy
     return list(unique.values())
 
 
-def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) -> list[Report]:
+def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) -> list[ProfileResult]:
     """Copy the plug-in into each profile, and record there a command with which `python` runs the worker.
 
     `python` is a path, or a name to be looked up as a shell would. An older plug-in is replaced as a whole. Nothing is
@@ -100,20 +100,20 @@ def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) ->
     return [_install(profile, python) for profile in profiles]
 
 
-def uninstall_plugin(profiles: Sequence[Profile]) -> list[Report]:
-    """Remove the plug-in from each profile that has it; the reports are of these."""
-    reports: list[Report] = []
+def uninstall_plugin(profiles: Sequence[Profile]) -> list[ProfileResult]:
+    """Remove the plug-in from each profile that has it; the results are of these."""
+    results: list[ProfileResult] = []
     for profile in profiles:
         if profile.plugin.exists():
             try:
                 shutil.rmtree(profile.plugin)
-                reports.append(Report(profile, installed=False))
+                results.append(ProfileResult(profile, installed=False))
             except OSError as error:
-                reports.append(Report(profile, installed=True, problem=_cannot_write(profile, error)))
-    return reports
+                results.append(ProfileResult(profile, installed=True, problem=_cannot_write(profile, error)))
+    return results
 
 
-def check_plugin(profiles: Sequence[Profile]) -> list[Report]:
+def check_plugin(profiles: Sequence[Profile]) -> list[ProfileResult]:
     """See in each profile whether the plug-in is there, whole, of this version, and whether its Python answers."""
     return [_check(profile) for profile in profiles]
 
@@ -144,7 +144,7 @@ def _settings_folders(home: Path, environment: Mapping[str, str], platform: str)
     ]
 
 
-def _install(profile: Profile, python: str) -> Report:
+def _install(profile: Profile, python: str) -> ProfileResult:
     problem = "No command to start TinySR was tried."
     for command in worker_commands(python):
         problem = _handshake(profile, command)
@@ -152,9 +152,9 @@ def _install(profile: Profile, python: str) -> Report:
             try:
                 _copy(profile, command)
             except OSError as error:
-                return Report(profile, profile.plugin.exists(), problem=_cannot_write(profile, error))
-            return Report(profile, installed=True, command=tuple(command))
-    return Report(profile, profile.plugin.exists(), problem=problem)
+                return ProfileResult(profile, profile.plugin.exists(), problem=_cannot_write(profile, error))
+            return ProfileResult(profile, installed=True, command=tuple(command))
+    return ProfileResult(profile, profile.plugin.exists(), problem=problem)
 
 
 def worker_commands(python: str) -> list[list[str]]:
@@ -192,15 +192,19 @@ def _copy(profile: Profile, command: Sequence[str]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _check(profile: Profile) -> Report:
+def _check(profile: Profile) -> ProfileResult:
     if not profile.plugin.is_dir():
-        return Report(profile, installed=False, problem="TinySR is not installed here; run `tinysr gimp install`.")
+        return ProfileResult(
+            profile, installed=False, problem="TinySR is not installed here; run `tinysr gimp install`."
+        )
     again = "run `tinysr gimp install` again"
     try:
         runtime: dict[str, Any] = json.loads((profile.plugin / "runtime.json").read_text(encoding="utf-8"))
         version, command = str(runtime["version"]), tuple(str(part) for part in runtime["command"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        return Report(profile, installed=True, problem=f"The plug-in's runtime.json is damaged ({error}); {again}.")
+        return ProfileResult(
+            profile, installed=True, problem=f"The plug-in's runtime.json is damaged ({error}); {again}."
+        )
     script = profile.plugin / f"{PLUGIN_NAME}.py"
     if not os.access(script, os.X_OK):
         problem = f"{script} is missing or may not be run, so GIMP passes it over; {again}."
@@ -208,7 +212,7 @@ def _check(profile: Profile) -> Report:
         problem = f"The plug-in is of version {version}, this is TinySR {__version__}; {again}."
     else:
         problem = _handshake(profile, command)
-    return Report(profile, True, command, problem)
+    return ProfileResult(profile, True, command, problem)
 
 
 def _handshake(profile: Profile, command: Sequence[str]) -> str | None:
