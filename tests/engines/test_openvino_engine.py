@@ -15,6 +15,7 @@ import torch
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install '.[cpu]'")
 
 from tinysr_core.engines import openvino_int8 as int8
+from tinysr_core.engines import openvino_runtime
 from tinysr_core.engines.openvino_engine import OpenVinoEngine
 from tinysr_core.engines.openvino_graph import STEPS, Graphs, rounded
 from tinysr_core.engines.openvino_runtime import Compiled, openvino
@@ -225,3 +226,40 @@ def test_the_signal_stack_is_left_alone() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "True\n"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_one_engine_in_many_threads(precision: Any) -> None:
+    """Also where each of its graphs is first needed by several threads at once."""
+    small, large = picture(40, 60), picture(100, 530)
+    images = 4 * [small, large]
+    alone = Upscaler(OpenVinoEngine(checkpoint(), precision), 200)
+    expected = [alone.upscale(image) for image in (small, large)]
+    shared = Upscaler(OpenVinoEngine(checkpoint(), precision), 200)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(shared.upscale, images))
+    for result, right in zip(results, 4 * expected, strict=True):
+        np.testing.assert_array_equal(result, right)
+
+
+def test_other_packs_find_openvino_whole() -> None:
+    """Its conversion tools, which are not imported with it here, come when they are asked for."""
+    code = """
+import sys
+import tinysr_core.engines.openvino_runtime
+assert "openvino.tools.ovc" not in sys.modules
+import openvino
+assert not hasattr(openvino, "nonsense")
+from openvino import convert_model
+assert convert_model is openvino.convert_model is openvino.tools.ovc.convert_model
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(("asked", "cores", "expected"), [("3", 2, "3"), ("", 2, "2"), ("2,4", 2, "2"), ("", 64, None)])
+def test_threads_of_openvino(asked: str, cores: int, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container's limit holds for it too."""
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    monkeypatch.setattr(openvino_runtime, "cores", lambda: cores)
+    monkeypatch.setattr(openvino_runtime.os, "cpu_count", lambda: 64)
+    assert openvino_runtime._threads() == expected

@@ -1,4 +1,5 @@
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinysr_core.engines import torch_engine as torch_engine
+from tinysr_core.engines import torch_cpu, torch_engine
 from tinysr_core.engines import upscaler as upscaler_module
 from tinysr_core.engines.tiling import probes
 from tinysr_core.engines.torch_cpu import run_in_bands
@@ -246,3 +247,49 @@ def test_a_ready_network_is_shared_and_never_changed() -> None:
     assert half.attention is not None and torch.equal(half.attention.excite.weight, before["attention.excite.weight"])
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name]) and tensor.dtype == torch.float32
+
+
+def threads_of_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_one_upscaler_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right results, also with a gate from probe windows; and torch's threads stay as the host has set them."""
+    ours, images = upscaler(tile=150), [picture(150, 530, seed=seed) for seed in range(4)]
+    expected = [ours.upscale(image) for image in images]
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    monkeypatch.setattr(torch_cpu, "cores", lambda: 3)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(ours.upscale, 3 * images))
+        assert threads_of_a_new_thread() == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    for result, right in zip(results, 3 * expected, strict=True):
+        np.testing.assert_allclose(result, right, atol=1e-6)
+
+
+def test_strips_run_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No more of them than cores; one where OpenMP is not found, and then torch's threads share the work."""
+    seen: list[int] = []
+    real = torch_cpu._finished
+
+    def finished(*arguments: Any) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return real(*arguments)
+
+    monkeypatch.setattr(torch_cpu, "_finished", finished)
+    image, model = torch.from_numpy(picture(260, 20)), TinySR(SMALL).eval().requires_grad_(False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        for cores, limit, expected in [(8, True, [1] * 4), (2, True, [1] * 2), (8, False, [4])]:
+            monkeypatch.setattr(torch_cpu, "cores", lambda cores=cores: cores)
+            if not limit:
+                monkeypatch.setattr(torch_cpu, "_openmp_limit", lambda: None)
+            run_in_bands(model, image, None)
+            assert [seen.pop() for _ in range(len(seen))] == expected
+    finally:
+        torch.set_num_threads(before)

@@ -1,10 +1,16 @@
+import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from tinysr_core.util.files import atomic_write, remove_leftovers
+from tinysr_core.util import files
+from tinysr_core.util.files import atomic_write, delete_later, exclusive, remove_leftovers
+
+on_windows = pytest.mark.usefixtures("windows_files")
 
 
 def test_the_file_appears_when_the_block_ends_well(tmp_path: Path) -> None:
@@ -47,3 +53,55 @@ with atomic_write(Path(sys.argv[1])) as temporary:
     assert {path.name for path in tmp_path.iterdir()} == {"a.png", ".0123456789ab.partially.png"}
     assert (tmp_path / "a.png").read_text() == "whole"
     remove_leftovers(tmp_path / "nowhere")
+
+
+@on_windows
+def test_files_appear_under_the_rules_of_windows(tmp_path: Path) -> None:
+    """An open file is not renamed there, so ours is closed by then; what another program reads is waited for."""
+    target = tmp_path / "a.txt"
+    with atomic_write(target) as temporary:
+        temporary.write_text("old")
+        remove_leftovers(tmp_path)
+    reader = target.open()
+    threading.Timer(0.2, reader.close).start()
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@on_windows
+def test_a_file_that_stays_open_on_windows_is_an_error_and_keeps_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "BUSY_SECONDS", 0.1)
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with target.open():
+        with pytest.raises(PermissionError, match="in use"), atomic_write(target) as temporary:
+            temporary.write_text("new")
+        assert not delete_later(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+    assert delete_later(target) and not target.exists()
+
+
+@on_windows
+def test_on_windows_a_fresh_temporary_file_may_be_about_to_get_its_name(tmp_path: Path) -> None:
+    closed = tmp_path / ".0123456789ab.partial.png"
+    closed.touch()
+    remove_leftovers(tmp_path)
+    assert closed.exists()
+    os.utime(closed, (0, time.time() - 2 * files.SETTLED_SECONDS))
+    remove_leftovers(tmp_path)
+    assert not closed.exists()
+
+
+def test_one_process_at_a_time_holds_a_lock(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from tinysr_core.util import exclusive\nwith exclusive(pathlib.Path(sys.argv[1])): pass"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / ".lock")]
+    with exclusive(tmp_path / ".lock"):
+        assert b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
+    subprocess.run(command, check=True)

@@ -65,3 +65,38 @@ def test_numpy_has_no_threads_of_its_own_beside_them(module: str) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT, env=environment)
     assert run.stdout.split() == [b"1"]
+
+
+@pytest.mark.parametrize(
+    ("membership", "files", "expected"),
+    [
+        ("0::/\n", {"cpu.max": "max 100000\n"}, []),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, [1.5]),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "200000 100000\n"}, [2.0]),
+        ("0::/of/the/host\n", {"cpu.max": "400000 100000\n"}, [4.0]),
+        (
+            "4:memory:/\n3:cpu,cpuacct:/x\n",
+            {"cpu/x/cpu.cfs_quota_us": "50000", "cpu/x/cpu.cfs_period_us": "100000"},
+            [0.5],
+        ),
+        ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, []),
+        ("nonsense\n", {}, []),
+    ],
+)
+def test_quotas_of_containers(membership: str, files: dict[str, str], expected: list[float], tmp_path: Path) -> None:
+    root = tmp_path / "cgroup"
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    (tmp_path / "membership").write_text(membership)
+    assert list(threads._cpu_quotas(root, tmp_path / "membership")) == expected
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="containers are Linux's")
+@pytest.mark.parametrize(("quota", "expected"), [(0.5, 1), (1.5, 2), (10_000.0, None)])
+def test_cores_are_no_more_than_the_container_is_given(
+    quota: float, expected: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(threads, "_cpu_quotas", lambda *_: iter([quota]))
+    assert threads.cores() == (expected or 64)

@@ -1,5 +1,6 @@
 """Runs a network with OpenVINO on the CPU, in fp32 or int8. Needs no torch."""
 
+import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ TILE = 640
 class OpenVinoEngine:
     """See `Engine`. `precision` auto is int8 where it is as good as fp32 (see `calibration`), else fp32.
 
+    Threads that share an engine take turns, tile by tile: a run has all cores, and memory holds one tile's features.
+
     Raises:
         RuntimeError: OpenVINO fails.
     """
@@ -44,6 +47,7 @@ class OpenVinoEngine:
         self.precision = "int8" if integers else "fp32"
         self._trunk_halo = checkpoint.config.trunk_halo
         self._tensors = checkpoint.tensors
+        self._turn = threading.Lock()
         self._graphs = Graphs(checkpoint, measured.ranges if measured is not None and integers else None)
 
     def moved(self, image: Image) -> Image:
@@ -51,9 +55,9 @@ class OpenVinoEngine:
 
     def run(self, image: Image, gate: Gate | None = None) -> Image:
         pixels = _pixels(image)
-        if gate is None:
-            return _like(image, self._own_gate(pixels))
-        return _like(image, self._given_gate(pixels, self._graphs.rounded(gate)))
+        with self._turn:
+            result = self._own_gate(pixels) if gate is None else self._given_gate(pixels, self._graphs.rounded(gate))
+        return _like(image, result)
 
     def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
         height, width = image.shape[2:]
@@ -66,7 +70,9 @@ class OpenVinoEngine:
     def _pooled(self, image: Any, core: Window) -> NDArray[np.float32]:
         """Mean trunk features [C] over `core`, a part of `image` [1,3,h,w]."""
         start, stop = np.array([(span.start, span.stop) for span in (core.rows, core.columns)]).T
-        return self._pool(_pixels(image), np.ascontiguousarray(start), np.ascontiguousarray(stop))
+        pixels = _pixels(image)
+        with self._turn:
+            return self._pool(pixels, np.ascontiguousarray(start), np.ascontiguousarray(stop))
 
     # Compiled when they are first needed: a picture of one tile needs the first one only.
     @cached_property

@@ -7,7 +7,9 @@ Each thread has a strip of the picture to itself. Threads that share the work on
 other after each layer: on a machine that has anything else to do, that takes several times as long.
 """
 
-from collections.abc import Iterable, Iterator
+import ctypes
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -16,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..model import TinySR, skip_kernel
+from ..util import cores
 from .tiling import Span
 
 BAND_PIXELS = 8192
@@ -29,36 +32,51 @@ Features = Iterable[tuple[Tensor, Tensor]]
 
 
 def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels: int = BAND_PIXELS) -> Tensor:
-    """What `model(image, gate)` gives for one picture [1,3,h,w] on the CPU, with as many threads as torch may use."""
+    """What `model(image, gate)` gives for one picture [1,3,h,w] on the CPU, with as many threads as torch may use.
+
+    Several threads may call it at the same time.
+    """
     height, width = image.shape[2:]
     scale = model.config.scale
     rows = max(1, band_pixels // width)
-    threads = torch.get_num_threads()
-    count = min(threads, max(1, height // SMALLEST_STRIP))
+    limit = _openmp_limit()
+    count = min(torch.get_num_threads(), cores(), max(1, height // SMALLEST_STRIP)) if limit else 1
     strips = [Span(height * i // count, height * (i + 1) // count) for i in range(count)]
     seen = [strip.grown(model.config.halo, height) for strip in strips]
     parts = [image[:, :, span.slice] for span in seen]
     features: list[Features] = [_features(model, part, rows) for part in parts]
     result = image.new_empty(1, 3, scale * height, scale * width)
-    try:
-        with ThreadPoolExecutor(count, initializer=_start_worker) as pool:
-            if model.attention is not None and gate is None:  # it follows from all rows, so they have to wait
-                features = list(pool.map(list, features))
-                inner = [strip.within(span) for strip, span in zip(strips, seen, strict=True)]
-                total = torch.stack(list(pool.map(_sum, features, inner))).sum(0)
-                gate = model.attention(total / (height * width))
-            finished = pool.map(partial(_finished, model, gate), parts, features)
-            for strip, span, part in zip(strips, seen, finished, strict=True):
-                result[:, :, strip.scaled(scale).slice] = part[:, :, strip.within(span).scaled(scale).slice]
-    finally:
-        torch.set_num_threads(threads)
+    with ThreadPoolExecutor(count, initializer=_start_worker, initargs=(limit,)) as pool:
+        if model.attention is not None and gate is None:  # it follows from all rows, so they have to wait
+            features = list(pool.map(list, features))
+            inner = [strip.within(span) for strip, span in zip(strips, seen, strict=True)]
+            total = torch.stack(list(pool.map(_sum, features, inner))).sum(0)
+            gate = model.attention(total / (height * width))
+        finished = pool.map(partial(_finished, model, gate), parts, features)
+        for strip, span, part in zip(strips, seen, finished, strict=True):
+            result[:, :, strip.scaled(scale).slice] = part[:, :, strip.within(span).scaled(scale).slice]
     return result
 
 
-def _start_worker() -> None:
-    """What torch keeps for each thread."""
-    torch.set_num_threads(1)
+def _start_worker(limit: Callable[[int], None] | None) -> None:
+    """What torch and OpenMP keep for each thread."""
     torch.set_grad_enabled(False)
+    if limit is not None:
+        torch.get_num_threads()  # torch sets a thread's number when it is first asked for it, which must be over
+        limit(1)
+
+
+def _openmp_limit() -> Callable[[int], None] | None:
+    """OpenMP's own `omp_set_num_threads`, from the library that torch runs on; None where it is not found.
+
+    It bounds the threads of the calling thread alone, where `torch.set_num_threads` would bound those of every thread
+    of the host's process that begins to use torch at that moment.
+    """
+    try:
+        binary = torch._C.__file__  # pyright: ignore[reportPrivateUsage]  # what it is linked with is searched too
+        return ctypes.CDLL("libiomp5md.dll" if sys.platform == "win32" else binary).omp_set_num_threads
+    except (OSError, AttributeError):
+        return None
 
 
 def _features(model: TinySR, image: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:

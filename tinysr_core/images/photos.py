@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, PictureError
-from ..util import atomic_write
+from ..util import atomic_write, delete_later
 from .formats import FORMATS
 from .reading import MAX_PIXELS, read_header, read_rgb8
 
@@ -95,7 +95,7 @@ class PhotoCache:
     def __init__(self, photos: Sequence[Path], file: Path, megapixels: float = 0.0) -> None:
         self.made_of = (photos, file, megapixels)
         key = _key(photos, megapixels)
-        if not file.is_file() or bytes(next(_arrays(file), b"")) != key:
+        if _read_key(file) != key:
             _write(photos, file, megapixels, key)
         _, *arrays = _arrays(file)
         self.pixels = dict(zip(photos, arrays, strict=True))
@@ -108,8 +108,12 @@ class PhotoCache:
         return PhotoCache, self.made_of  # another process maps the file anew
 
     def remove(self) -> None:
-        """Delete the file; it can be made again."""
-        self.made_of[1].unlink(missing_ok=True)
+        """Delete the file; it can be made again. Where another process maps it, Windows keeps it until the next time.
+
+        No array that this cache gave may be in use any more.
+        """
+        self.pixels.clear()  # the mapping ends with the last array
+        delete_later(self.made_of[1])
 
 
 def _write(photos: Sequence[Path], file: Path, megapixels: float, key: bytes) -> None:
@@ -123,6 +127,18 @@ def _write(photos: Sequence[Path], file: Path, megapixels: float, key: bytes) ->
             f"The decoded photographs cannot be kept in {file.parent} ({error.strerror}); they take 3 bytes a pixel: "
             "make room, or name another folder for the run."
         ) from error
+
+
+def _read_key(file: Path) -> bytes | None:
+    """What the file was made of; None where there is no such file, or it is damaged.
+
+    It is read, not mapped: a file that is mapped cannot be replaced on Windows.
+    """
+    try:
+        with file.open("rb") as stream:
+            return bytes(np.lib.format.read_array(stream))
+    except (OSError, ValueError):
+        return None
 
 
 def _arrays(file: Path) -> Iterator[Pixels8]:

@@ -4,7 +4,7 @@ Nothing here knows about networks or pictures, and nothing imports torch.
 """
 
 from .arrays import Image, clamp_in_place
-from .files import atomic_write, remove_leftovers
+from .files import atomic_write, delete_later, exclusive, remove_leftovers
 from .progress import Progress
 from .threads import cores, in_order, thread_count
 
@@ -14,6 +14,8 @@ __all__ = [
     "atomic_write",
     "clamp_in_place",
     "cores",
+    "delete_later",
+    "exclusive",
     "in_order",
     "remove_leftovers",
     "thread_count",
