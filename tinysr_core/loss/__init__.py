@@ -1,13 +1,16 @@
 """What training minimises: the named terms of the loss, and the networks VGG19 and LPIPS that some terms need."""
 
+from .download import Downloads, Source
 from .lpips import Lpips, load_lpips
 from .terms import Loss, LossConfig
 from .vgg import load_vgg19
 
 __all__ = [
+    "Downloads",
     "Loss",
     "LossConfig",
     "Lpips",
+    "Source",
     "load_lpips",
     "load_vgg19",
 ]

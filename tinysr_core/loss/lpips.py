@@ -1,6 +1,6 @@
 """LPIPS, the learned perceptual distance (Zhang et al. 2018, version 0.1), as a judge and as a loss term."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,18 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .vgg import fetch, load_backbone
+from .download import Downloads, Source, load_backbone
 
 Backbone = Literal["alex", "squeeze"]
-NETWORK_URLS: Mapping[Backbone, str] = {
-    "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    "squeeze": "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+NETWORKS: Mapping[Backbone, Source] = {
+    "alex": Source("AlexNet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 244),
+    "squeeze": Source("SqueezeNet", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 5),
 }
-HEADS_URL = (
+_HEADS = (
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963"
-    "/lpips/weights/v0.1/{backbone}.pth"
+    "/lpips/weights/v0.1/"
 )
-HEADS_NAMES: Mapping[Backbone, str] = {"alex": "lpips_alex-df73285e.pth", "squeeze": "lpips_squeeze-4a5350f2.pth"}
+HEADS: Mapping[Backbone, Source] = {
+    "alex": Source("LPIPS for AlexNet", f"{_HEADS}alex.pth", "df73285e", 0.01),
+    "squeeze": Source("LPIPS for SqueezeNet", f"{_HEADS}squeeze.pth", "4a5350f2", 0.01),
+}
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)
 """Normalisation of pictures in [-1,1]."""
@@ -54,21 +57,23 @@ class Lpips(nn.Module):
         return (2 * picture - 1 - self.get_buffer("shift")) / self.get_buffer("scale")
 
 
-def load_lpips(backbone: Backbone, folder: Path | None) -> Lpips:
-    """LPIPS with the weights of `folder`/lpips_`backbone`.safetensors, or where no folder is given, with those in the
-    cache of `torch.hub`, which fetches them once (AlexNet 233 MB, SqueezeNet 5 MB) and says so.
+def load_lpips(backbone: Backbone, folder: Path | None, downloads: Downloads | None = None) -> Lpips:
+    """LPIPS with the weights of `folder`/lpips_`backbone`.safetensors, or if no folder is given, with those in the
+    cache, into which they are downloaded once (SqueezeNet 5 MB; AlexNet 244 MB, of which 10 MB are kept).
 
     Raises:
-        DataError: the file is not there, or the weights cannot be fetched.
+        DataError: the file is not there, or the weights cannot be downloaded.
     """
-    return Lpips(backbone, load_backbone(f"lpips_{backbone}.safetensors", folder, lambda: _fetched(backbone)))
+    sources = [NETWORKS[backbone], HEADS[backbone]]
+    name = f"lpips_{backbone}.safetensors"
+    return Lpips(backbone, load_backbone(name, folder, sources, _needed, downloads or Downloads()))
 
 
-def _fetched(backbone: Backbone) -> dict[str, Tensor]:
-    """The network from torchvision, the heads from the authors of LPIPS."""
-    network = {name: t for name, t in fetch(NETWORK_URLS[backbone]).items() if name.startswith("features.")}
-    heads = fetch(HEADS_URL.format(backbone=backbone), HEADS_NAMES[backbone])
-    return network | {name.replace(".model.1.", "."): tensor for name, tensor in heads.items()}
+def _needed(contents: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The convs of torchvision's network, and the heads from the authors of LPIPS."""
+    network, heads = contents
+    convs = {name: tensor for name, tensor in network.items() if name.startswith("features.")}
+    return convs | {name.replace(".model.1.", "."): tensor for name, tensor in heads.items()}
 
 
 def _unit(features: Tensor) -> Tensor:

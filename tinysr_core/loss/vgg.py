@@ -1,18 +1,17 @@
 """VGG19 up to conv3_2, the feature network of the perceptual loss."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import DataError
+from .download import Downloads, Source, load_backbone
 
 VGG19_FILE = "vgg19_features.safetensors"
-VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
+VGG19 = Source("VGG19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 575)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -61,52 +60,17 @@ class VggFeatures(nn.Module):
         return torch.stack([F.l1_loss(a, b) for a, b in zip(self(sr), wanted, strict=True)]).sum()
 
 
-def load_vgg19(folder: Path | None) -> dict[str, Tensor]:
-    """The weights of VGG19: from `vgg19_features.safetensors` in `folder`, or where no folder is given, from the cache
-    of `torch.hub`, which fetches them once (548 MB) and says so.
+def load_vgg19(folder: Path | None, downloads: Downloads | None = None) -> dict[str, Tensor]:
+    """The weights of VGG19 up to conv3_2: from `vgg19_features.safetensors` in `folder`, or if no folder is given, from
+    the cache, into which they are downloaded once (548 MB, of which 5 MB are kept).
 
     Raises:
-        DataError: the file is not there, or cannot be fetched.
+        DataError: the file is not there, or cannot be downloaded.
     """
-    return load_backbone(VGG19_FILE, folder, lambda: fetch(VGG19_URL))
+    return load_backbone(VGG19_FILE, folder, [VGG19], _needed, downloads or Downloads())
 
 
-def load_backbone(name: str, folder: Path | None, fetched: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tensors of the safetensors file `name` in `folder`, or where no folder is given, what `fetched` returns.
-
-    They are never replaced by something else in silence.
-
-    Raises:
-        DataError: the file is not there or damaged, or fetching fails.
-    """
-    if folder is not None:
-        try:
-            return load_file(folder / name)
-        except FileNotFoundError:
-            raise DataError(
-                f"There is no {name} in {folder}; name the folder that holds it, or none, to have it fetched once."
-            ) from None
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{folder / name} cannot be read ({error}); get it again.") from error
-    try:
-        return fetched()
-    except OSError as error:
-        raise DataError(
-            f"{name} is needed, and what it is made of could not be fetched ({error}): connect to the network once, or "
-            f"name a folder that holds {name} (--backbones)."
-        ) from error
-    except RuntimeError as error:  # torch.hub: the hash is wrong
-        raise DataError(f"{name} is needed, and what was fetched for it is damaged ({error}); try again.") from error
-
-
-def fetch(url: str, name: str | None = None) -> dict[str, Tensor]:
-    """A file of tensors from the cache of `torch.hub`, into which it is fetched once. `name`, or else the end of the
-    address, is `WHAT-HASH.pth` with the first digits of the SHA-256, which is checked.
-
-    Raises:
-        OSError: it cannot be fetched.
-        RuntimeError: its hash is not the one in its name.
-    """
-    return torch.hub.load_state_dict_from_url(
-        url, map_location="cpu", weights_only=True, check_hash=True, file_name=name
-    )
+def _needed(contents: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The layers that can be tapped."""
+    layers = tuple(f"features.{index}." for index, _ in enumerate(LAYERS))
+    return {name: tensor for name, tensor in contents[0].items() if name.startswith(layers)}
