@@ -37,6 +37,7 @@ class SpandrelEngine:
 
     only_enlarges = False  # it may clean pictures, too, or do nothing else
     pool_halo = None
+    border = 0  # as ComfyUI's stock node runs it
     tile = FOREIGN_TILE
 
     def __init__(self, descriptor: Any, device: torch.device, precision: str) -> None:

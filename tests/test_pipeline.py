@@ -3,9 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
-from tinysr_core.engines.upscaler import Upscaler
-from tinysr_core.pipeline import bleed, enhance
+from tinysr_core.engines import Upscaler, load_upscaler
+from tinysr_core.pipeline import bleed, enhance, enhance_mask
 from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.postprocess.finish import anti_alias, sharpen
 from tinysr_core.postprocess.resize import resize
@@ -14,7 +15,7 @@ from tinysr_core.postprocess.resize import resize
 class NearestEngine:
     """A network that repeats pixels, so that results can be foretold; it remembers what it saw."""
 
-    scale, halo, pool_halo, tile, only_enlarges = 2, 0, None, 512, True
+    scale, halo, border, pool_halo, tile, only_enlarges = 2, 0, 0, None, 512, True
 
     def run(self, image: Any, gate: Any) -> Any:
         self.seen = image
@@ -66,8 +67,7 @@ def test_every_step_can_be_cancelled() -> None:
     """With one channel of alpha, a picture in tiles, and steps that follow, progress is told all the time."""
     told: list[tuple[int, int]] = []
     finish = Finish(size=ExactSize(width=30, height=30), sharpen=True, anti_alias=True)
-    alpha = np.ones((1, 1, 12, 10), np.float32)
-    enhance(Upscaler(NearestEngine()), colours(), alpha, finish, progress=lambda *done: told.append(done))
+    enhance(Upscaler(NearestEngine()), colours(), colours(channels=1), finish, progress=lambda *done: told.append(done))
     assert told.count((0, 1)) > 1
     assert told.count((1, 1)) > 3
     assert told == sorted(told)
@@ -100,7 +100,47 @@ def test_alpha_is_resized_and_stays_in_range() -> None:
     assert grown is not None
     assert grown.shape == (1, 1, 24, 20)
     assert 0 <= grown.min() < grown.max() <= 1
-    np.testing.assert_allclose(grown, resize(alpha, 24, 20).clip(0, 1))
+    np.testing.assert_array_equal(grown, alpha.repeat(2, 2).repeat(2, 3))
+
+
+@pytest.mark.parametrize("size", [(64, 64), (100, 90), (33, 70)])
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy])
+def test_flat_parts_of_a_mask_stay_exactly_flat(size: tuple[int, int], make: Any) -> None:
+    mask = np.zeros((1, 1, 32, 32), np.float32)
+    mask[..., 16:], mask[..., :8, :8] = 1, 0.3
+    upscaler = load_upscaler(device="cpu", engine="torch", precision="fp32")
+    result = np.asarray(enhance_mask(upscaler, make(mask), size))
+    assert result.shape[2:] == size
+    assert result.min() >= 0 and result.max() <= 1
+    rows, columns = (np.arange(length) * 32 // length for length in size)
+    flat = np.isin(rows, range(12, 32))[:, None] & ~np.isin(columns, range(13, 19))
+    np.testing.assert_array_equal(result[0, 0][flat], np.broadcast_to(columns >= 16, size)[flat])
+    assert (result[0, 0, :4, :4] == np.float32(0.3)).all()
+    whole = np.full((2, 1, 5, 7), 0.7, np.float32)
+    assert (np.asarray(enhance_mask(upscaler, make(whole), (11, 20))) == np.float32(0.7)).all()
+
+
+def test_the_network_draws_masks_sharper_than_interpolation() -> None:
+    picture = Image.new("L", (512, 512))
+    draw = ImageDraw.Draw(picture)
+    random = np.random.default_rng(1)
+    for x0, y0, x1, y1 in random.uniform(0, 512, (30, 4)):
+        draw.line([x0, y0, x1, y1], fill=255, width=6)
+    original, small = (
+        np.asarray(picture.resize((side, side), Image.Resampling.BOX), np.float32)[None, None] / 255
+        for side in (128, 64)
+    )
+    upscaler = load_upscaler("fidelity", device="cpu", engine="torch", precision="fp32")
+    error, plain = (
+        ((found - original) ** 2).mean()
+        for found in (enhance_mask(upscaler, small, (128, 128)), resize(small, 128, 128).clip(0, 1))
+    )
+    assert error < plain / 2  # 3 dB
+
+
+def test_a_smaller_mask_needs_no_network() -> None:
+    mask = colours(channels=1)
+    np.testing.assert_array_equal(enhance_mask(Upscaler(NearestEngine()), mask, (6, 5)), resize(mask, 6, 5).clip(0, 1))
 
 
 def test_colours_bleed_under_transparency() -> None:

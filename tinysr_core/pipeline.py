@@ -7,6 +7,8 @@ from .images import Picture
 from .postprocess import Finish, resize
 from .util import Image, Progress, clamp_in_place
 
+FLAT_REACH = 2
+"""How far a bicubic enlargement sees: what is flat so far around a pixel is flat in the result."""
 UNCHANGED = Finish()
 """The network's result as it is."""
 
@@ -40,12 +42,38 @@ def enhance(
     pulse = _Pulse(progress)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
-        alpha = _resized(alpha, size, pulse.again)
+        alpha = enhance_mask(upscaler, alpha, size, progress=pulse.again)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     runs = enlarges or not upscaler.engine.only_enlarges
     result = _resized(_upscaled(upscaler, pixels, pulse.tell) if runs else pixels, size, pulse.again)
     # What was made here may be written over.
     return finish.apply(result, in_place=result is not given, progress=pulse.again), alpha
+
+
+def enhance_mask(upscaler: Upscaler, mask: Image, size: tuple[int, int], *, progress: Progress | None = None) -> Image:
+    """Bring alpha or a mask to `size`, through the network where that enlarges.
+
+    The network takes the mask for a grey picture. What is flat stays exactly flat, so that 0 and 1 stay 0 and 1: a
+    result takes the value of a source pixel whose neighbours, `FLAT_REACH` pixels around, all have the same value.
+
+    Args:
+        mask: [B,1,H,W] in [0,1], numpy array or torch tensor. Not written to.
+        size: (height, width) of the result.
+        progress: called while the work goes on; what it raises cancels.
+
+    Returns:
+        [B,1,height,width] in [0,1], of the kind that went in.
+    """
+    if tuple(mask.shape[2:]) == size:
+        return mask
+    if size[0] < mask.shape[2] or size[1] < mask.shape[3] or not upscaler.engine.only_enlarges:
+        return _resized(mask, size, progress)
+    flat = _flat(mask)
+    if bool(flat.all()):
+        return _nearest(mask, size)
+    result = _resized(_upscaled(upscaler, mask, progress), size, progress)
+    flat = _nearest(flat, size)
+    return result * ~flat + _nearest(mask, size) * flat
 
 
 def enhance_picture(
@@ -81,20 +109,43 @@ class _Pulse:
         self.tell(*self._last)
 
 
-def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress) -> Image:
+def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress | None) -> Image:
     if pixels.shape[1] != 1:
         return upscaler.upscale(pixels, progress)
     result = upscaler.upscale(pixels[:, [0, 0, 0]], progress)
     return (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
 
 
-def _resized(image: Image, size: tuple[int, int], progress: Progress) -> Image:
+def _resized(image: Image, size: tuple[int, int], progress: Progress | None) -> Image:
     """At `size`, in [0,1]: the kernel overshoots at edges."""
     if tuple(image.shape[2:]) == size:
         return image
     result = resize(image, *size, progress=progress)
     clamp_in_place(result)
     return result
+
+
+def _flat(mask: Image) -> Image:
+    """Where all pixels up to `FLAT_REACH` away have the same value: [B,1,H,W] of bool."""
+    height, width = mask.shape[2:]
+    offsets = [offset for offset in range(-FLAT_REACH, FLAT_REACH + 1) if offset]
+    flat = mask == mask
+    for offset in offsets:
+        columns = [min(max(x + offset, 0), width - 1) for x in range(width)]
+        flat = flat & (mask[:, :, :, columns] == mask)
+    in_rows = flat
+    for offset in offsets:
+        rows = [min(max(y + offset, 0), height - 1) for y in range(height)]
+        flat = flat & in_rows[:, :, rows] & (mask[:, :, rows] == mask)
+    return flat
+
+
+def _nearest(image: Image, size: tuple[int, int]) -> Image:
+    """Enlarged by repeating pixels."""
+    height, width = image.shape[2:]
+    rows = [(2 * y + 1) * height // (2 * size[0]) for y in range(size[0])]
+    columns = [(2 * x + 1) * width // (2 * size[1]) for x in range(size[1])]
+    return image[:, :, rows][:, :, :, columns]
 
 
 def bleed(pixels: Image, alpha: Image) -> Image:

@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinysr_core.engines import torch_cpu, torch_engine
+from tinysr_core.engines import EngineName, load_upscaler, torch_cpu, torch_engine
 from tinysr_core.engines import upscaler as upscaler_module
+from tinysr_core.engines.engine import BORDER
 from tinysr_core.engines.tiling import probes
 from tinysr_core.engines.torch_cpu import run_in_bands
 from tinysr_core.engines.torch_engine import TorchEngine
@@ -98,9 +99,11 @@ def test_whole_is_what_the_model_gives() -> None:
     image = picture(30, 40)
     model = TinySR(SMALL)
     model.load_state_dict({name: torch.from_numpy(t) for name, t in checkpoint().tensors.items()})
+    padded = np.pad(image, ((0, 0), (0, 0), (BORDER, BORDER), (BORDER, BORDER)), "symmetric")
     with torch.no_grad():
-        expected = model(torch.from_numpy(image)).clamp(0, 1).numpy()
-    np.testing.assert_allclose(upscaler().upscale(image), expected, atol=1e-6)
+        expected = model(torch.from_numpy(padded)).clamp(0, 1).numpy()
+    cut = 2 * BORDER
+    np.testing.assert_allclose(upscaler().upscale(image), expected[:, :, cut:-cut, cut:-cut], atol=1e-6)
 
 
 def test_kind_type_and_range() -> None:
@@ -133,7 +136,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
     engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
     with pytest.raises(KeyboardInterrupt):
         Upscaler(engine, 32).upscale(picture(60, 60), stop)
-    assert engine.ran == 2 * (30 + SMALL.halo) ** 2
+    assert engine.ran == 2 * (30 + SMALL.halo + BORDER) ** 2
 
 
 def test_out_of_memory_halves_the_tile() -> None:
@@ -293,3 +296,16 @@ def test_strips_run_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
             assert [seen.pop() for _ in range(len(seen))] == expected
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_flat_pictures_stay_flat_at_every_size(engine: EngineName, scale: int) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    upscaler = load_upscaler(scale=scale, engine=engine, device="cpu", precision="fp32")
+    for height, width in ((1, 1), (1, 2), (2, 2), (1, 50), (50, 1), (2, 50), (5, 5), (8, 8), (33, 17)):
+        for colour in ((0.2, 0.4, 0.6), (0.5, 0.5, 0.5), (1, 1, 1), (0, 0, 0), (1, 0, 0), (0, 0, 1), (1, 1, 0)):
+            expected = np.array(colour, np.float32)[None, :, None, None]
+            result = upscaler.upscale(np.broadcast_to(expected, (1, 3, height, width)))
+            np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), atol=1 / 255)

@@ -6,6 +6,10 @@ from typing import Any, Literal, Protocol
 from ..util import Image
 from .tiling import Window
 
+BORDER = 6
+"""By how many pixels a picture is continued for a network that was trained with zero padding. Such a network draws the
+zeros beyond an edge into flat pictures and thin ones, up to 255 levels off; 6 pixels keep both flat to one level."""
+
 Gate = Any
 """What `Engine.gate` makes for `Engine.run`: [C] or [1,C] in (0,1), where and as the engine wants it."""
 EngineName = Literal["auto", "torch", "openvino"]
@@ -23,6 +27,11 @@ class Engine(Protocol):
     @property
     def halo(self) -> int:
         """How many LR pixels around a tile it must see for the tile to come out as in the whole picture."""
+        ...
+
+    @property
+    def border(self) -> int:
+        """By how many pixels a picture is continued beyond its edges, as in a mirror."""
         ...
 
     @property

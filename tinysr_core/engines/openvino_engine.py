@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..model import Checkpoint
 from ..util import Image
-from .engine import Gate
+from .engine import BORDER, Gate
 from .openvino_graph import Graphs
 from .openvino_int8 import calibration
 from .openvino_runtime import Compiled
@@ -34,6 +34,7 @@ class OpenVinoEngine:
     """
 
     only_enlarges = True
+    border = BORDER
 
     def __init__(
         self, checkpoint: Checkpoint, precision: OpenVinoPrecision = "auto", cache: Path | None = None

@@ -31,9 +31,9 @@ class Span:
     def slice(self) -> slice:
         return slice(self.start, self.stop)
 
-    def grown(self, halo: int, length: int) -> "Span":
-        """This span with `halo` more on both sides, as far as an axis of `length` has it."""
-        return Span(max(0, self.start - halo), min(length, self.stop + halo))
+    def grown(self, halo: int, length: int, border: int = 0) -> "Span":
+        """This span with `halo` more on both sides, at most `border` beyond an axis of `length`."""
+        return Span(max(-border, self.start - halo), min(length + border, self.stop + halo))
 
     def within(self, outer: "Span") -> "Span":
         """This span counted from the start of `outer`."""
@@ -54,8 +54,8 @@ class Window:
     def area(self) -> int:
         return len(self.rows) * len(self.columns)
 
-    def grown(self, halo: int, height: int, width: int) -> "Window":
-        return Window(self.rows.grown(halo, height), self.columns.grown(halo, width))
+    def grown(self, halo: int, height: int, width: int, border: int = 0) -> "Window":
+        return Window(self.rows.grown(halo, height, border), self.columns.grown(halo, width, border))
 
     def within(self, outer: "Window") -> "Window":
         return Window(self.rows.within(outer.rows), self.columns.within(outer.columns))

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..errors import RequestError
 from ..model import Checkpoint, TinySR
 from ..util import Image
-from .engine import Gate
+from .engine import BORDER, Gate
 from .tiling import Window
 from .torch_cpu import run_in_bands
 from .torch_cuda import can_fuse, padded, run_fused
@@ -45,6 +45,7 @@ class TorchEngine:
     """
 
     only_enlarges = True
+    border = BORDER
 
     def __init__(self, model: TinySR, device: str = "auto", precision: TorchPrecision = "auto") -> None:
         self.device = _device(device)

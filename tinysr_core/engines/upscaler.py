@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..util import Image, Progress, clamp_in_place
+from ..util import Image, Progress, clamp_in_place, continued
 from .delivery import Delivery
 from .engine import Engine, Gate
 from .tiling import Window, probes, tiles
@@ -20,7 +20,8 @@ class Upscaler:
 
     Any tile size gives the same picture: a tile sees as far around itself as the network's reach, and the gate, the
     only part that sees more, is computed once per picture. For a small picture it follows from all of it, for a large
-    one from evenly spaced probe windows.
+    one from evenly spaced probe windows. The picture is continued beyond its edges by the border that the engine asks
+    for, so that the edge of a picture is treated like its middle.
     """
 
     def __init__(self, engine: Engine, tile: int | None = None) -> None:
@@ -66,6 +67,7 @@ class Upscaler:
 
     def _upscale_one(self, image: Any, result: Any, progress: Progress | None) -> None:
         height, width = image.shape[2:]
+        halo, border = self.engine.halo, self.engine.border
         windows = tiles(height, width, self.tile)
         if progress is not None:
             progress(0, len(windows))
@@ -73,8 +75,8 @@ class Upscaler:
         gate = self._gate(source, windows)
         delivery = Delivery(result)
         for done, window in enumerate(windows, 1):
-            seen = window.grown(self.engine.halo, height, width)
-            tile = self.engine.run(source[seen.index], gate)
+            seen = window.grown(halo, height, width, border)
+            tile = self.engine.run(continued(source, seen.rows.slice, seen.columns.slice), gate)
             clamp_in_place(tile)
             inner = window.within(seen).scaled(self.scale)
             delivery.put(tile[inner.index], window.scaled(self.scale))
@@ -88,9 +90,13 @@ class Upscaler:
             return None
         height, width = image.shape[2:]
         cores = probes(height, width, self.engine.pool_halo)
-        if not cores and len(windows) == 1:
+        if cores:
+            return self.engine.gate(image, cores)
+        if len(windows) == 1:
             return None  # the network sees the whole picture and derives the same gate on its way
-        return self.engine.gate(image, cores or windows)
+        border = self.engine.border
+        whole = continued(image, slice(-border, height + border), slice(-border, width + border))
+        return self.engine.gate(whole, tiles(height + 2 * border, width + 2 * border, self.tile))
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

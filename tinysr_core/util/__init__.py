@@ -3,7 +3,7 @@
 Nothing here knows about networks or pictures, and nothing imports torch.
 """
 
-from .arrays import Image, clamp_in_place
+from .arrays import Image, clamp_in_place, continued
 from .files import atomic_write, delete_later, exclusive, remove_leftovers
 from .progress import Progress
 from .threads import cores, in_order, thread_count
@@ -13,6 +13,7 @@ __all__ = [
     "Progress",
     "atomic_write",
     "clamp_in_place",
+    "continued",
     "cores",
     "delete_later",
     "exclusive",

@@ -11,6 +11,26 @@ The two share operators, slicing, `shape` and `clip`, which is all that the core
 """
 
 
+def continued(image: Any, rows: slice, columns: slice) -> Any:
+    """Rows and columns of `image` [B,C,H,W]; beyond an edge the picture is mirrored, with the edge itself repeated.
+
+    Copies only where the part goes beyond an edge.
+    """
+    height, width = image.shape[2:]
+    top, left = max(0, rows.start), max(0, columns.start)
+    part = image[:, :, top : rows.stop, left : columns.stop]
+    if rows.start < 0 or rows.stop > height:
+        part = part[:, :, [_mirrored(y, height) - top for y in range(rows.start, rows.stop)]]
+    if columns.start < 0 or columns.stop > width:
+        part = part[:, :, :, [_mirrored(x, width) - left for x in range(columns.start, columns.stop)]]
+    return part
+
+
+def _mirrored(i: int, length: int) -> int:
+    i %= 2 * length
+    return min(i, 2 * length - 1 - i)
+
+
 def clamp_in_place(image: Any, most: float = 1) -> None:
     """Clamp to [0,`most`] without a copy, for arrays that the caller has made itself."""
     if isinstance(image, np.ndarray):
