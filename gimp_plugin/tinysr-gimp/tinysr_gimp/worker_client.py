@@ -78,6 +78,8 @@ class Runtime:
     command: tuple[str, ...]
     installer: str = "tinysr gimp install"
     """The command line that installs the plug-in again."""
+    help: str = ""
+    """The address of the documentation; empty where none is known."""
 
 
 def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
@@ -94,7 +96,8 @@ def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
         try:
             recorded = json.loads(file.read_text(encoding="utf-8"))
             command = tuple(str(part) for part in recorded["command"])
-            runtime, origin = Runtime(command, str(recorded.get("installer", Runtime.installer))), str(file)
+            texts = {name: str(recorded[name]) for name in ("installer", "help") if name in recorded}
+            runtime, origin = Runtime(command, **texts), str(file)
             python = command[0]
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise WorkerError(_("{file} is damaged").format(file=file), install_hint(Runtime.installer)) from error
