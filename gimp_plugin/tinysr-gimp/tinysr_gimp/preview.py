@@ -178,9 +178,7 @@ class Preview(Gtk.Box):
             before, after = (to_pixbuf(result) for result in results)
             self._pictures = before, after
             self._draw()
-        self._status.set_text(
-            error or _("Result at 1:1. Drag the border, or click on the small picture.")
-        )
+        self._status.set_text(error or _("Result at 1:1. Drag the border, or click on the small picture."))
         if self._stale:
             self._update_soon()
         return False
