@@ -335,7 +335,7 @@ class _SizeEntry:
     def _make(self, width: int, height: int, subject: Box) -> GimpUi.SizeEntry:
         _ok, x_resolution, y_resolution = self._image.get_resolution()
         entry = GimpUi.coordinates_new(
-            *(Gimp.Unit.pixel(), "%p", True, True, 10, GimpUi.SizeEntryUpdatePolicy.SIZE, True, True),
+            *(Gimp.Unit.pixel(), "%n", True, True, 10, GimpUi.SizeEntryUpdatePolicy.SIZE, True, True),
             *(_("_Width"), width, x_resolution, 1, MAX_SIDE, 0, subject.width),
             *(_("Hei_ght"), height, y_resolution, 1, MAX_SIDE, 0, subject.height),
         )

@@ -35,7 +35,7 @@ def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
     procedure.add_menu_path("<Image>/Filters/Enhance")
     procedure.set_icon_file(Gio.File.new_for_path(str(folder / "icon.png")))
     procedure.set_documentation(
-        _("Enlarge layers with a small neural network made for portraits"),
+        _("AI super resolution: upscale, enlarge or resize layers with a small neural network made for portraits"),
         _(
             "Enlarges the selected layers, or the selection's part of them, in their own precision and colour profile. "
             "The network runs in a Python of its own, which `tinysr gimp install` records."
