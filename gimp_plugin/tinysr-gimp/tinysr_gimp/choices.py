@@ -33,12 +33,12 @@ def outputs() -> Choices:
         (
             "replace-image",
             _("Scale this image and replace its layers"),
-            _("In place of Image ▸ Scale Image: all layers are enlarged; groups, text and masks are kept."),
+            _("Like Image ▸ Scale Image: all layers are enlarged; groups, text and masks are kept."),
         ),
         (
             "replace-layer",
             _("Replace the layers"),
-            _("In place of Layer ▸ Scale Layer: the chosen layers become larger, the image keeps its size."),
+            _("Like Layer ▸ Scale Layer: the chosen layers become larger, the image keeps its size."),
         ),
         (
             "new-layer",

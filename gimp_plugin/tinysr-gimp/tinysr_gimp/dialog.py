@@ -11,7 +11,7 @@ import gi
 
 gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
-from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk  # noqa: E402  # versions have to be asked for first
+from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402  # versions have to be asked for first
 
 from .choices import Choices, inputs, outputs, scales  # noqa: E402
 from .enlarge import check, enlarge_all, lay_out  # noqa: E402
@@ -109,7 +109,7 @@ class _Dialog:
         models = [(name, name, _model_explanation(model)) for name, model in self._models.items()]
         self._model = _Choice(config, "model", models)
         for reason in hello.damaged:
-            self._model.add_impossible(_("damaged: {reason}").format(reason=reason))
+            self._model.add_impossible(_("Damaged: {reason}").format(reason=reason))
         rows.add(_("_Model"), self._model)
         self._input = _Choice(config, "input", inputs())
         rows.add(_("_Input"), self._input)
@@ -223,7 +223,7 @@ class _Dialog:
             ppi=round(x_resolution),
         )
         if model and layout.factors.largest > max(model.scales) + 0.01:
-            text += "\n" + _("Beyond {scale}× the rest is plain interpolation.").format(scale=max(model.scales))
+            text += "\n" + _("Beyond {scale}×, plain interpolation does the rest.").format(scale=max(model.scales))
         return text
 
 
@@ -269,7 +269,7 @@ class _Choice(Gtk.Box):
         for choice in choices:
             self._store.append([*choice, True])
         self.combo = Gtk.ComboBox(model=self._store, id_column=0)
-        cell = Gtk.CellRendererText()
+        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36)
         self.combo.pack_start(cell, True)
         self.combo.add_attribute(cell, "text", 1)
         self.combo.add_attribute(cell, "sensitive", 3)
@@ -360,7 +360,7 @@ def _use_a_model_that_exists(config: Gimp.ProcedureConfig, models: dict[str, Mod
         return ""
     name = DEFAULT_MODEL if DEFAULT_MODEL in models else next(iter(models))
     config.set_property("model", name)
-    text = _("The model “{wanted}” is not there any more, or is damaged. “{name}” is chosen in its place.")
+    text = _("The model “{wanted}” is missing or damaged. “{name}” is used instead.")
     return text.format(wanted=wanted, name=name)
 
 
@@ -377,7 +377,7 @@ def _model_explanation(model: Model) -> str:
 def _explanation() -> Gtk.Label:
     label = Gtk.Label(xalign=0)
     label.set_line_wrap(True)
-    label.set_max_width_chars(44)
-    label.set_width_chars(44)
+    label.set_max_width_chars(50)
+    label.set_width_chars(50)
     label.get_style_context().add_class("dim-label")
     return label

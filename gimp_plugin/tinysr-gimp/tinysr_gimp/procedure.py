@@ -75,7 +75,7 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     )
     procedure.add_boolean_argument(
         "all-images",
-        _("All _open images"),
+        _("All ope_n images"),
         _("Do the same with the chosen layers of every image that is open"),
         False,
         read_write,

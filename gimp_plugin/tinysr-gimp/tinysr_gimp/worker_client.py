@@ -104,7 +104,7 @@ def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
     else:
         raise WorkerError(_("TinySR's Python is not known"), install_hint(Runtime.installer))
     if not Path(python).exists():
-        text = _("TinySR's Python is not at {python} any more, where {origin} says")
+        text = _("{origin} names a Python that does not exist, {python}")
         raise WorkerError(text.format(python=python, origin=origin), install_hint(runtime.installer))
     return runtime
 
@@ -217,7 +217,7 @@ class Worker:
             title, hint = _explained(str(message.get("kind")))
             raise WorkerError(title, f"{hint} ({message.get('detail')}) {self._see_log}")
         if not isinstance(message, dict) or message.get("type") not in kinds:
-            text = _("TinySR's Python said something that is not understood")
+            text = _("TinySR's Python sent an unknown message")
             raise WorkerError(text, f"{self._hint} {self._see_log}")
         return message
 

@@ -4,12 +4,11 @@ expect() { for i in $(seq 480); do case "$(title)" in *"$1"*) return 0;; esac; s
 workers() { grep -lsz 'tinysr_core[.]gimp[.]server' /proc/[0-9]*/cmdline | wc -l; }
 colours() { shot probe.png; convert probe.png -crop "$1" +repage -format '%k' info:; }   # how many, in WxH+X+Y
 until_more() { for i in $(seq 240); do [ "$(colours "$1")" -gt "$2" ] && return 0; sleep 0.5; done; echo "nothing to see in $1" >&2; return 1; }
-open_dialog() {
-  xdotool windowactivate --sync "$WIN"; click 427 32; click 457 158; click 704 383
+dialog_opens() {   # from the menu, or later by the key that shows the last filter again
   DIALOG=$(wait_window "Enlarge with TinySR" 60); sleep 1
   eval "$(xdotool getwindowgeometry --shell "$DIALOG")"
   PREVIEW="300x300+$((X + 500))+$((Y + 90))"; until_more "$PREVIEW" 1000; park; }
-choose() { click $((X + 260)) $((Y + $1)); for i in $(seq "$2"); do xdotool key Down; sleep 0.2; done; xdotool key Return; sleep 1; }
+choose() { click $((X + 260)) $((Y + $1)); for i in $(seq "$3"); do xdotool key "$2"; sleep 0.2; done; xdotool key Return; sleep 1; }
 OUTPUT=266   # where the list of outputs is, from the dialog's upper edge
 ok() { xdotool mousemove $((X + WIDTH - 70)) $((Y + HEIGHT - 45)) click 1; sleep 1; }
 
@@ -28,18 +27,18 @@ for words in "upscale" "super resolution" "resize" "enlarge"; do
 done
 
 echo "the preview, and its border"
-open_dialog; shot dialog.png
+open_filters_enhance; click 704 383; dialog_opens; shot dialog.png
 BEFORE=$(convert dialog.png -crop "$PREVIEW" +repage rgba:- | md5sum)
 xdotool mousemove $((X + 640)) $((Y + 200)) mousedown 1; sleep 0.3; xdotool mousemove $((X + 760)) $((Y + 200)); sleep 0.3; xdotool mouseup 1
 park; shot split.png
 [ "$BEFORE" != "$(convert split.png -crop "$PREVIEW" +repage rgba:- | md5sum)" ] || { echo "the border does not move" >&2; exit 1; }
 
 echo "output: replace; OK; one step back"
-choose $OUTPUT 2; ok; expect "1 layer) 1200x1200 active=face.png."; park 2; shot replaced.png
+choose $OUTPUT Down 2; ok; expect "1 layer) 1200x1200 active=face.png."; park 2; shot replaced.png
 xdotool windowactivate --sync "$WIN" key ctrl+z; expect "1 layer) 600x600 active=face.png."; sleep 1
 
 echo "output: scale this image; OK"
-open_dialog; choose $OUTPUT 1; sleep 1
+xdotool key ctrl+shift+f; dialog_opens; choose $OUTPUT Up 1; sleep 1
 xdotool mousemove $((X + WIDTH - 70)) $((Y + HEIGHT - 45)) click 1; sleep 1.5; shot progress.png
 expect "2 layers) 1200x1200 active=face.png (TinySR)."; park 2; shot result.png
 
@@ -56,7 +55,7 @@ sleep 1; [ "$(workers)" = 0 ] || { echo "the worker lives on" >&2; exit 1; }
 case "$(title)" in *"1 layer) 600x600"*) ;; *) echo "cancel left $(title)" >&2; exit 1;; esac
 
 echo "a worker that fails: the dialog comes back"
-open_dialog
+xdotool windowactivate --sync "$WIN" key ctrl+shift+f; dialog_opens
 kill -KILL $(grep -lsz 'tinysr_core[.]gimp[.]server' /proc/[0-9]*/cmdline | cut -d/ -f3); ok
 sleep 8; DIALOG=$(wait_window "Enlarge with TinySR" 60); sleep 4; park; shot again.png
 xdotool key Escape; sleep 1
