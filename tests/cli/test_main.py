@@ -266,9 +266,16 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 def test_gimp_commands_reach_the_installer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["gimp", "check", "--folder", str(tmp_path)]) == 1
+    folder = tmp_path / "GIMP" / "3.0" / "plug-ins"
+    assert main(["gimp", "check", "--folder", str(folder)]) == 1
+    assert "There is no folder" in capsys.readouterr().err
+    folder.mkdir(parents=True)
+    assert main(["gimp", "check", "--folder", str(folder)]) == 1
     assert "not installed here" in capsys.readouterr().err
-    assert main(["gimp", "uninstall", "--folder", str(tmp_path)]) == 0
+    assert main(["gimp", "uninstall", "--folder", str(folder.parent)]) == 0
+    assert main(["gimp", "install", "--folder", str(folder)]) == 0
+    assert (folder / "tinysr-gimp" / "tinysr-gimp.py").exists()
+    assert "Start GIMP again" in capsys.readouterr().out
     monkeypatch.setattr("tinysr_core.gimp.find_profiles", lambda home, environment: [])
     assert main(["gimp", "install"]) == 1
     assert "No GIMP 3 profile was found" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from tinysr_core.gimp.install import (
     find_profiles,
     install_plugin,
     plugin_source,
+    profile_at,
     uninstall_plugin,
 )
 
@@ -88,8 +89,26 @@ class TestFindProfiles:
         assert relative == [Profile(tmp_path / ".config/GIMP/3.0")]
 
 
+class TestProfileAt:
+    def test_the_path_that_the_preferences_show_is_understood(self, tmp_path: Path) -> None:
+        settings = tmp_path / "GIMP" / "3.2"
+        make(settings / "plug-ins" / "tinysr-gimp")
+        for folder in (settings, settings / "plug-ins", settings / "plug-ins" / "tinysr-gimp"):
+            assert profile_at(folder).plugin == settings / "plug-ins" / "tinysr-gimp"
+
+    def test_settings_elsewhere_are_known_by_what_they_hold(self, tmp_path: Path) -> None:
+        (tmp_path / "gimprc").touch()
+        assert profile_at(tmp_path).folder == tmp_path
+
+    @pytest.mark.parametrize("name", ["missing", "other"])
+    def test_folders_where_gimp_never_looks_are_refused(self, tmp_path: Path, name: str) -> None:
+        make(tmp_path / "other")
+        with pytest.raises(RequestError, match=name):
+            profile_at(tmp_path / name)
+
+
 def test_no_profile_is_an_error() -> None:
-    with pytest.raises(RequestError, match="start GIMP 3 once"):
+    with pytest.raises(RequestError, match="Start GIMP 3 once"):
         install_plugin([])
 
 
@@ -102,10 +121,11 @@ def test_install_check_uninstall(profile: Profile) -> None:
     assert (report.installed, report.problem) == (True, None)
     main = profile.plugin / "tinysr-gimp.py"
     assert main.stat().st_mode & stat.S_IXUSR
-    assert json.loads((profile.plugin / "runtime.json").read_text()) == {
-        "version": __version__,
-        "command": list(report.command),
-    }
+    runtime = json.loads((profile.plugin / "runtime.json").read_text())
+    assert (runtime["version"], runtime["command"]) == (__version__, list(report.command))
+    assert runtime["installer"].endswith("gimp install")
+    assert Path(runtime["installer"].split()[0]).exists()
+    assert runtime["help"].endswith("docs/gimp.md")
     copied = {path.relative_to(profile.plugin) for path in profile.plugin.rglob("*") if path.is_file()}
     shipped = {path.relative_to(plugin_source()) for path in plugin_source().rglob("*") if path.is_file()}
     shipped = {path for path in shipped if path.suffix not in (".po", ".pyc")}
@@ -136,7 +156,7 @@ def test_a_python_without_tinysr_is_told(profile: Profile, tmp_path: Path) -> No
     (report,) = install_plugin([profile], str(python))
     assert not report.installed
     assert report.problem is not None
-    assert "numpy" in report.problem
+    assert "No module named 'tinysr_core'" in report.problem
     assert not profile.plugin.exists()
 
 
@@ -151,7 +171,8 @@ def test_a_python_is_looked_up_and_recorded_in_full(
     profile: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path / "bin")
-    script(tmp_path / "bin" / "my-python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    hello = {"type": "hello", "location": str(gimp_install.CORE), "version": __version__}
+    script(tmp_path / "bin" / "my-python", f"#!/bin/sh\necho '{json.dumps(hello)}'\n")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     (report,) = install_plugin([profile], "my-python")
     assert report.problem is None
@@ -207,6 +228,8 @@ def test_sandboxes_are_entered_and_advised_on(
         (lambda plugin: (plugin / "runtime.json").write_text("{"), "runtime.json is damaged"),
         (lambda plugin: (plugin / "runtime.json").unlink(), "runtime.json is damaged"),
         (lambda plugin: (plugin / "tinysr-gimp.py").unlink(), "may not be run"),
+        (lambda plugin: (plugin / "tinysr_gimp" / "pixels.py").unlink(), "pixels.py is missing"),
+        (lambda plugin: (plugin / "tinysr_gimp" / "pixels.py").write_text(""), "is not that of this version"),
         (
             lambda plugin: (plugin / "runtime.json").write_text('{"version": "0.0.1", "command": ["python"]}'),
             "is of version 0.0.1",

@@ -59,7 +59,7 @@ def test_gimp_can_start_it() -> None:
 def test_both_ends_speak_the_same(client: Any, geometry: Any) -> None:
     assert client.PROTOCOL == PROTOCOL
     assert geometry.MAX_SIDE == MAX_SIDE
-    assert f'DEFAULT_MODEL = "{DEFAULT_NAME}"' in (PLUGIN / "tinysr_gimp" / "procedure.py").read_text()
+    assert f'DEFAULT_MODEL = "{DEFAULT_NAME}"' in (PLUGIN / "tinysr_gimp" / "options.py").read_text()
 
 
 @pytest.mark.parametrize("language", ["de", "fr", "es", "zh_CN"])

@@ -22,14 +22,17 @@ class GimpInstall:
     """Put the plug-in where GIMP 3 finds it, and let it use this Python."""
 
     folder: GimpFolder = None
-    """GIMP's settings folder, the one above its plug-ins folder."""
+    """GIMP's settings folder, or the plug-ins folder that its preferences show."""
     python: Annotated[Path, arg(metavar="FILE", help_behavior_hint="(default: this one)")] = Path(sys.executable)
     """The Python that has TinySR."""
 
     def run(self) -> int:
         from ..gimp import install_plugin
 
-        return _show(install_plugin(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
+        status = _show(install_plugin(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
+        if status == 0:
+            print("Start GIMP again; the plug-in is Filters > Enhance > TinySR.")
+        return status
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class GimpUninstall:
     """Remove the plug-in from GIMP 3."""
 
     folder: GimpFolder = None
-    """GIMP's settings folder, the one above its plug-ins folder."""
+    """GIMP's settings folder, or the plug-ins folder that its preferences show."""
 
     def run(self) -> int:
         from ..gimp import uninstall_plugin
@@ -50,7 +53,7 @@ class GimpCheck:
     """See whether the plug-in is installed, of this version, and able to run."""
 
     folder: GimpFolder = None
-    """GIMP's settings folder, the one above its plug-ins folder."""
+    """GIMP's settings folder, or the plug-ins folder that its preferences show."""
 
     def run(self) -> int:
         from ..gimp import check_plugin
@@ -88,6 +91,6 @@ def _show(results: "Sequence[ProfileResult]", success: str) -> int:
 
 
 def _profiles(folder: Path | None) -> "list[Profile]":
-    from ..gimp import Profile, find_profiles
+    from ..gimp import find_profiles, profile_at
 
-    return [Profile(folder)] if folder else find_profiles(Path.home(), os.environ)
+    return [profile_at(folder)] if folder else find_profiles(Path.home(), os.environ)

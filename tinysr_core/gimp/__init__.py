@@ -3,7 +3,7 @@
 The plug-in itself is in `gimp_plugin/`. It starts `python -I -m tinysr_core.gimp.server`.
 """
 
-from .install import Profile, ProfileResult, check_plugin, find_profiles, install_plugin, uninstall_plugin
+from .install import Profile, ProfileResult, check_plugin, find_profiles, install_plugin, profile_at, uninstall_plugin
 
 __all__ = [
     "Profile",
@@ -11,5 +11,6 @@ __all__ = [
     "check_plugin",
     "find_profiles",
     "install_plugin",
+    "profile_at",
     "uninstall_plugin",
 ]

@@ -5,6 +5,7 @@ Python has no torch, so the plug-in starts `tinysr_core.gimp.server` with the co
 installer writes that file after it has run the command once.
 """
 
+import importlib.metadata
 import json
 import os
 import re
@@ -28,7 +29,10 @@ FLATPAK_APP = "org.gimp.GIMP"
 HELLO_SECONDS = 120
 """How long a worker may take to start and to load torch, on a cold disk."""
 Host = Literal["native", "flatpak", "snap"]
+PLUGINS = "plug-ins"
+_WHICH_FOLDER = "Give the folder that GIMP 3 shows in Edit > Preferences > Folders > Plug-ins."
 _PROFILE_NAME = re.compile(r"3\.\d+")
+_NOT_INSTALLED = shutil.ignore_patterns("__pycache__", "*.po")
 _BOOT = (
     "import runpy, site, sys\n"
     "for folder in sys.argv[1:]: site.addsitedir(folder)\n"
@@ -49,7 +53,7 @@ class Profile:
     @property
     def plugin(self) -> Path:
         """Where the plug-in goes."""
-        return self.folder / "plug-ins" / PLUGIN_NAME
+        return self.folder / PLUGINS / PLUGIN_NAME
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,24 @@ def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sy
     return list(unique.values())
 
 
+def profile_at(folder: Path) -> Profile:
+    """The profile whose settings folder, or whose folder of plug-ins, is `folder`.
+
+    Raises:
+        RequestError: there is no such folder, or GIMP 3 looks for plug-ins in no part of it.
+    """
+    if not folder.is_dir():
+        raise RequestError(f"There is no folder {folder}. {_WHICH_FOLDER}")
+    folder = folder.absolute()
+    if folder.name == PLUGIN_NAME and folder.parent.name == PLUGINS:
+        folder = folder.parent
+    if folder.name == PLUGINS:
+        return Profile(folder.parent)
+    if _PROFILE_NAME.fullmatch(folder.name) or any((folder / name).exists() for name in (PLUGINS, "gimprc")):
+        return Profile(folder)
+    raise RequestError(f"GIMP 3 does not look for plug-ins in {folder}. {_WHICH_FOLDER}")
+
+
 def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) -> list[ProfileResult]:
     """Copy the plug-in into each profile, and record there a command with which `python` runs the worker.
 
@@ -93,7 +115,7 @@ def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) ->
     """
     if not profiles:
         raise RequestError(
-            "No GIMP 3 profile was found; start GIMP 3 once and close it, or name the folder above the one that its "
+            "No GIMP 3 profile was found. Start GIMP 3 once and close it, or give --folder the folder that its "
             "Edit > Preferences > Folders > Plug-ins shows."
         )
     python = str(Path(shutil.which(python) or python).absolute())  # the links of a venv must stay
@@ -158,11 +180,17 @@ def _install(profile: Profile, python: str) -> ProfileResult:
 
 
 def worker_commands(python: str) -> list[list[str]]:
-    """Ways to start the worker of this very package, the plainest first."""
+    """Ways to start the worker of this very package, the plainest first.
+
+    Another Python than the one that runs now must have TinySR itself.
+    """
+    plain = [python, "-I", "-m", "tinysr_core.gimp.server"]
+    if Path(python) != Path(sys.executable).absolute():
+        return [plain]
     folders = [str(CORE.parent)]
     if site.ENABLE_USER_SITE:
         folders.append(site.getusersitepackages())
-    return [[python, "-I", "-m", "tinysr_core.gimp.server"], [python, "-I", "-c", _BOOT, *folders]]
+    return [plain, [python, "-I", "-c", _BOOT, *folders]]
 
 
 def _copy(profile: Profile, command: Sequence[str]) -> None:
@@ -173,11 +201,14 @@ def _copy(profile: Profile, command: Sequence[str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         # fresh times, unlike those in a wheel: GIMP asks a plug-in anew only when its file's time has changed
-        shutil.copytree(
-            plugin_source(), new, ignore=shutil.ignore_patterns("__pycache__", "*.po"), copy_function=shutil.copyfile
-        )
+        shutil.copytree(plugin_source(), new, ignore=_NOT_INSTALLED, copy_function=shutil.copyfile)
         (new / f"{PLUGIN_NAME}.py").chmod(0o755)  # wheels and zip files may have lost the run bit
-        runtime = {"version": __version__, "command": list(command)}
+        runtime = {
+            "version": __version__,
+            "command": list(command),
+            "installer": _command_line(command[0]),
+            "help": _help_address(),
+        }
         (new / "runtime.json").write_text(json.dumps(runtime, indent=2) + "\n", encoding="utf-8")
         if target.exists():
             target.rename(old)
@@ -190,6 +221,40 @@ def _copy(profile: Profile, command: Sequence[str]) -> None:
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _command_line(python: str) -> str:
+    """What a user types to install the plug-in again with `python`."""
+    script = Path(python).with_name("tinysr.exe" if os.name == "nt" else "tinysr")
+    command = [str(script)] if script.exists() else [python, "-m", "tinysr_core.cli"]
+    command += ["gimp", "install"]
+    return subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+
+
+def _help_address() -> str:
+    """Where the documentation of the plug-in is: in the clone, else where the package says; or nowhere."""
+    page = CORE.parent / "docs" / "gimp.md"
+    if page.is_file():
+        return page.as_uri()
+    try:
+        urls = importlib.metadata.metadata("tinysr").get_all("Project-URL") or []
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+    return dict(url.split(", ", 1) for url in urls).get("Documentation", "")
+
+
+def _differing_file(plugin: Path) -> Path | None:
+    """A file of the installed plug-in that is not as it is shipped."""
+    source = plugin_source()
+    for folder, folders, files in os.walk(source):
+        ignored = _NOT_INSTALLED(folder, [*folders, *files])
+        folders[:] = [name for name in folders if name not in ignored]
+        for name in files:
+            shipped = Path(folder, name)
+            installed = plugin / shipped.relative_to(source)
+            if name not in ignored and not (installed.is_file() and installed.read_bytes() == shipped.read_bytes()):
+                return installed
+    return None
 
 
 def _check(profile: Profile) -> ProfileResult:
@@ -210,6 +275,8 @@ def _check(profile: Profile) -> ProfileResult:
         problem = f"{script} is missing or may not be run, so GIMP passes it over; {again}."
     elif version != __version__:
         problem = f"The plug-in is of version {version}, this is TinySR {__version__}; {again}."
+    elif differing := _differing_file(profile.plugin):
+        problem = f"{differing} is missing or is not that of this version; {again}."
     else:
         problem = _handshake(profile, command)
     return ProfileResult(profile, True, command, problem)
@@ -255,15 +322,20 @@ def _advice(profile: Profile) -> str:
         return (
             "Flatpak's sandbox hides the system's Python. Make TinySR a home inside it: `flatpak run --command=python3 "
             f"{FLATPAK_APP} -m venv ~/tinysr-gimp`, then `flatpak run --command=$HOME/tinysr-gimp/bin/pip "
-            f"{FLATPAK_APP} install tinysr`, then `flatpak run --command=$HOME/tinysr-gimp/bin/tinysr {FLATPAK_APP} "
-            "gimp install`."
+            f"{FLATPAK_APP} install {_package()}`, then `flatpak run --command=$HOME/tinysr-gimp/bin/tinysr "
+            f"{FLATPAK_APP} gimp install`."
         )
     if profile.host == "snap":
         return (
             "The snap's sandbox hides the system's Python and hidden folders. Install a Python and TinySR in a folder "
             "of your home whose name does not begin with a dot, and run its `tinysr gimp install`; see docs/gimp.md."
         )
-    return "Install TinySR in that Python, or run `tinysr gimp install` of a Python that has it."
+    return f"Install TinySR in that Python (`pip install {_package()}`), or leave out --python."
+
+
+def _package() -> str:
+    """What pip installs TinySR from."""
+    return str(CORE.parent) if (CORE.parent / "pyproject.toml").is_file() else f"tinysr-{__version__}-py3-none-any.whl"
 
 
 def _cannot_write(profile: Profile, error: OSError) -> str:

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ..engines import RunOptions
+from ..engines import EngineName, RunOptions
 from ..errors import TinySRError
 from ..postprocess import Finish
 
@@ -35,7 +35,7 @@ class NetworkChoice:
 class Request:
     """One picture to be enlarged."""
 
-    kind: Literal["upscale", "mask", "resize"]
+    kind: Literal["upscale", "preview", "mask", "resize"]
     width: int
     height: int
     channels: int
@@ -68,7 +68,7 @@ def parse_request(line: bytes) -> Request:
     if (protocol := take.integer("protocol", 0, 2**31)) != PROTOCOL:
         raise ProtocolError(f"The plug-in speaks protocol {protocol}, this TinySR {PROTOCOL}; {UPDATE}")
     kind = take.text("type")
-    if kind not in ("upscale", "mask", "resize"):
+    if kind not in ("upscale", "preview", "mask", "resize"):
         raise ProtocolError(f"A request has the unknown type {kind!r}; {UPDATE}")
     request = Request(
         kind=kind,
@@ -77,15 +77,15 @@ def parse_request(line: bytes) -> Request:
         channels=take.integer("channels", 1, 4),
         result_width=take.integer("result_width", 1, MAX_SIDE),
         result_height=take.integer("result_height", 1, MAX_SIDE),
-        network=None if kind == "resize" else _network(take),
+        network=None if kind == "resize" else _network(take, "torch" if kind == "preview" else "auto"),
         finish=Finish() if kind == "resize" else _finish(take),
     )
     take.finish()
     return request
 
 
-def _network(take: "_Fields") -> NetworkChoice:
-    options = RunOptions(detail=take.share("detail", default=1.0))
+def _network(take: "_Fields", engine: EngineName) -> NetworkChoice:
+    options = RunOptions(detail=take.share("detail", default=1.0), engine=engine)
     return NetworkChoice(take.text("model"), take.factor("factor"), options)
 
 

@@ -7,14 +7,15 @@ row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + 
              "models": [{"name", "scales", "description", "has_detail"}, ...], "damaged": [error text, ...]}
     client  {"protocol": 2, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
              "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1)} and pixels
-         or the same with "type": "mask" and pixels
+         or the same with "type": "preview" or "mask" and pixels
          or {"protocol": 2, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
             {"type": "done", "width", "height", "channels", "clipped"} and pixels
          or {"type": "error", "kind", "detail"}
 
-`upscale`: a result of the picture's own size is enlarged by the network's scale and brought back. `mask`: the channels
-are coverages; the result is their product, one channel, enlarged as alpha is. `resize` is plain interpolation.
+`upscale`: a result of the picture's own size is enlarged by the network's scale and brought back. `preview` does the
+same with the engine that is ready first: others measure each new network for seconds before they use it. `mask`: the
+channels are coverages; the result is their product, one channel, enlarged as alpha is. `resize` is plain interpolation.
 
 Requests follow one another until the client goes. After an error that concerns one request the worker goes on; after a
 `ProtocolError` or an `ImportError` it ends with status 1. The client keeps the pipe open as long as it wants results:

@@ -102,7 +102,7 @@ def check(image: Gimp.Image, options: Options) -> None:
             _("The image has a floating selection. Anchor it (Layer ▸ Anchor Layer), or choose New image as output.")
         )
     if options.input == "visible" and options.output.startswith("replace-"):
-        raise RefusalError(_("What is visible is no layer that can be replaced. Choose another output."))
+        raise RefusalError(_("The visible image is not a layer and cannot be replaced. Choose another output."))
 
 
 def lay_out(image: Gimp.Image, sources: Sources, options: Options) -> Plan:

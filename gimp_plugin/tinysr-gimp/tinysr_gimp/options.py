@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gi.repository import Gimp
 
+DEFAULT_MODEL = "portrait"
 IN_IMAGE = ("scale-image", "replace-image", "new-layer", "same-size-layer", "replace-layer")
 """The outputs that change the image itself."""
 

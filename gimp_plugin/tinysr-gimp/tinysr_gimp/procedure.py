@@ -10,14 +10,15 @@ from pathlib import Path
 
 from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 
+from .choices import Choices, inputs, outputs, scales
 from .enlarge import enlarge_all
 from .geometry import MAX_SIDE
+from .options import DEFAULT_MODEL
 from .sources import RefusalError
 from .translation import _
 from .worker_client import Worker, WorkerError, read_runtime
 
 NAME = "plug-in-tinysr"
-DEFAULT_MODEL = "portrait"
 MAX_LOG_BYTES = 2**20
 
 
@@ -34,7 +35,7 @@ def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
     procedure.add_menu_path("<Image>/Filters/Enhance")
     procedure.set_icon_file(Gio.File.new_for_path(str(folder / "icon.png")))
     procedure.set_documentation(
-        _("Enlarge layers with a small neural network made for portraits"),
+        _("AI super resolution: upscale, enlarge or resize layers with a small neural network made for portraits"),
         _(
             "Enlarges the selected layers, or the selection's part of them, in their own precision and colour profile. "
             "The network runs in a Python of its own, which `tinysr gimp install` records."
@@ -48,19 +49,9 @@ def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
 
 def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     read_write = GObject.ParamFlags.READWRITE
-    scale = Gimp.Choice.new()
-    for number, factor in enumerate((2, 3, 4)):
-        scale.add(f"x{factor}", number, f"{factor}×", "")
-    scale.add("size", 3, _("Given size"), _("The width and height below"))
-    what = Gimp.Choice.new()
-    what.add("layers", 0, _("Chosen layers"), _("Each chosen layer by itself"))
-    what.add("visible", 1, _("What is visible"), _("All visible layers together, as one picture"))
-    output = Gimp.Choice.new()
-    for number, (name, label, explanation) in enumerate(outputs()):
-        output.add(name, number, label, explanation)
     procedure.add_string_argument("model", _("_Model"), _("Name or path of a TinySR model"), DEFAULT_MODEL, read_write)
-    procedure.add_choice_argument("input", _("_Input"), _("What is enlarged"), what, "layers", read_write)
-    procedure.add_choice_argument("scale", _("_Enlarge"), _("How much larger"), scale, "x2", read_write)
+    procedure.add_choice_argument("input", _("_Input"), _("What is enlarged"), _choice(inputs()), "layers", read_write)
+    procedure.add_choice_argument("scale", _("_Enlarge"), _("How much larger"), _choice(scales()), "x2", read_write)
     size_help = _("In pixels, for “Given size”; 0 keeps the proportions")
     procedure.add_int_argument("width", _("_Width"), size_help, 0, MAX_SIDE, 0, read_write)
     procedure.add_int_argument("height", _("Hei_ght"), size_help, 0, MAX_SIDE, 0, read_write)
@@ -71,7 +62,9 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
         False,
         read_write,
     )
-    procedure.add_choice_argument("output", _("O_utput"), _("Where the result goes"), output, "new-image", read_write)
+    procedure.add_choice_argument(
+        "output", _("O_utput"), _("Where the result goes"), _choice(outputs()), "new-image", read_write
+    )
     detail_help = _("1 is the model as it is; towards 0, fewer invented details and closer to the pixels")
     procedure.add_double_argument("detail", _("_Detail"), detail_help, 0.0, 1.0, 1.0, read_write)
     procedure.add_boolean_argument(
@@ -82,7 +75,7 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     )
     procedure.add_boolean_argument(
         "all-images",
-        _("All _open images"),
+        _("All ope_n images"),
         _("Do the same with the chosen layers of every image that is open"),
         False,
         read_write,
@@ -92,36 +85,11 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     )
 
 
-def outputs() -> list[tuple[str, str, str]]:
-    """Where a result can go: the value of the argument, its name, and what it means."""
-    return [
-        ("new-image", _("New image"), _("A new image of the enlarged layers; this one stays as it is.")),
-        (
-            "scale-image",
-            _("Scale this image"),
-            _("The image is scaled as GIMP does, and the results lie over their layers, which are kept and hidden."),
-        ),
-        (
-            "replace-image",
-            _("Scale this image and replace its layers"),
-            _("In place of Image ▸ Scale Image: all layers are enlarged; groups, text and masks are kept."),
-        ),
-        (
-            "replace-layer",
-            _("Replace the layers"),
-            _("In place of Layer ▸ Scale Layer: the chosen layers become larger, the image keeps its size."),
-        ),
-        (
-            "new-layer",
-            _("New layer"),
-            _("The result lies over its layer and is larger than it; the image keeps its size."),
-        ),
-        (
-            "same-size-layer",
-            _("New layer of the same size"),
-            _("Enlarged, finished, and brought back to the old size: the result lies exactly over its layer."),
-        ),
-    ]
+def _choice(choices: Choices) -> Gimp.Choice:
+    choice = Gimp.Choice.new()
+    for number, (value, label, explanation) in enumerate(choices):
+        choice.add(value, number, label, explanation)
+    return choice
 
 
 def run(

@@ -42,7 +42,7 @@ class Snapshot:
         """
         if not self._is_unchanged():
             raise RefusalError(
-                _("The image was changed while TinySR worked, so the result does not fit any more. Start it again.")
+                _("The image changed while TinySR was working, so the result no longer fits. Run TinySR again.")
             )
 
     def _is_unchanged(self) -> bool:

@@ -80,7 +80,7 @@ class Sources:
         self.items: list[Source] = []
         try:
             if source == "visible":
-                self._add(None, self._visible(), Look(_("Visible")), ())
+                self._add(None, self._visible(), Look(_("Visible layers")), ())
             elif output == "replace-image":
                 for layer in _leaves(image.get_layers()):
                     if not keeps_text(layer):
@@ -146,7 +146,7 @@ class Sources:
             self.items.append(Source(layer, content, look, region, whole, groups, shaped, mixed, hides))
 
     def _visible(self) -> Gimp.Layer:
-        layer = Gimp.Layer.new_from_visible(self._image, self._image, _("Visible"))
+        layer = Gimp.Layer.new_from_visible(self._image, self._image, _("Visible layers"))
         self._copies.append(layer)
         if pixels.is_opaque(layer):
             layer.flatten()

@@ -78,6 +78,8 @@ class Runtime:
     command: tuple[str, ...]
     installer: str = "tinysr gimp install"
     """The command line that installs the plug-in again."""
+    help: str = ""
+    """The address of the documentation; empty where none is known."""
 
 
 def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
@@ -94,14 +96,15 @@ def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
         try:
             recorded = json.loads(file.read_text(encoding="utf-8"))
             command = tuple(str(part) for part in recorded["command"])
-            runtime, origin = Runtime(command, str(recorded.get("installer", Runtime.installer))), str(file)
+            texts = {name: str(recorded[name]) for name in ("installer", "help") if name in recorded}
+            runtime, origin = Runtime(command, **texts), str(file)
             python = command[0]
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise WorkerError(_("{file} is damaged").format(file=file), install_hint(Runtime.installer)) from error
     else:
         raise WorkerError(_("TinySR's Python is not known"), install_hint(Runtime.installer))
     if not Path(python).exists():
-        text = _("TinySR's Python is not at {python} any more, where {origin} says")
+        text = _("{origin} names a Python that does not exist, {python}")
         raise WorkerError(text.format(python=python, origin=origin), install_hint(runtime.installer))
     return runtime
 
@@ -214,7 +217,7 @@ class Worker:
             title, hint = _explained(str(message.get("kind")))
             raise WorkerError(title, f"{hint} ({message.get('detail')}) {self._see_log}")
         if not isinstance(message, dict) or message.get("type") not in kinds:
-            text = _("TinySR's Python said something that is not understood")
+            text = _("TinySR's Python sent an unknown message")
             raise WorkerError(text, f"{self._hint} {self._see_log}")
         return message
 
