@@ -2,29 +2,37 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from . import colour, jpeg
 from . import exif as exif_data
 from . import xmp as xmp_data
 from .formats import Carried, Format
-from .picture import COMMENT, NO_COLOUR_TAGS, ColourTags, Note, NoteKind, Picture, Text
+from .picture import COMMENT, NO_COLOUR_TAGS, ColourTags, GainMap, Note, NoteKind, Picture, Text
 from .source import DAMAGE
 
 Keep = Literal["all", "none", "no-gps"]
 """Which metadata a written file has: all, none but colours and resolution, or all but the place."""
 
+T = TypeVar("T")
+
+_PARAMETERS = "parameters"
+"""Keyword of the text in which image generators keep their parameters; in EXIF they use the user comment."""
+_LONGEST_PARAMETERS = 15_000
+"""Characters of parameters that are put into EXIF, which a JPEG limits to 64 KB."""
+
 _LEFT_OUT: dict[Carried, tuple[NoteKind, str]] = {
-    "ICC profile": ("profile", "the colour profile"),
-    "colour tags": ("colour", "the colour tags"),
-    "HDR levels": ("hdr levels", "the HDR mastering and light levels"),
-    "EXIF": ("exif", "the EXIF data"),
-    "XMP": ("xmp", "the XMP metadata"),
-    "IPTC": ("iptc", "the IPTC metadata"),
-    "text": ("text", "the text"),
-    "comments": ("comments", "the comments"),
-    "gain map": ("gain map", "the HDR gain map"),
+    "ICC profile": ("profile", "a colour profile; it was left out"),
+    "colour tags": ("colour", "the colour tags; they were left out, and colours may look different"),
+    "HDR levels": ("hdr levels", "HDR mastering and light levels; they were left out"),
+    "EXIF": ("exif", "EXIF data; it was left out"),
+    "XMP": ("xmp", "XMP metadata; it was left out"),
+    "IPTC": ("iptc", "IPTC metadata; it was left out"),
+    "text": ("text", "PNG text; it was left out"),
+    "comments": ("comments", "comments; they were left out"),
+    "gain map": ("gain map", "an HDR gain map; it was left out"),
 }
+"""Kind and end of the note that a format cannot hold something."""
 
 
 @dataclass(frozen=True)
@@ -59,45 +67,73 @@ def prepare(picture: Picture, kind: Format, grey: bool, notes: list[Note]) -> At
     """All that `picture` carries and `kind` can hold, true for its present size; `grey`: so are the file's samples."""
     missing: list[Carried] = []
 
-    def held(thing: Carried, there: bool) -> bool:
-        """Whether `thing` is there and can be written; notes it where only the second fails."""
-        if there and thing not in kind.holds:
-            missing.append(thing)
-        return there and thing in kind.holds
+    def held(thing: Carried, value: T | None) -> T | None:
+        """`value` where the format can hold it."""
+        if value is None or thing in kind.holds:
+            return value
+        missing.append(thing)
+        return None
 
     icc, tags = _colours(picture, kind, grey, missing, notes)
-    exif = None if picture.exif is None else exif_data.split_prefix(picture.exif)
-    packet = None if picture.xmp is None else picture.xmp.decode()
-    original = picture.original_size or (picture.height, picture.width)
-    gain_map = picture.gain_map if held("gain map", picture.gain_map is not None) else None
-    resized: bytes | None = None
-    if gain_map is not None:
-        try:
-            resized = jpeg.resized_gain_map(gain_map, picture.height / original[0], picture.width / original[1])
-        except DAMAGE:
-            notes.append(Note("gain map", "The HDR gain map is damaged and was left out."))
-    if packet is not None:
-        packet = xmp_data.stamped(packet, picture.height, picture.width, original)
-        packet = xmp_data.without_parts(packet) if resized is None else xmp_data.with_map_length(packet, len(resized))
-    if exif is not None:
-        exif = exif_data.stamped(exif, picture.height, picture.width)
-    comments = held("comments", any(one.keyword == COMMENT for one in picture.text))
-    texts = held("text", any(one.keyword != COMMENT for one in picture.text))
+    gain_map = held("gain map", picture.gain_map)
+    resized = None if gain_map is None else _resized(gain_map, picture, notes)
+    texts = tuple(one for one in picture.text if one.keyword != COMMENT)
+    exif = _exif(picture, notes)
+    if "text" in kind.converts:
+        exif, texts = _with_parameters(exif, texts)
+    comments = tuple(one for one in picture.text if one.keyword == COMMENT)
+    written = {*(held("comments", comments or None) or ()), *(held("text", texts or None) or ())}
     result = Attachments(
         icc=icc,
         colour=tags,
-        exif=exif if held("EXIF", exif is not None) else None,
-        xmp=packet if held("XMP", packet is not None) else None,
-        iptc=picture.iptc if held("IPTC", picture.iptc is not None) else None,
-        text=tuple(one for one in picture.text if (comments if one.keyword == COMMENT else texts)),
+        exif=held("EXIF", exif),
+        xmp=held("XMP", _xmp(picture, resized)),
+        iptc=held("IPTC", picture.iptc),
+        text=tuple(one for one in picture.text if one in written),
         gain_map=resized,
         gain_map_marker=None if resized is None or gain_map is None else gain_map.marker,
         dpi=picture.dpi,
     )
     for thing in missing:
         reason, words = _LEFT_OUT[thing]
-        notes.append(Note(reason, f"{kind.name} cannot hold {words}; this was left out."))
+        notes.append(Note(reason, f"{kind.name} cannot hold {words}."))
     return _fitted(result, kind, notes)
+
+
+def _exif(picture: Picture, notes: list[Note]) -> bytes | None:
+    if picture.exif is None:
+        return None
+    try:
+        return exif_data.stamped(exif_data.split_prefix(picture.exif), picture.height, picture.width)
+    except ValueError:
+        notes.append(Note("exif", "The EXIF data is damaged and was left out."))
+        return None
+
+
+def _xmp(picture: Picture, gain_map: bytes | None) -> str | None:
+    if picture.xmp is None:
+        return None
+    original = picture.original_size or (picture.height, picture.width)
+    packet = xmp_data.stamped(picture.xmp.decode(), picture.height, picture.width, original)
+    return xmp_data.without_parts(packet) if gain_map is None else xmp_data.with_map_length(packet, len(gain_map))
+
+
+def _resized(gain_map: GainMap, picture: Picture, notes: list[Note]) -> bytes | None:
+    height, width = picture.original_size or (picture.height, picture.width)
+    try:
+        return jpeg.resized_gain_map(gain_map, picture.height / height, picture.width / width)
+    except DAMAGE:
+        notes.append(Note("gain map", "The HDR gain map is damaged and was left out."))
+        return None
+
+
+def _with_parameters(exif: bytes | None, texts: tuple[Text, ...]) -> tuple[bytes | None, tuple[Text, ...]]:
+    """EXIF with the generation parameters among `texts` as its user comment, if it has none; and the other texts."""
+    found = next((one for one in texts if one.keyword == _PARAMETERS and len(one.text) <= _LONGEST_PARAMETERS), None)
+    extended = None if found is None else exif_data.with_user_comment(exif, found.text)
+    if extended is None:
+        return exif, texts
+    return extended, tuple(one for one in texts if one is not found)
 
 
 def _colours(

@@ -102,7 +102,7 @@ def encode_tiff(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
         OverflowError: the file would be larger than a TIFF can address.
     """
     order = "<" if about.exif is None else tiff.Tiff(about.exif).order
-    begin = about.exif or tiff.header(order, 8)
+    begin = tiff.header(order, 8) if about.exif is None else exif.without_main(about.exif)
     begin += bytes(-len(begin) % 8)
     entries = _tiff_entries(raster, about, order)
     strips = -(-raster.height // BAND_ROWS)

@@ -103,16 +103,16 @@ def without_gps(exif: bytes) -> bytes:
 def without_orientation(exif: bytes) -> bytes:
     """`exif` without its orientation, for formats that say it in another way."""
     block = _Block(exif)
-    if entry := block.main.entries.get(_ORIENTATION):
+    while entry := block.main.entries.get(_ORIENTATION):  # damaged data may have several
         block.remove(block.main, entry)
+        block = _Block(bytes(block.data))
     return bytes(block.data)
 
 
 def with_resolution(exif: bytes | None, dpi: tuple[float, float]) -> bytes:
     """`exif` that says `dpi`, unless it says a resolution already."""
     tiff = Tiff(exif or header("<", 8) + bytes(6))
-    main = tiff.directory(tiff.first)
-    if resolution(tiff, main) is not None:
+    if {_X_RESOLUTION, _Y_RESOLUTION} & set(tiff.directory(tiff.first).entries):
         return bytes(tiff.data[:])
     new = [ratio_entry(tiff.order, tag, value) for tag, value in zip((_X_RESOLUTION, _Y_RESOLUTION), dpi, strict=True)]
     return _with_main(tiff, [*new, numbers_entry(tiff.order, _RESOLUTION_UNIT, SHORT, 2)])
@@ -137,6 +137,16 @@ def main_entries(exif: bytes) -> list[KeptEntry]:
     """The entries of the main directory that are true of the picture, not of one file's layout."""
     tiff = Tiff(exif)
     return [entry for entry in _kept(tiff, tiff.directory(tiff.first)) if entry.tag not in _LAYOUT | _BLOCKS]
+
+
+def without_main(exif: bytes) -> bytes:
+    """`exif` whose main directory is zeros, for a file that has a main directory elsewhere.
+
+    A copy of it must not stay: where data points to it by mistake, some programs would go round in circles.
+    """
+    block = _Block(exif)
+    block.erase([(block.main.at, block.main.after)], spare=[])
+    return bytes(block.data)
 
 
 def from_tiff(tiff: Tiff, main: Directory) -> bytes | None:
@@ -289,7 +299,7 @@ def _with_main(tiff: Tiff, new: list[NewEntry]) -> bytes:
     replaced = {entry.tag for entry in new}
     at = len(tiff.data) + len(tiff.data) % 2
     kept = [entry for entry in _kept(tiff, main) if entry.tag not in replaced]
-    grown = bytes(tiff.data[:]).ljust(at, b"\0") + packed_directory(tiff.order, [*kept, *new], at)
+    grown = without_main(bytes(tiff.data[:])).ljust(at, b"\0") + packed_directory(tiff.order, [*kept, *new], at)
     return header(tiff.order, at) + grown[8:]
 
 

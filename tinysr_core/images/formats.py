@@ -15,7 +15,9 @@ CARRIED: tuple[Carried, ...] = (
 )  # fmt: skip
 
 _EVERYWHERE: frozenset[Carried] = frozenset({"ICC profile", "EXIF", "XMP", "resolution"})
-_AS_ICC: dict[Carried, str] = {"colour tags": "as an ICC profile"}
+_PARAMETERS = "generation parameters, in EXIF"
+_CONVERTED: dict[Carried, str] = {"colour tags": "as ICC profile", "text": _PARAMETERS}
+_IN_AVIF: dict[Carried, str] = {"colour tags": "as nclx or ICC profile", "text": _PARAMETERS}
 
 
 def _besides(*things: Carried) -> frozenset[Carried]:
@@ -47,10 +49,10 @@ class Format:
 
 FORMATS = {
     "png": Format("PNG", (".png",), (1, 2, 3, 4), (8, 16), _IN_PNG),
-    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), (1, 3), (8,), _IN_JPEG, _AS_ICC, longest=65500),
-    "webp": Format("WebP", (".webp",), (3, 4), converts=_AS_ICC, longest=16383),
-    "tiff": Format("TIFF", (".tif", ".tiff"), (1, 2, 3, 4), (8, 16, 32), _IN_TIFF, _AS_ICC),
-    "avif": Format("AVIF", (".avif",), (1, 3, 4), converts={"colour tags": "as nclx or ICC profile"}, longest=65536),
+    "jpeg": Format("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), (1, 3), (8,), _IN_JPEG, _CONVERTED, longest=65500),
+    "webp": Format("WebP", (".webp",), (3, 4), converts=_CONVERTED, longest=16383),
+    "tiff": Format("TIFF", (".tif", ".tiff"), (1, 2, 3, 4), (8, 16, 32), _IN_TIFF, _CONVERTED),
+    "avif": Format("AVIF", (".avif",), (1, 3, 4), converts=_IN_AVIF, longest=65536),
     "bmp": Format("BMP", (".bmp",), (1, 3), holds=frozenset({"resolution"})),
 }
 """The formats that can be written, by the name that `write_picture` takes."""
