@@ -35,7 +35,7 @@ def main() -> None:
         windows = probes(height, width, engine.pool_halo or 0)
         seen = sum(window.grown(engine.pool_halo or 0, height, width).area for window in windows)
         with torch.no_grad():
-            whole = engine.model(torch.from_numpy(image)).numpy()
+            whole = engine.path.model(torch.from_numpy(image)).numpy()
         reached = [
             psnr_y(to_8_bits(result), original, arguments.scale) for result in (whole, Upscaler(engine).upscale(image))
         ]

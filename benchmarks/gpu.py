@@ -23,7 +23,7 @@ from speed import operations
 from torch import Tensor
 
 from tinysr_core.engines import TorchEngine, Upscaler
-from tinysr_core.engines.torch_cuda import padded, run_fused
+from tinysr_core.engines.torch_cuda import CudnnNetwork, padded
 from tinysr_core.model import ModelConfig, TinySR, bicubic_skip, find_checkpoint, read_checkpoint
 from tinysr_core.model import network as network
 
@@ -49,12 +49,12 @@ def ways(device: torch.device) -> Iterator[tuple[str, Callable[[Tensor], Way]]]:
     yield "fp16, channels last", lambda _: placed(plain, device, half, last)
     yield "bf16, channels last", lambda _: placed(plain, device, brain, last)
     yield "fp16, 56 channels", lambda _: placed(wide, device, half, last)
-    yield "fp16, fused", lambda _: partial(run_fused, placed(plain, device, half, last), gate=None)
-    yield "fp16, 56 channels, fused", lambda _: partial(run_fused, placed(wide, device, half, last), gate=None)
-    yield "bf16, 56 channels, fused", lambda _: partial(run_fused, placed(wide, device, brain, last), gate=None)
+    yield "fp16, fused", lambda _: fused(placed(plain, device, half, last))
+    yield "fp16, 56 channels, fused", lambda _: fused(placed(wide, device, half, last))
+    yield "bf16, 56 channels, fused", lambda _: fused(placed(wide, device, brain, last))
     yield (
         "fp16, 56 channels, fused, CUDA graph",
-        lambda image: graphed(partial(run_fused, placed(wide, device, half, last), gate=None), image),
+        lambda image: graphed(fused(placed(wide, device, half, last)), image),
     )
     for mode in ("default", "max-autotune"):
         yield f"fp16, 56 channels, torch.compile {mode}", partial(compiled, placed(wide, device, half, last), mode)
@@ -77,6 +77,10 @@ def placed(model: TinySR, device: torch.device, dtype: torch.dtype, layout: torc
         elif tensor.ndim == 4:
             tensors[name] = tensor.contiguous(memory_format=layout)
     return TinySR.from_tensors(model.config, tensors)
+
+
+def fused(model: TinySR) -> Way:
+    return partial(CudnnNetwork(model, fused=True), gate=None)
 
 
 def compiled(model: TinySR, mode: str, image: Tensor) -> Way:
@@ -170,7 +174,7 @@ def references(image: Tensor) -> tuple[Tensor, Tensor]:
     torch.backends.cudnn.allow_tf32 = False
     try:
         engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint("portrait", 2)), str(image.device), "fp32")
-        return engine.model(image).clamp(0, 1), Upscaler(engine).upscale(image)
+        return engine.path.model(image).clamp(0, 1), Upscaler(engine).upscale(image)
     finally:
         torch.backends.cudnn.allow_tf32 = True
 

@@ -84,7 +84,7 @@ def ways() -> dict[str, Way]:
 def plain_network(layout: torch.memory_format) -> TinySR:
     """The shipped network in fp32, without what an engine adds."""
     engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint("portrait", SCALE)), "cpu", "fp32")
-    return engine.model.to(memory_format=layout)
+    return engine.path.model.to(memory_format=layout)
 
 
 def eager(layout: torch.memory_format) -> Way:

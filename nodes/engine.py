@@ -52,7 +52,13 @@ class SpandrelEngine:
         self._grey = channels == 1
         self._device = device
         self._dtype = _dtype(descriptor, precision)
+        self._given = descriptor
         self._descriptor = _on(descriptor, device, self._dtype)
+
+    @property
+    def fallback(self) -> "SpandrelEngine | None":
+        half = self._dtype != torch.float32
+        return SpandrelEngine(self._given, self._device, "fp32") if half else None
 
     def moved(self, image: Tensor) -> Tensor:
         with inference():

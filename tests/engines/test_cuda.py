@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tinysr_core.engines.torch_cuda import can_fuse
+from tinysr_core.engines import upscaler
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.catalog import find_checkpoint
@@ -47,13 +47,29 @@ def test_the_picture_is_the_cpus(
 
 
 @pytest.mark.skipif(torch.version.hip is not None, reason="AMD's cards have no cuDNN")
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_convolutions_are_fused(precision: str) -> None:
-    assert can_fuse(engine("cuda", precision).model)
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
+def test_the_fastest_path_passes_its_trial(precision: str) -> None:
+    assert engine("cuda", precision).path.name.endswith("with cuDNN")
+
+
+@pytest.mark.skipif(torch.version.hip is not None, reason="AMD's cards have no TF32 by default")
+def test_fp32_has_no_tf32_even_where_the_host_allows_it(picture: np.ndarray, expected: np.ndarray) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        result = Upscaler(engine("cuda", "fp32"), 150).upscale(picture)
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("tile", [None, 150])
-def test_on_the_gpu_nothing_waits(tile: int | None, picture: np.ndarray) -> None:
+def test_on_the_gpu_nothing_waits_before_the_last_tile(
+    tile: int | None, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end, whether all values are finite."""
+    monkeypatch.setattr(upscaler, "all_finite", lambda tile: True)
     ours, image = Upscaler(engine("cuda", "fp16"), tile), torch.from_numpy(picture).cuda()
     ours.upscale(image)  # what is made once, such as the kernels of the skip, may wait
     torch.cuda.set_sync_debug_mode("error")

@@ -1,5 +1,4 @@
 import dataclasses
-import logging
 import weakref
 from typing import Any
 
@@ -8,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tinysr_core.engines.torch_cuda import can_fuse, padded, run_fused
+from tinysr_core.engines.torch_cuda import CudnnNetwork, padded
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.config import PRESETS, ModelConfig
@@ -33,11 +32,21 @@ def network(config: ModelConfig) -> TinySR:
     return model
 
 
-def cudnn(
-    features: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Tensor:
-    """What `torch.cudnn_convolution_relu` does, where there is no cuDNN."""
-    return F.conv2d(features, weight, bias, stride, padding, dilation, groups).relu()
+@pytest.fixture
+def cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cuDNN's functions do, where there is no cuDNN."""
+
+    def convolution_relu(features: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
+        return F.conv2d(features, weight, bias, *options).relu()
+
+    def convolution(
+        features: Tensor, weight: Tensor, padding: Any, stride: Any, dilation: Any, groups: int, *flags: bool
+    ) -> Tensor:
+        assert flags == (False, False, False), "neither benchmarks, nor slow algorithms, nor TF32"
+        return F.conv2d(features, weight, None, stride, padding, dilation, groups)
+
+    monkeypatch.setattr(torch, "cudnn_convolution_relu", convolution_relu)
+    monkeypatch.setattr(torch, "cudnn_convolution", convolution)
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -72,65 +81,40 @@ def test_upscaling_with_added_channels() -> None:
     torch.testing.assert_close(wide, plain, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize("config", CONFIGS)
-def test_fused_is_what_the_network_gives(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "cudnn_convolution_relu", cudnn)
+def test_it_is_what_the_network_gives(config: ModelConfig, fused: bool, cudnn: None) -> None:
     model, image = network(config), torch.rand(2, 3, 20, 30)
-    assert can_fuse(model)
-    torch.testing.assert_close(run_fused(model, image, None), model(image), atol=1e-6, rtol=0)
+    ours = CudnnNetwork(model, fused=fused)
+    torch.testing.assert_close(ours(image, None), model(image), atol=1e-6, rtol=0)
+    part = (slice(3, 9), slice(5, 30))
+    torch.testing.assert_close(ours.pooled(image, *part), model.pooled(image, *part), atol=1e-6, rtol=0)
     if config.attention:
         gate = torch.rand(1, config.channels)
-        torch.testing.assert_close(run_fused(model, image, gate), model(image, gate), atol=1e-6, rtol=0)
-
-
-def test_rounding_is_no_reason_not_to_fuse(monkeypatch: pytest.MonkeyPatch) -> None:
-    def exact(features: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> Tensor:
-        return cudnn(features.double(), weight.double(), bias.double(), *rest).to(features.dtype)
-
-    monkeypatch.setattr(torch, "cudnn_convolution_relu", exact)
-    model = network(PRESETS["tiny"]).bfloat16()
-    assert can_fuse(model)
-
-
-@pytest.mark.parametrize("missing", ["bias", "ReLU"])
-def test_a_cudnn_that_is_wrong_is_not_used(
-    missing: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def wrong(features: Tensor, weight: Tensor, bias: Tensor, *rest: Any) -> Tensor:
-        return (
-            cudnn(features, weight, 0 * bias, *rest) if missing == "bias" else F.conv2d(features, weight, bias, *rest)
-        )
-
-    monkeypatch.setattr(torch, "cudnn_convolution_relu", wrong)
-    with caplog.at_level(logging.INFO):
-        assert not can_fuse(network(PRESETS["tiny"]))
-    assert "features are wrong" in caplog.text
-
-
-def test_without_cudnn_it_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Here torch's own function is called: on a CPU it fails."""
-    with caplog.at_level(logging.INFO):
-        assert not can_fuse(network(PRESETS["tiny"]))
-    assert len(caplog.records) == 1 and caplog.text.count("\n") == 1
+        torch.testing.assert_close(ours(image, gate), model(image, gate), atol=1e-6, rtol=0)
 
 
 def test_torch_takes_the_arguments_in_this_order() -> None:
     names = [argument.name for argument in torch.ops.aten.cudnn_convolution_relu.default._schema.arguments]
     assert names == ["self", "weight", "bias", "stride", "padding", "dilation", "groups"]
+    names = [argument.name for argument in torch.ops.aten.cudnn_convolution.default._schema.arguments]
+    flags = ["benchmark", "deterministic", "allow_tf32"]
+    assert names == ["self", "weight", "padding", "stride", "dilation", "groups", *flags]
 
 
-def test_a_fused_network_needs_no_more_features_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fused_network_needs_no_more_features_at_once(cudnn: None, monkeypatch: pytest.MonkeyPatch) -> None:
     alive: list[Any] = []
     most = 0
+    convolution = torch.cudnn_convolution_relu
 
     def counted(*arguments: Any) -> Tensor:
         nonlocal most
-        result = cudnn(*arguments)
+        result = convolution(*arguments)
         alive.append(weakref.ref(result))
         most = max(most, sum(each() is not None for each in alive))
         return result
 
     monkeypatch.setattr(torch, "cudnn_convolution_relu", counted)
     model = network(dataclasses.replace(PRESETS["tiny"], blocks=6))
-    run_fused(model, torch.rand(1, 3, 8, 8), None)
+    CudnnNetwork(model, fused=True)(torch.rand(1, 3, 8, 8), None)
     assert most == 3

@@ -193,7 +193,7 @@ def test_auto_is_bf16_where_the_cpu_computes_in_it(native: bool, monkeypatch: py
     known = {"avx512_bf16": native, "avx512_f": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
     engine = TorchEngine.from_checkpoint(checkpoint(), "cpu")
-    assert engine.dtype == (torch.bfloat16 if native else torch.float32)
+    assert engine.path.dtype == (torch.bfloat16 if native else torch.float32)
 
 
 @pytest.mark.parametrize(
@@ -244,8 +244,8 @@ def test_bands_give_what_the_model_gives(
 def test_a_ready_network_is_shared_and_never_changed() -> None:
     model = TinySR.from_tensors(SMALL, TinySR(SMALL).to(memory_format=torch.channels_last).state_dict())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert TorchEngine(model, "cpu", "fp32").model is model
-    half = TorchEngine(model, "cpu", "bf16").model
+    assert TorchEngine(model, "cpu", "fp32").path.model is model
+    half = TorchEngine(model, "cpu", "bf16").path.model
     assert half.head.weight.dtype == torch.bfloat16
     assert half.attention is not None and torch.equal(half.attention.excite.weight, before["attention.excite.weight"])
     for name, tensor in model.state_dict().items():

@@ -49,6 +49,11 @@ class Engine(Protocol):
         """Whether a result no larger than the picture can do without the network."""
         ...
 
+    @property
+    def fallback(self) -> "Engine | None":
+        """The same network in plainer arithmetic, for tiles where this one gives NaN; None: nothing is plainer."""
+        ...
+
     def moved(self, image: Image) -> Image:
         """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
         ...

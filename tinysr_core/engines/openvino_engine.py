@@ -51,6 +51,8 @@ class OpenVinoEngine:
         self._turn = threading.Lock()
         self._graphs = Graphs(checkpoint, measured.ranges if measured is not None and integers else None)
 
+    fallback = None
+
     def moved(self, image: Image) -> Image:
         return image
 

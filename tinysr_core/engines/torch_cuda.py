@@ -1,8 +1,8 @@
-"""The network as tensor cores like it in half precision: channels in eights, bias and ReLU within each convolution."""
+"""The network with cuDNN's own functions: fused layers in half precision, and fp32 that is never rounded to TF32."""
 
 import dataclasses
-import logging
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -12,13 +12,6 @@ from ..model import TinySR, bicubic_skip
 
 ALIGNMENT = 8
 """They read 16 bytes at once: 8 channels of 2 bytes."""
-TRIAL_SIDE = 32
-"""Side of the picture on which fused convolutions are tried."""
-TOLERANCE = 0.05
-"""Largest distance of fused features from plain ones, as a share of them. With shipped weights bf16 alone makes 0.013,
-a single bias that is missing 0.087, and a ReLU more."""
-
-Layer = Callable[[nn.Conv2d, Tensor], Tensor]
 
 
 def padded(model: TinySR) -> TinySR:
@@ -37,53 +30,64 @@ def padded(model: TinySR) -> TinySR:
     )
 
 
-def run_fused(model: TinySR, image: Tensor, gate: Tensor | None) -> Tensor:
-    """What `model(image, gate)` gives, where cuDNN adds the bias and applies the ReLU in the kernel of the convolution.
+class CudnnNetwork:
+    """Gives what `model` gives, and calls cuDNN by itself. See `TinySR.forward` and `TinySR.pooled`.
 
-    Torch reads and writes all features once more for each of the two.
+    `fused`: the bias and the ReLU are part of the kernel of each convolution. Torch reads and writes all features once
+    more for each of the two. Otherwise fp32 is never rounded to TF32, which torch allows cuDNN to do unless it is told
+    not to; tiles would differ by 1e-3. Both are said with each call, so that nothing changes for others in the process.
     """
-    shallow, deep = _features(model, image, _fused)
-    if model.attention is not None:
-        own: Tensor = model.attention(deep.mean((2, 3), dtype=torch.float32)) if gate is None else gate
-        deep = torch.addcmul(shallow, deep, own[:, :, None, None].to(deep.dtype))
-    else:
-        deep = deep.add_(shallow)
-    return bicubic_skip(image, model.config.scale).add_(F.pixel_shuffle(model.tail(deep), model.config.scale))
 
+    def __init__(self, model: TinySR, *, fused: bool) -> None:
+        self._model, self._layer = model, _fused if fused else _exact
+        self._tail = model.tail if fused else partial(_exact_conv, model.tail)
 
-def can_fuse(model: TinySR) -> bool:
-    """Whether `run_fused` works with `model` where its weights are, and gives the right features; else a log line."""
-    noise = torch.arange(3 * TRIAL_SIDE**2, device=model.head.weight.device).mul(0.618034).frac()
-    image = noise.reshape(1, 3, TRIAL_SIDE, TRIAL_SIDE).contiguous(memory_format=torch.channels_last)
-    try:
-        with torch.no_grad():
-            _, fused = _features(model, image, _fused)
-            _, plain = _features(model, image, _plain)
-            if bool((fused.float() - plain.float()).norm() <= TOLERANCE * plain.float().norm()):
-                return True
-        trouble = "their features are wrong"
-    except (RuntimeError, AttributeError) as error:  # no cuDNN, as on AMD's cards, or none that can do it
-        trouble = str(error).strip().splitlines()[0]
-    logging.getLogger(__name__).info("Fused convolutions are not used here (%s).", trouble)
-    return False
+    def __call__(self, image: Tensor, gate: Tensor | None) -> Tensor:
+        """LR picture [B,3,h,w] and gate [B,C] or None -> SR picture [B,3,s*h,s*w]."""
+        model, scale = self._model, self._model.config.scale
+        shallow, deep = self._features(image)
+        if model.attention is not None:
+            own: Tensor = model.attention(deep.mean((2, 3), dtype=torch.float32)) if gate is None else gate
+            deep = torch.addcmul(shallow, deep, own[:, :, None, None].to(deep.dtype))
+        else:
+            deep = deep.add_(shallow)
+        return bicubic_skip(image, scale, _exact_conv2d).add_(F.pixel_shuffle(self._tail(deep), scale))
 
+    def pooled(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
+        """Mean trunk features [B,C] over a part of `image` [B,3,h,w]."""
+        _, deep = self._features(image)
+        return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
-def _features(model: TinySR, image: Tensor, layer: Layer) -> tuple[Tensor, Tensor]:
-    """The features after the head and after the trunk."""
-    shallow = deep = layer(model.head, image.to(model.head.weight.dtype))
-    for conv in model.trunk:
-        assert isinstance(conv, nn.Conv2d)
-        deep = layer(conv, deep)
-    return shallow, deep
+    def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        shallow = deep = self._layer(self._model.head, image.to(self._model.head.weight.dtype))
+        for conv in self._model.trunk:
+            assert isinstance(conv, nn.Conv2d)
+            deep = self._layer(conv, deep)
+        return shallow, deep
 
 
 def _fused(conv: nn.Conv2d, features: Tensor) -> Tensor:
-    border = [side // 2 for side in conv.kernel_size]
-    return torch.cudnn_convolution_relu(features, conv.weight, conv.bias, conv.stride, border, conv.dilation, 1)
+    return torch.cudnn_convolution_relu(
+        features, conv.weight, conv.bias, conv.stride, _border(conv), conv.dilation, conv.groups
+    )
 
 
-def _plain(conv: nn.Conv2d, features: Tensor) -> Tensor:
-    return F.relu_(conv(features))
+def _exact(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    return F.relu_(_exact_conv(conv, features))
+
+
+def _exact_conv(conv: nn.Conv2d, features: Tensor) -> Tensor:
+    assert conv.bias is not None
+    return _exact_conv2d(features, conv.weight, _border(conv)).add_(conv.bias[:, None, None])
+
+
+def _exact_conv2d(image: Tensor, kernel: Tensor, border: Sequence[int] = (0, 0)) -> Tensor:
+    benchmark, deterministic, allow_tf32 = False, False, False
+    return torch.cudnn_convolution(image, kernel, border, (1, 1), (1, 1), 1, benchmark, deterministic, allow_tf32)
+
+
+def _border(conv: nn.Conv2d) -> list[int]:
+    return [side // 2 for side in conv.kernel_size]
 
 
 def _grown(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -1,9 +1,9 @@
 """Runs a network with torch, on the CPU or a GPU."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,19 +15,13 @@ from ..model import Checkpoint, TinySR
 from ..util import Image
 from .engine import BORDER, Gate
 from .tiling import Window
-from .torch_cpu import run_in_bands
-from .torch_cuda import can_fuse, padded, run_fused
+from .torch_paths import choose_path, is_cuda
 
 TorchPrecision = Literal["auto", "fp32", "fp16", "bf16"]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "unable to find an engine")
 """How CUDA, XPU, the CPU and cuDNN, for want of memory to work in, say it."""
 PROBED_AT_ONCE = 1 << 18
 """LR pixels that a GPU pools at once."""
-BANDED_TILE, WHOLE_TILE = 1024, 512
-"""Tiles that run in bands of rows, where a strip of each thread has a halo of its own, and 220 MB are held; tiles whose
-features are held as a whole, 300 MB of them in fp32."""
-RESULT_SIDE = 2048
-"""Side of a tile's result on tensor cores: at x2, 500 MB of features and results, and 5 % of the work is halo."""
 MOST_PINNED = 1 << 28
 """Largest tile in bytes that goes through pinned memory: torch does not give it back."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -36,9 +30,12 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 class TorchEngine:
     """See `Engine`. `device` is auto, cpu, or what torch calls a device; `precision` is that of the convs.
 
+    What is not plain fp32 on the CPU is tried first (see `torch_paths`): where a device or a precision gives wrong
+    results, the network runs in fp32 or on the CPU, and the log says so. `path` says how it runs.
+
     `model` may be shared: it is used as it is where its weights are on that device, in that precision and
     channels-last, else a copy is. It is never changed. In half precision on CUDA it is a copy with aligned channels
-    (see `tensor_cores`), unless they are aligned already.
+    (see `torch_cuda`), unless they are aligned already.
 
     Raises:
         RequestError: the device is not there, or cannot run that precision.
@@ -48,19 +45,14 @@ class TorchEngine:
     border = BORDER
 
     def __init__(self, model: TinySR, device: str = "auto", precision: TorchPrecision = "auto") -> None:
-        self.device = _device(device)
-        self.dtype = _dtype(precision, self.device)
+        place = _device(device)
         self.scale = model.config.scale
         self.halo = model.config.halo
         self.pool_halo = model.config.trunk_halo if model.config.attention else None
-        on_tensor_cores = self.device.type == "cuda" and self.dtype != torch.float32
-        self.tile = RESULT_SIDE // max(2, self.scale) if on_tensor_cores else WHOLE_TILE
-        self.model = _placed(padded(model) if on_tensor_cores else model, self.device, self.dtype)
-        self._run: Callable[[Tensor, Tensor | None], Tensor] = self.model
-        if self.device.type == "cpu":  # features should stay in the cache; a GPU wants as much work at once as there is
-            self.tile, self._run = BANDED_TILE, partial(run_in_bands, self.model)
-        elif on_tensor_cores and can_fuse(self.model):
-            self._run = partial(run_fused, self.model)
+        self.path = choose_path(model, place, _dtype(precision, place))
+        self.tile = self.path.tile
+        self._source = model
+        self._fallback: TorchEngine | None = None
 
     @classmethod
     def from_checkpoint(
@@ -70,10 +62,17 @@ class TorchEngine:
         tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
         return cls(TinySR.from_tensors(checkpoint.config, tensors), device, precision)
 
+    @property
+    def fallback(self) -> "TorchEngine | None":
+        half = self.path.dtype != torch.float32
+        if self._fallback is None and (half or self.path.device.type != "cpu"):
+            self._fallback = TorchEngine(self._source, str(self.path.device) if half else "cpu", "fp32")
+        return self._fallback
+
     # On a GPU the methods below only start the work, as torch does: nothing in them waits for a result.
 
     def moved(self, image: Any) -> Any:
-        if self.device.type != "cuda":
+        if not is_cuda(self.path.device):
             return image
         try:
             with inference():
@@ -82,47 +81,48 @@ class TorchEngine:
             return image  # `run` moves each tile
 
     def run(self, image: Image, gate: Gate | None) -> Image:
-        with inference():
-            return _like(image, self._run(self._tensor(image), gate))
+        try:
+            with inference():
+                return _like(image, self.path.run(self._tensor(image), self._own(gate)))
+        except RuntimeError as error:
+            if self.fallback is None:
+                raise
+            reason = str(error).strip().splitlines()[0]
+            logging.getLogger(__name__).warning("%s failed on a tile, which is done again: %s", self.path.name, reason)
+            return self.fallback.run(image, gate)
 
     def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
-        assert self.model.attention is not None
+        model, device = self.path.model, self.path.device
+        assert model.attention is not None
         height, width = image.shape[2:]
         alike: defaultdict[tuple[Window, torch.Size], list[Tensor]] = defaultdict(list)
         with inference():
             for core in cores:
-                seen = core.grown(self.model.config.trunk_halo, height, width)
+                seen = core.grown(model.config.trunk_halo, height, width)
                 window = self._tensor(image[seen.index])
                 alike[core.within(seen), window.shape].append(window)
             total: Any = 0
             for (inner, shape), windows in alike.items():
-                at_once = 1 if self.device.type == "cpu" else max(1, PROBED_AT_ONCE // shape[2:].numel())
+                at_once = 1 if device.type == "cpu" else max(1, PROBED_AT_ONCE // shape[2:].numel())
                 for i in range(0, len(windows), at_once):
                     batch = torch.cat(windows[i : i + at_once])
-                    pooled = self.model.pooled(batch, inner.rows.slice, inner.columns.slice)
+                    pooled = self.path.pooled(batch, inner.rows.slice, inner.columns.slice)
                     total = total + pooled.sum(0, keepdim=True) * inner.area
-            return self.model.attention(total / sum(core.area for core in cores))
+            return model.attention(total / sum(core.area for core in cores))
 
     def _tensor(self, image: Any) -> Tensor:
         tensor: Tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
-        return tensor.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+        return tensor.to(self.path.device, torch.float32, memory_format=self.path.layout)
 
-
-def _placed(model: TinySR, device: torch.device, dtype: torch.dtype) -> TinySR:
-    """`model` with its convs in `dtype` and channels-last, the faster layout on CPUs and on tensor cores."""
-    own = model.state_dict()
-    placed: dict[str, Tensor] = {}
-    for name, tensor in own.items():
-        tensor = tensor.to(device, torch.float32 if name.startswith("attention.") else dtype)
-        placed[name] = tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
-    shared = all(placed[name] is own[name] for name in own)
-    return model if shared else TinySR.from_tensors(model.config, placed)
+    def _own(self, gate: Tensor | None) -> Tensor | None:
+        """A gate for the channels of this engine's network; another engine's may have more, which are padding."""
+        return gate if gate is None else gate[:, : self.path.model.config.channels].to(self.path.device)
 
 
 def computes_in_bf16(device: torch.device) -> bool:
     """Whether a GPU or a CPU has arithmetic in bf16, which is faster than fp32 then; others imitate it, slowly."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+    if is_cuda(device):  # torch's own answer counts imitation, and is about the current device
+        return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # torch before 2.6 does not tell
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
@@ -136,9 +136,18 @@ def good_at_fp16(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= (7, 0) and "GTX 16" not in torch.cuda.get_device_name(device)
 
 
+def accelerator() -> str | None:
+    """The kind of GPU that torch can use here; None where it can use none."""
+    if torch.cuda.is_available():
+        return "cuda"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "xpu" if torch.xpu.is_available() else None
+
+
 def _device(name: str) -> torch.device:
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = accelerator() or "cpu"
     try:
         torch.empty(0, device=name)
         return torch.device(name)
@@ -149,7 +158,7 @@ def _device(name: str) -> torch.device:
 
 def _dtype(precision: TorchPrecision, device: torch.device) -> torch.dtype:
     if precision == "auto":
-        if device.type == "cuda":
+        if is_cuda(device):
             precision = "fp16" if good_at_fp16(device) else "fp32"
         else:
             precision = "bf16" if computes_in_bf16(device) else "fp32"

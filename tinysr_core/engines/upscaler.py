@@ -1,11 +1,12 @@
 """Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
 
+import logging
 from typing import Any
 
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..util import Image, Progress, clamp_in_place, continued
+from ..util import Image, Progress, all_finite, clamp_in_place, continued
 from .delivery import Delivery
 from .engine import Engine, Gate
 from .tiling import Window, probes, tiles
@@ -67,36 +68,56 @@ class Upscaler:
 
     def _upscale_one(self, image: Any, result: Any, progress: Progress | None) -> None:
         height, width = image.shape[2:]
-        halo, border = self.engine.halo, self.engine.border
         windows = tiles(height, width, self.tile)
         if progress is not None:
             progress(0, len(windows))
-        source = self.engine.moved(image)
-        gate = self._gate(source, windows)
-        delivery = Delivery(result)
-        for done, window in enumerate(windows, 1):
-            seen = window.grown(halo, height, width, border)
-            tile = self.engine.run(continued(source, seen.rows.slice, seen.columns.slice), gate)
-            clamp_in_place(tile)
-            inner = window.within(seen).scaled(self.scale)
-            delivery.put(tile[inner.index], window.scaled(self.scale))
-            if progress is not None:
-                progress(done, len(windows))
-        delivery.finish()
+        broken = _run(self.engine, image, result, windows, windows, progress)
+        engine = self.engine
+        while broken and engine.fallback is not None:
+            engine = engine.fallback
+            logging.getLogger(__name__).warning(
+                "%d of %d tiles had values that are no numbers; they are done again in plainer arithmetic.",
+                len(broken),
+                len(windows),
+            )
+            broken = _run(engine, image, result, windows, broken, None)
 
-    def _gate(self, image: Any, windows: list[Window]) -> Gate | None:
-        """The picture's gate, from the mean trunk features over its probe windows, or over all of its tiles."""
-        if self.engine.pool_halo is None:
-            return None
-        height, width = image.shape[2:]
-        cores = probes(height, width, self.engine.pool_halo)
-        if cores:
-            return self.engine.gate(image, cores)
-        if len(windows) == 1:
-            return None  # the network sees the whole picture and derives the same gate on its way
-        border = self.engine.border
-        whole = continued(image, slice(-border, height + border), slice(-border, width + border))
-        return self.engine.gate(whole, tiles(height + 2 * border, width + 2 * border, self.tile))
+
+def _run(
+    engine: Engine, image: Any, result: Any, windows: list[Window], some: list[Window], progress: Progress | None
+) -> list[Window]:
+    """Write the tiles `some` of all `windows` into `result`; returns those that have NaN or infinities."""
+    height, width = image.shape[2:]
+    source = engine.moved(image)
+    gate = _gate(engine, source, windows)
+    delivery = Delivery(result)
+    finite: list[Any] = []  # not looked at before the last tile: a GPU would have to wait
+    for done, window in enumerate(some, 1):
+        seen = window.grown(engine.halo, height, width, engine.border)
+        tile = engine.run(continued(source, seen.rows.slice, seen.columns.slice), gate)
+        finite.append(all_finite(tile))
+        clamp_in_place(tile)
+        inner = window.within(seen).scaled(engine.scale)
+        delivery.put(tile[inner.index], window.scaled(engine.scale))
+        if progress is not None:
+            progress(done, len(some))
+    delivery.finish()
+    return [window for window, good in zip(some, finite, strict=True) if not good]
+
+
+def _gate(engine: Engine, image: Any, windows: list[Window]) -> Gate | None:
+    """The picture's gate, from the mean trunk features over its probe windows, or over all of it."""
+    if engine.pool_halo is None:
+        return None
+    height, width = image.shape[2:]
+    cores = probes(height, width, engine.pool_halo)
+    if cores:
+        return engine.gate(image, cores)
+    if len(windows) == 1:
+        return None  # the network sees the whole picture and derives the same gate on its way
+    border, side = engine.border, max(len(span) for span in (windows[0].rows, windows[0].columns))
+    whole = continued(image, slice(-border, height + border), slice(-border, width + border))
+    return engine.gate(whole, tiles(height + 2 * border, width + 2 * border, max(SMALLEST_TILE, side)))
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

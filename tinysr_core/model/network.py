@@ -1,7 +1,9 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -100,7 +102,7 @@ class TinySR(nn.Module):
             self.tail.weight.mul_(TAIL_GAIN)
 
 
-def bicubic_skip(image: Tensor, scale: int) -> Tensor:
+def bicubic_skip(image: Tensor, scale: int, conv2d: Callable[[Tensor, Tensor], Tensor] = F.conv2d) -> Tensor:
     """Bicubic enlargement as torch's `interpolate` does it (a = -0.75, border repeated): [B,C,h,w] -> [B,C,s*h,s*w].
 
     `interpolate` finds a pixel's source by multiplying its position in float32, which shifts it by up to 3e-4 pixels at
@@ -108,9 +110,16 @@ def bicubic_skip(image: Tensor, scale: int) -> Tensor:
     """
     batch, channels, height, width = image.shape
     planes = F.pad(image.reshape(batch * channels, 1, height, width), (2, 2, 2, 2), mode="replicate")
-    with torch.autocast(image.device.type, enabled=False):
-        phases = F.conv2d(planes, _skip_kernel(scale, image.dtype, image.device))
+    with _no_autocast(image.device):
+        phases = conv2d(planes, _skip_kernel(scale, image.dtype, image.device))
     return F.pixel_shuffle(phases, scale).reshape(batch, channels, scale * height, scale * width)
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    try:
+        return torch.autocast(device.type, enabled=False)
+    except RuntimeError:  # torch has none for this kind of device: `mps` before 2.5, DirectML
+        return nullcontext()
 
 
 @cache

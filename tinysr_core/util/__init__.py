@@ -3,7 +3,7 @@
 Nothing here knows about networks or pictures, and nothing imports torch.
 """
 
-from .arrays import Image, clamp_in_place, continued
+from .arrays import Image, all_finite, clamp_in_place, continued
 from .files import atomic_write, delete_later, exclusive, remove_leftovers
 from .progress import Progress
 from .threads import cores, in_order, thread_count
@@ -11,6 +11,7 @@ from .threads import cores, in_order, thread_count
 __all__ = [
     "Image",
     "Progress",
+    "all_finite",
     "atomic_write",
     "clamp_in_place",
     "continued",

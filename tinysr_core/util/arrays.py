@@ -37,3 +37,12 @@ def clamp_in_place(image: Any, most: float = 1) -> None:
         np.clip(image, 0, most, out=image)
     else:
         image.clamp_(0, most)
+
+
+def all_finite(image: Any) -> Any:
+    """Whether there is no NaN and no infinity: bool, or a tensor where `image` is one, so that a GPU need not wait."""
+    # A sum is finite unless a value is not: pixels are far too small for it to overflow.
+    if not isinstance(image, np.ndarray):
+        return image.sum().isfinite()
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(image.sum()))
