@@ -6,6 +6,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from tinysr_core.engines import Upscaler, load_upscaler
+from tinysr_core.errors import RequestError
 from tinysr_core.pipeline import bleed, enhance, enhance_mask
 from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.postprocess.finish import anti_alias, sharpen
@@ -40,6 +41,22 @@ def test_the_networks_scale_is_the_default() -> None:
     pixels, alpha = enhance(Upscaler(NearestEngine()), colours())
     np.testing.assert_array_equal(pixels, colours().repeat(2, 2).repeat(2, 3))
     assert alpha is None
+
+
+@pytest.mark.parametrize(
+    ("pixels", "alpha", "message"),
+    [
+        (np.zeros((3, 8, 8), np.float32), None, "must be an array"),
+        (np.zeros((1, 4, 8, 8), np.float32), None, "must be an array"),
+        (np.zeros((1, 3, 8, 8), np.uint8), None, "divide 8-bit pixels by 255"),
+        (np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 1, 9, 9), np.float32), "alpha of these pixels must be"),
+        (np.zeros((1, 3, 8, 8), np.float32), np.ones((1, 1, 8, 8), np.uint8), "divide 8-bit pixels by 255"),
+        (torch.zeros(1, 3, 8, 8), torch.zeros(8, 8), "alpha of these pixels must be"),
+    ],
+)
+def test_arrays_of_other_shapes_and_types_are_refused(pixels: Any, alpha: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        enhance(Upscaler(NearestEngine()), pixels, alpha)
 
 
 def test_any_size_is_reached_by_one_resize() -> None:

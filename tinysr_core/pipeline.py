@@ -3,6 +3,7 @@
 import dataclasses
 
 from .engines import Upscaler
+from .errors import RequestError
 from .images import Picture
 from .postprocess import Finish, resize
 from .util import Image, Progress, clamp_in_place
@@ -34,9 +35,10 @@ def enhance(
         The pixels, grey where they came grey, and the alpha, in [0,1] and of the kind that went in.
 
     Raises:
-        RequestError: the arrays have other shapes.
+        RequestError: the arrays have other shapes, or are not of floating point.
         MemoryLimitError: memory does not suffice.
     """
+    _check(pixels, alpha)
     given = pixels
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
     pulse = _Pulse(progress)
@@ -86,6 +88,17 @@ def enhance_picture(
     """`enhance` for a picture that knows its colour profile, EXIF and the like; the result knows them too."""
     pixels, alpha = enhance(upscaler, picture.pixels, picture.alpha, finish, progress=progress)
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
+
+
+def _check(pixels: Image, alpha: Image | None) -> None:
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
+        raise RequestError(f"Pixels must be an array [batch, 3 or 1, height, width], not {list(pixels.shape)}.")
+    batch, _, height, width = pixels.shape
+    if alpha is not None and tuple(alpha.shape) != (batch, 1, height, width):
+        raise RequestError(f"The alpha of these pixels must be {[batch, 1, height, width]}, not {list(alpha.shape)}.")
+    for array in (pixels, alpha):
+        if array is not None and "float" not in str(array.dtype):
+            raise RequestError(f"Pictures must be float32 in [0, 1], not {array.dtype}; divide 8-bit pixels by 255.")
 
 
 class _Pulse:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from tinysr_core.engines import select
+from tinysr_core.engines import select, torch_engine
 from tinysr_core.engines.select import load_engine
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.errors import RequestError
@@ -63,11 +64,46 @@ def network() -> Checkpoint:
         (False, True, ("auto", "cuda:1", "auto"), ("GPU", "torch")),
         (False, False, ("auto", "auto", "auto"), ("CPU", "torch")),
         (False, False, ("auto", "cpu", "fp32"), ("CPU", "torch")),
+        (True, True, ("auto", "cpu:0", "auto"), ("CPU", "openvino")),
+        (False, True, ("auto", "mps", "auto"), ("GPU", "torch")),
+        (False, True, ("auto", "xpu:1", "auto"), ("GPU", "torch")),
+        (False, True, ("auto", "privateuseone:0", "auto"), ("GPU", "torch")),
     ],
 )
 def test_the_table(machine: Machine, gpu: bool, openvino: bool, asked: Any, expected: Any) -> None:
     machine(gpu=gpu, openvino=openvino)
     assert select._choose(*asked)[:2] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        (("auto", "auto", "auto"), ("cuda:0", "cuda:1")),
+        (("auto", "cuda", "fp16"), ("cuda:0", "cuda:1")),
+        (("torch", "cuda:1", "auto"), ("cuda:1",)),
+        (("auto", "xpu", "auto"), ("xpu:0",)),
+        (("auto", "mps", "auto"), ("mps",)),
+        (("auto", "privateuseone:0", "auto"), ("privateuseone:0",)),
+        (("auto", "cpu", "auto"), ()),
+        (("auto", "cpu:0", "auto"), ()),
+        (("openvino", "auto", "auto"), ()),
+        (("auto", "auto", "int8"), ()),
+    ],
+)
+def test_the_gpus_that_may_be_used(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, asked: Any, expected: tuple[str, ...]
+) -> None:
+    machine(gpu=True, openvino=True)
+    monkeypatch.setattr(torch_engine, "accelerator", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.xpu, "device_count", lambda: 1)
+    assert select.usable_gpus(*asked) == expected
+
+
+def test_a_build_of_torch_for_intels_gpus_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "version", lambda name: "2.9.0+xpu")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert select.gpu_is_likely()
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,12 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
         upscaler().upscale(np.zeros(shape, np.float32))
 
 
+@pytest.mark.parametrize("image", [np.zeros((1, 3, 8, 8), np.uint8), torch.zeros(1, 3, 8, 8, dtype=torch.int32)])
+def test_whole_numbers_are_refused(image: Any) -> None:
+    with pytest.raises(RequestError, match="divide 8-bit pixels by 255"):
+        upscaler().upscale(image)
+
+
 def test_tiles_that_are_too_small_are_refused() -> None:
     with pytest.raises(RequestError, match="tile of 8 pixels is too small"):
         upscaler(tile=8)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, EngineName, Precision
 from .options import RunOptions, load_upscaler
-from .select import gpu_is_likely, load_engine, preload
+from .select import gpu_is_likely, load_engine, preload, usable_gpus
 from .upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ __all__ = [
     "load_engine",
     "load_upscaler",
     "preload",
+    "usable_gpus",
 ]
 
 _MODULES = {

@@ -5,6 +5,7 @@ import logging
 import platform
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple, cast
@@ -77,11 +78,28 @@ def preload() -> None:
     import_module(f".{_choose('auto', 'auto', 'auto').engine}_engine", __package__)
 
 
+def usable_gpus(engine: EngineName, device: str, precision: Precision) -> tuple[str, ...]:
+    """The GPUs that may run a network so, as torch names them; empty where a CPU runs it.
+
+    Raises:
+        RequestError: nothing can run it so.
+    """
+    if _choose(engine, device, precision).place == "CPU":
+        return ()
+    import torch
+
+    from .torch_engine import accelerator
+
+    kind = (accelerator() or "") if device == "auto" else device
+    counts = {"cuda": torch.cuda.device_count, "xpu": torch.xpu.device_count}
+    return tuple(f"{kind}:{i}" for i in range(counts[kind]())) if kind in counts else (kind,)
+
+
 def gpu_is_likely() -> bool:
     """Whether there is a GPU that torch may be able to use. Quick where there is none, as importing torch is not."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
-    if Path("/dev/kfd").exists():  # AMD's driver
+    if Path("/dev/kfd").exists() or _torch_version().endswith("+xpu"):  # AMD's driver; torch's build for Intel's GPUs
         return True
     try:
         cuda = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
@@ -92,7 +110,8 @@ def gpu_is_likely() -> bool:
 
 
 def _choose(engine: EngineName, device: str, precision: Precision) -> Support:
-    places = {"auto": ("GPU", "CPU"), "cpu": ("CPU",)}.get(device, ("GPU",))
+    kind = device.partition(":")[0]  # without the number
+    places = {"auto": ("GPU", "CPU"), "cpu": ("CPU",)}.get(kind, ("GPU",))
     rows = [row for row in TABLE if row.place in places and engine in ("auto", row.engine)]
     if device == "auto" and rows and rows[0].place == "GPU" and not _gpu_is_there():
         rows = [row for row in rows if row.place == "CPU"]
@@ -111,6 +130,13 @@ def _choose(engine: EngineName, device: str, precision: Precision) -> Support:
 def _gpu_is_there() -> bool:
     if not gpu_is_likely():
         return False
-    import torch
+    from .torch_engine import accelerator
 
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
+    return accelerator() is not None
+
+
+def _torch_version() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""

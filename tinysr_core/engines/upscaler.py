@@ -23,6 +23,8 @@ class Upscaler:
     only part that sees more, is computed once per picture. For a small picture it follows from all of it, for a large
     one from evenly spaced probe windows. The picture is continued beyond its edges by the border that the engine asks
     for, so that the edge of a picture is treated like its middle.
+
+    Several threads may use one upscaler; they share its device.
     """
 
     def __init__(self, engine: Engine, tile: int | None = None) -> None:
@@ -43,22 +45,25 @@ class Upscaler:
         not written to. Pictures are upscaled one after the other.
 
         Raises:
-            RequestError: the array is not of that shape.
+            RequestError: the array is not of that shape, or not of floating point.
             MemoryLimitError: memory runs out even at the smallest tile, or for the result itself.
         """
         if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
             raise RequestError(f"Pictures must be an array [batch, 3, height, width], not {list(image.shape)}.")
+        if "float" not in str(image.dtype):
+            raise RequestError(f"Pictures must be float32 in [0, 1], not {image.dtype}; divide 8-bit pixels by 255.")
         batch, channels, height, width = image.shape
         result = _empty(image, (batch, channels, height * self.scale, width * self.scale))
         for i in range(batch):
             while True:
+                tile = self.tile
                 try:
-                    self._upscale_one(image[i : i + 1], result[i : i + 1], _part(progress, i, batch))
+                    self._upscale_one(image[i : i + 1], result[i : i + 1], tile, _part(progress, i, batch))
                     break
                 except MemoryError as error:
-                    # Even tiles are no larger than the picture: halve what was really used. It stays so for the next
-                    # picture, which would run out of memory just the same.
-                    self.tile = min(self.tile, max(height, width)) // 2
+                    # Even tiles are no larger than the picture: halve what was really used, unless another thread has.
+                    # It stays so for the next picture, which would run out of memory just the same.
+                    self.tile = min(self.tile, min(tile, max(height, width)) // 2)
                     if self.tile < SMALLEST_TILE:
                         raise MemoryLimitError(
                             f"Memory ran out even with tiles of {2 * self.tile} pixels; close other programs or use "
@@ -66,9 +71,9 @@ class Upscaler:
                         ) from error
         return result
 
-    def _upscale_one(self, image: Any, result: Any, progress: Progress | None) -> None:
+    def _upscale_one(self, image: Any, result: Any, tile: int, progress: Progress | None) -> None:
         height, width = image.shape[2:]
-        windows = tiles(height, width, self.tile)
+        windows = tiles(height, width, tile)
         if progress is not None:
             progress(0, len(windows))
         broken = _run(self.engine, image, result, windows, windows, progress)

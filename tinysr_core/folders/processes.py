@@ -3,13 +3,14 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 
-from ..engines import gpu_is_likely
+from ..engines import usable_gpus
 from ..errors import TinySRError
 from ..util import cores
 from .dispatch import Died, Event, Ready, dispatch
@@ -19,6 +20,10 @@ from .plan import Job
 
 WORKER_BYTES = 1_000_000_000
 """Memory, and memory of a GPU, that a worker takes with a photograph of some megapixels in work."""
+WORKERS_PER_GPU = 4
+"""While one waits for the GPU, others read and write pictures; each holds half a gigabyte for its context there."""
+MOST_WORKERS = 60 if sys.platform == "win32" else 1000
+"""Windows waits for no more than 63 things at a time."""
 
 
 def in_processes(jobs: Sequence[Job], settings: Settings, report: Report, *, workers: int | None) -> Iterator[Outcome]:
@@ -36,6 +41,7 @@ def in_processes(jobs: Sequence[Job], settings: Settings, report: Report, *, wor
     if workers == 1 or len(jobs) == 1:
         yield from one_by_one(jobs, settings, report)
     else:
+        workers = workers and min(workers, MOST_WORKERS)
         threads = max(1, cores() // min(workers or cores(), len(jobs)))
         yield from dispatch(jobs, report, _Processes(settings, workers, threads))
 
@@ -117,28 +123,30 @@ def _work(connection: Connection, task: _Task) -> None:
             connection.send(desk.upscale(connection.recv(), lambda done, total: connection.send(done / total)))
 
 
-def _own_gpu(settings: Settings, number: int) -> tuple[Settings, int]:
-    """The settings with one of several GPUs as the device, and how many GPUs there are."""
-    on_cpu = settings.run.engine == "openvino" or settings.run.precision == "int8"
-    if settings.run.device not in ("auto", "cuda") or on_cpu or not gpu_is_likely():
-        return settings, 0
-    import torch
-
-    gpus = torch.cuda.device_count()
-    return (replace(settings, run=replace(settings.run, device=f"cuda:{number % gpus}")) if gpus else settings), gpus
+def _own_gpu(settings: Settings, number: int) -> tuple[Settings, tuple[str, ...]]:
+    """The settings with one of the GPUs as the device, and all GPUs that there are to work with."""
+    run = settings.run
+    gpus = usable_gpus(run.engine, run.device, run.precision)
+    return replace(settings, run=replace(run, device=gpus[number % len(gpus)])) if gpus else settings, gpus
 
 
-def _useful_workers(gpus: int) -> int:
-    """As many as there are cores, because reading and writing pictures keeps those busy also where a GPU computes."""
-    limits = [cores()]
+def _useful_workers(gpus: Sequence[str]) -> int:
+    """On CPUs as many as there are cores; on GPUs, more than one for each, which decode and encode meanwhile."""
+    limits = [cores(), MOST_WORKERS]
     memory = available_bytes()
     if memory is not None:
         limits.append(1 + memory // WORKER_BYTES)
     if gpus:
-        import torch
-
-        limits.append(sum(1 + torch.cuda.mem_get_info(gpu)[0] // WORKER_BYTES for gpu in range(gpus)))
+        limits.append(sum(min(WORKERS_PER_GPU, 1 + _free_bytes(gpu) // WORKER_BYTES) for gpu in gpus))
     return min(limits)
+
+
+def _free_bytes(gpu: str) -> int:
+    """Free memory of a GPU; 0 where torch does not tell."""
+    import torch
+
+    ask = getattr(getattr(torch, gpu.partition(":")[0], None), "mem_get_info", None)
+    return ask(gpu)[0] if ask else 0
 
 
 @contextmanager
