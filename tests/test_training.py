@@ -137,6 +137,44 @@ def test_a_worse_network_is_not_installed(
     assert not (home / ".tinysr").exists()
 
 
+def test_training_ends_well_where_mapped_files_cannot_be_deleted(
+    toy: list[str], home: Path, windows_files: None
+) -> None:
+    assert main([*toy, "--scale", "3"]) == 0
+    assert find_checkpoint("my-portraits", 3).is_relative_to(home)
+    run = Path(toy[-1]) / "my-portraits-x3"
+    assert not (run / "photos.cache").exists() and not list(run.glob("*.partial*"))
+
+
+@pytest.mark.slow
+def test_under_torchrun_one_process_checks_and_fetches(toy: list[str]) -> None:
+    script = Path(toy[-1]).with_name("command.py")
+    script.write_text(
+        """
+import os, sys
+from pathlib import Path
+from tinysr_training import __main__ as command
+
+def noted(function):
+    def noting(*arguments, **options):
+        with Path(sys.argv[-1]).open("a") as stream:
+            stream.write(f"{os.environ['RANK']} {function.__name__}\\n")
+        return function(*arguments, **options)
+    return noting
+
+Path.home = lambda: Path(sys.argv[-1]).with_name("home")
+command.check_photos, command.list_photos = noted(command.check_photos), noted(command.list_photos)
+sys.exit(command.main(sys.argv[1:-1]))
+"""
+    )
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    log = script.with_name("log")
+    run = subprocess.run([*launcher, *toy, "--scale", "3", str(log)], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert log.read_text().splitlines() == ["0 list_photos", "0 check_photos"]
+    assert run.stdout.count("my-portraits-x3.safetensors") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from lightning.fabric import Fabric
 from rich.console import Console
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
@@ -127,20 +128,23 @@ def _run(arguments: Arguments, console: Console) -> int:
     if arguments.install and arguments.name in {model_name(path) for path in shipped_folder().iterdir()}:
         raise TrainingError(f"{arguments.name!r} is the name of weights that come with TinySR; choose another --name.")
 
-    photos = list_photos(arguments.folders, leave_out=arguments.out)
-    kept = list_photos([arguments.validation]) if arguments.validation else None
-    networks = {} if arguments.check_only else _load_networks(recipe, arguments)
-    checked = _check(photos, kept, recipe, arguments.use_all, console)
-    show_check(checked, console)
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
+    nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
+    fabric = Fabric(devices=devices, num_nodes=nodes)
+    fabric.launch()
+    with fabric.rank_zero_first(local=True):  # the first process of a machine fetches what the others then find there
+        networks = {} if arguments.check_only else _load_networks(recipe, arguments)
+    checked = fabric.broadcast(_check(recipe, arguments, console) if fabric.is_global_zero else None)
+    assert checked is not None
     if checked.problem is not None:
         console.print(f"tinysr-finetune: {checked.problem}", markup=False)
         return 1
     if arguments.check_only:
         return 0
 
-    run_folder.mkdir(parents=True, exist_ok=True)
-    checked.write(run_folder / "photos.csv")
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
+    if fabric.is_global_zero:
+        run_folder.mkdir(parents=True, exist_ok=True)
+        checked.write(run_folder / "photos.csv")
     with progress_bar(console) as report:
         trained = train(
             recipe,
@@ -152,10 +156,10 @@ def _run(arguments: Arguments, console: Console) -> int:
             base=base,
             max_minutes=arguments.max_minutes,
             devices=devices,
-            nodes=int(os.environ.get("WORLD_SIZE", 1)) // devices,
+            nodes=nodes,
             report=report,
         )
-    if os.environ.get("RANK", "0") == "0":
+    if fabric.is_global_zero:
         _tell(trained, run_folder, arguments, console)
         print(trained.path)
     return 0
@@ -197,14 +201,21 @@ def _load_networks(recipe: Recipe, arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def _check(
-    photos: Sequence[Path], kept: Sequence[Path] | None, recipe: Recipe, use_all: bool, console: Console
-) -> DataCheck:
+def _check(recipe: Recipe, arguments: Arguments, console: Console) -> DataCheck:
+    photos = list_photos(arguments.folders, leave_out=arguments.out)
+    kept = list_photos([arguments.validation]) if arguments.validation else None
     side = recipe.model.scale * recipe.data.patch
     with check_bar(console) as progress:
-        return check_photos(
-            photos, side, megapixels=recipe.data.megapixels, validation=kept, use_all=use_all, progress=progress
+        checked = check_photos(
+            photos,
+            side,
+            megapixels=recipe.data.megapixels,
+            validation=kept,
+            use_all=arguments.use_all,
+            progress=progress,
         )
+    show_check(checked, console)
+    return checked
 
 
 def _tell(trained: Trained, run_folder: Path, arguments: Arguments, console: Console) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from tinysr_core.errors import TrainingError
+from tinysr_core.errors import MemoryLimitError, TrainingError
 from tinysr_core.loss.terms import LossConfig
 from tinysr_core.model.checkpoint import read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
-from tinysr_core.trainer import TrainingProgress
+from tinysr_core.trainer import TrainingProgress, loop
 from tinysr_core.trainer.loop import learning_rate, train
 from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
@@ -106,6 +107,46 @@ def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp
         train(recipe, photos, tmp_path / precision, base=base)
         seen[precision] = rows_of(tmp_path / precision)[-1]["l1"]
     assert seen["bf16"] == pytest.approx(seen["fp32"], rel=1e-6)
+
+
+def test_bf16_needs_a_torch_that_has_it_on_the_device(photos: list[Path], tmp_path: Path) -> None:
+    """`mps` before torch 2.5, for one; fp32 does not ask for it."""
+    assert loop._precision("fp32", torch.device("lazy")) is nullcontext
+    assert loop._precision("auto", torch.device("lazy")) is nullcontext
+    with pytest.raises(TrainingError, match="cannot train in bf16 on lazy; choose fp32"):
+        loop._precision("bf16", torch.device("lazy"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_is_told_and_the_folder_is_free_again(
+    error: Exception, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Loss, "forward", fail)
+        with pytest.raises(MemoryLimitError, match=r"Lower data\.batch or data\.patch") as told:
+            train(RECIPE, photos, tmp_path)
+    assert told.value.__cause__ is error
+    assert train(RECIPE, photos, tmp_path).finished
+
+
+def test_other_errors_stay_what_they_are(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(loop.Loss, "forward", fail)
+    with pytest.raises(RuntimeError, match="shapes"):
+        train(RECIPE, photos, tmp_path)
 
 
 def test_time_limit_saves_and_stops(photos: list[Path], tmp_path: Path) -> None:

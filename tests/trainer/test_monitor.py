@@ -61,6 +61,13 @@ def run(recipe: Recipe, photos: list[Path], folder: Path, **options: Any) -> Tra
     return train(recipe, photos[1:], folder, validation=photos[:1], **options)
 
 
+def test_equal_scores_are_neither_better_nor_worse() -> None:
+    scores = {"bicubic": Scores(30), "base": Scores(31.0, 0.1), "trained": Scores(31.0, 0.1)}
+    trained = Trained(Path("a"), 7, True, "Finished after 9 steps.", "psnr", scores)
+    assert trained.better_than_base is False
+    assert trained.verdict.startswith("Fine-tuning changed nothing: PSNR-Y 31.00 dB")
+
+
 def test_the_best_weights_are_kept_and_a_worse_result_is_told(
     photos: list[Path], base: Checkpoint, tmp_path: Path
 ) -> None:

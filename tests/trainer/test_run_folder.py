@@ -53,6 +53,14 @@ def test_what_was_measured_after_the_last_state_is_forgotten(tmp_path: Path) -> 
     assert folder.metrics.read_text() == '{"step": 10}\n{"step": 20}\n'
 
 
+def test_a_folder_is_for_one_run_at_a_time(tmp_path: Path) -> None:
+    second = RunFolder(tmp_path).claimed()
+    with RunFolder(tmp_path).claimed(), pytest.raises(TrainingError, match="Another run is using"):
+        second.__enter__()
+    with RunFolder(tmp_path).claimed():
+        pass
+
+
 def test_a_folder_keeps_to_one_run(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.keep_record({"recipe": {"betas": (0.9, 0.99)}, "data": "a"}, {"torch": "1"})

@@ -13,7 +13,7 @@ from .upscaler import Upscaler
 
 if TYPE_CHECKING:
     from .onnx_export import TOLERANCE, export_onnx
-    from .torch_engine import TorchEngine, computes_in_bf16, inference
+    from .torch_engine import TorchEngine, computes_in_bf16, inference, is_out_of_memory
 
 __all__ = [
     "TOLERANCE",
@@ -27,6 +27,7 @@ __all__ = [
     "export_onnx",
     "gpu_is_likely",
     "inference",
+    "is_out_of_memory",
     "load_engine",
     "load_upscaler",
     "preload",
@@ -39,6 +40,7 @@ _MODULES = {
     "TorchEngine": "torch_engine",
     "computes_in_bf16": "torch_engine",
     "inference": "torch_engine",
+    "is_out_of_memory": "torch_engine",
 }
 
 

@@ -174,9 +174,14 @@ def inference() -> Generator[None]:
         with torch.no_grad():
             yield
     except RuntimeError as error:
-        if any(words in str(error).lower() for words in OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise MemoryError(str(error)) from error
         raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error of torch's means that memory ran out."""
+    return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
 def _like(image: Image, result: Any) -> Image:

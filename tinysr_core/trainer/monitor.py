@@ -66,7 +66,8 @@ class Trained:
             return ""
         figures = comparison(self.scores, "trained")
         if self.better_than_base is False:
-            return f"Fine-tuning made it worse: {figures}. Keep the base weights."
+            outcome = "changed nothing" if self.scores["trained"] == self.scores.get("base") else "made it worse"
+            return f"Fine-tuning {outcome}: {figures}. Keep the base weights."
         return f"The best weights, by {METRIC_NAMES[self.judge]}, are those of step {self.step}: {figures}."
 
 

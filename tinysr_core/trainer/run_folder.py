@@ -3,14 +3,14 @@
 import io
 import json
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..errors import TrainingError
-from ..util import atomic_write, remove_leftovers
+from ..util import atomic_write, exclusive, remove_leftovers
 
 MetricsRow = Mapping[str, Any]
 """A line of metrics.jsonl: the step, the minutes, and what was measured there."""
@@ -26,6 +26,7 @@ class RunFolder:
     metrics.jsonl    a line for each measurement
     preview.png      crops of the validation photographs
     report.html      curves, figures and the preview on one page
+    .lock            held while a process trains
 
     Raises:
         TrainingError: the folder cannot be written to.
@@ -54,6 +55,21 @@ class RunFolder:
                 f"{self.path} cannot be written to ({error.strerror or error}); make room or mend its rights, and the "
                 "same command goes on from the last saved state."
             ) from error
+
+    @contextmanager
+    def claimed(self) -> Generator[None]:
+        """Keep other runs out of the folder while the block runs.
+
+        Raises:
+            TrainingError: another run is in it, on this machine or on one that shares the file system.
+        """
+        with ExitStack() as held:
+            with self.writing():
+                try:
+                    held.enter_context(exclusive(self.path / ".lock"))
+                except BlockingIOError as error:
+                    raise TrainingError(f"Another run is using {self.path}; wait for it, or choose another.") from error
+            yield
 
     def keep_record(self, definition: Mapping[str, Any], versions: Mapping[str, str]) -> None:
         """Write down what defines the run, or make sure that it is what was written down before.
