@@ -163,7 +163,7 @@ def noted(function):
     return noting
 
 Path.home = lambda: Path(sys.argv[-1]).with_name("home")
-command.check_photos, command.list_photos = noted(command.check_photos), noted(command.list_photos)
+command.check_photos = noted(command.check_photos)
 sys.exit(command.main(sys.argv[1:-1]))
 """
     )
@@ -171,7 +171,7 @@ sys.exit(command.main(sys.argv[1:-1]))
     log = script.with_name("log")
     run = subprocess.run([*launcher, *toy, "--scale", "3", str(log)], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert log.read_text().splitlines() == ["0 list_photos", "0 check_photos"]
+    assert log.read_text().splitlines() == ["0 check_photos"]
     assert run.stdout.count("my-portraits-x3.safetensors") == 1
 
 

@@ -128,13 +128,16 @@ def _run(arguments: Arguments, console: Console) -> int:
     if arguments.install and arguments.name in {model_name(path) for path in shipped_folder().iterdir()}:
         raise TrainingError(f"{arguments.name!r} is the name of weights that come with TinySR; choose another --name.")
 
+    photos = list_photos(arguments.folders, leave_out=arguments.out)
+    kept = list_photos([arguments.validation]) if arguments.validation else None
     devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
     fabric = Fabric(devices=devices, num_nodes=nodes)
     fabric.launch()
     with fabric.rank_zero_first(local=True):  # the first process of a machine fetches what the others then find there
         networks = {} if arguments.check_only else _load_networks(recipe, arguments)
-    checked = fabric.broadcast(_check(recipe, arguments, console) if fabric.is_global_zero else None)
+    first = fabric.is_global_zero
+    checked = fabric.broadcast(_check(photos, kept, recipe, arguments.use_all, console) if first else None)
     assert checked is not None
     if checked.problem is not None:
         console.print(f"tinysr-finetune: {checked.problem}", markup=False)
@@ -201,18 +204,13 @@ def _load_networks(recipe: Recipe, arguments: Arguments) -> dict[str, Any]:
     }
 
 
-def _check(recipe: Recipe, arguments: Arguments, console: Console) -> DataCheck:
-    photos = list_photos(arguments.folders, leave_out=arguments.out)
-    kept = list_photos([arguments.validation]) if arguments.validation else None
+def _check(
+    photos: Sequence[Path], kept: Sequence[Path] | None, recipe: Recipe, use_all: bool, console: Console
+) -> DataCheck:
     side = recipe.model.scale * recipe.data.patch
     with check_bar(console) as progress:
         checked = check_photos(
-            photos,
-            side,
-            megapixels=recipe.data.megapixels,
-            validation=kept,
-            use_all=arguments.use_all,
-            progress=progress,
+            photos, side, megapixels=recipe.data.megapixels, validation=kept, use_all=use_all, progress=progress
         )
     show_check(checked, console)
     return checked

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save, save_file
 
 from tinysr_core.errors import CheckpointError
 from tinysr_core.model.checkpoint import read_checkpoint, read_info, write_checkpoint
@@ -95,9 +95,18 @@ def _bad_card(path: Path) -> None:
     save_file(random_tensors(), path, {"format": "tinysr", "version": "1", "card": "{"})
 
 
+def _bfloat16(path: Path) -> None:
+    """As users of ComfyUI cast models; beside fp16 it differs in the header."""
+    data = save({name: tensor.astype(np.float16) for name, tensor in random_tensors().items()})
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = data[8:start].replace(b'"F16"', b'"BF16"')
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[start:])
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
+        (_bfloat16, "cast it to float32 or float16"),
         (_truncated, "not a whole safetensors file"),
         (_empty, "not a whole safetensors file"),
         (_pickle, "not a whole safetensors file"),

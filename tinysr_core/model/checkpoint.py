@@ -83,8 +83,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: the file is not a TinySR checkpoint of this version, or has numbers that are not finite.
     """
     info = read_info(path)
-    with safe_open(path, framework="numpy") as file:
-        tensors = {name: file.get_tensor(name).astype(np.float32) for name in info.config.shapes}
+    try:
+        with safe_open(path, framework="numpy") as file:
+            tensors = {name: file.get_tensor(name).astype(np.float32) for name in info.config.shapes}
+    except (TypeError, AttributeError, SafetensorError) as error:  # numpy has no bfloat16 and no 8-bit floats
+        raise CheckpointError(
+            f"{path} holds numbers of another type ({error}); cast it to float32 or float16."
+        ) from error
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise CheckpointError(f"{path} has NaN or infinite numbers in {name}; get the file again.")
