@@ -1,6 +1,6 @@
 """The part of `benchmarks/gimp.py` that runs inside GIMP, in GIMP's own Python: times one run, phase by phase.
 
-    gimp_batch.py RESULT.json PLUGIN_FOLDER COMMAND.json REPEATS SIDE...
+    gimp_batch.py RESULT.json PLUGIN_FOLDER COMMAND.json WIDTHxHEIGHT REPEATS SIDE...
 
 The phases are those after OK: the worker has been started before the dialog, as the plug-in does it.
 """
@@ -9,41 +9,50 @@ import json
 import random
 import sys
 import time
+from array import array
 from pathlib import Path
 
 from gi.repository import Gegl, Gimp
 
 result_file, plugin, commands = (Path(argument) for argument in sys.argv[1:4])
-repeats, *sides = (int(argument) for argument in sys.argv[4:])
+large = sys.argv[4]
+repeats, *sides = (int(argument) for argument in sys.argv[5:])
 sys.path.insert(0, str(plugin))
 
 from tinysr_gimp.enlarge import enlarge  # noqa: E402  # the path above leads to it
-from tinysr_gimp.worker_client import Worker  # noqa: E402
+from tinysr_gimp.options import Options  # noqa: E402
+from tinysr_gimp.worker_client import Runtime, Worker  # noqa: E402
 
 READING_THE_DIALOG = 4.0
 LOG = Path(Gimp.directory()) / "benchmark.log"
 
 
-def picture(side):
-    image = Gimp.Image.new(side, side, Gimp.ImageBaseType.RGB)
-    layer = Gimp.Layer.new(image, "face", side, side, Gimp.ImageType.RGBA_IMAGE, 100, Gimp.LayerMode.NORMAL)
+def picture(width, height, kind=Gimp.ImageType.RGBA_IMAGE):
+    image = Gimp.Image.new(width, height, Gimp.ImageBaseType.RGB)
+    layer = Gimp.Layer.new(image, "face", width, height, kind, 100, Gimp.LayerMode.NORMAL)
     image.insert_layer(layer, None, 0)
-    values = random.Random(0).randbytes(4 * side * side)
-    layer.get_buffer().set(Gegl.Rectangle.new(0, 0, side, side), "R'G'B'A u8", values)
-    layer.get_buffer().flush()
-    layer.update(0, 0, side, side)
+    buffer = layer.get_buffer()
+    for y in range(0, height, 64):
+        rows = min(64, height - y)
+        values = random.Random(y).randbytes(4 * width * rows)
+        buffer.set(Gegl.Rectangle.new(0, y, width, rows), "R'G'B'A u8", values)
+    buffer.flush()
+    layer.update(0, 0, width, height)
     return image, layer
+
+
+def options():
+    return Options.of(Gimp.get_pdb().lookup_procedure("plug-in-tinysr").create_config())
 
 
 def after_ok(command, side):
     """Seconds from OK to the picture, for a layer of side x side pixels, twice as large into a new image."""
-    image, layer = picture(side)
-    config = Gimp.get_pdb().lookup_procedure("plug-in-tinysr").create_config()
-    with Worker(command, LOG) as worker:
+    image, layer = picture(side, side)
+    with Worker(Runtime(tuple(command)), LOG) as worker:
         worker.hello()
         time.sleep(READING_THE_DIALOG)
         start = time.perf_counter()
-        new = enlarge(worker, image, [layer], config)
+        new = enlarge(worker, image, [layer], options())
         seconds = time.perf_counter() - start
     assert new.get_width() == 2 * side
     new.delete()
@@ -53,7 +62,7 @@ def after_ok(command, side):
 
 def whole_call(side):
     """Seconds of a call through the PDB, the start of the worker included."""
-    image, layer = picture(side)
+    image, layer = picture(side, side)
     procedure = Gimp.get_pdb().lookup_procedure("plug-in-tinysr")
     config = procedure.create_config()
     config.set_property("image", image)
@@ -69,9 +78,47 @@ def whole_call(side):
 
 def hello(command):
     start = time.perf_counter()
-    with Worker(command, LOG) as worker:
+    with Worker(Runtime(tuple(command)), LOG) as worker:
         worker.hello()
         return time.perf_counter() - start
+
+
+def previews(command, details):
+    """Seconds from a setting to the pixels of the preview, one for each of `details`."""
+    crop = random.Random(0).randbytes(256 * 256 * 3)
+    floats = array("f", (value / 255 for value in crop)).tobytes()
+    size = {"width": 256, "height": 256, "channels": 3, "result_width": 512, "result_height": 512}
+    network = options().network | {"factor": 2}
+    with Worker(Runtime(tuple(command)), LOG) as worker:
+        worker.hello()
+
+        def preview(detail):
+            start = time.perf_counter()
+            for request in ({"type": "resize"}, {"type": "preview"} | network | {"detail": detail}):
+                b"".join(worker.compute(request | size, [floats], lambda share: None).strips)
+            return time.perf_counter() - start
+
+        preview(1.0)
+        return [preview(detail) for detail in details]
+
+
+def memory(command, size):
+    """Megabytes at the highest of this process, which does the plug-in's part, and of the worker."""
+    width, height = (int(side) for side in size.split("x"))
+    image, layer = picture(width, height, Gimp.ImageType.RGB_IMAGE)
+    Path("/proc/self/clear_refs").write_text("5")  # begins the count anew
+    with Worker(Runtime(tuple(command)), LOG) as worker:
+        worker.hello()
+        enlarge(worker, image, [layer], options()).delete()
+        peaks = {"plug-in": peak("self"), "worker": peak(worker._process.pid)}
+    image.delete()
+    megapixels = width * height / 2**20
+    return peaks | {"picture": round(megapixels * 12), "result": round(megapixels * 48)}
+
+
+def peak(process):
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
 
 real, idle = json.loads(commands.read_text())
@@ -82,4 +129,7 @@ for side in sides:
         "beside the network": [after_ok(idle, side) for _ in range(repeats)],
         "whole call": [whole_call(side) for _ in range(repeats)],
     }
+found["preview"] = previews(real, [1.0] * repeats)
+found["preview, new detail"] = previews(real, [number / 100 for number in range(repeats)])
+found |= {"large": large, "memory": memory(real, large)}
 result_file.write_text(json.dumps(found))

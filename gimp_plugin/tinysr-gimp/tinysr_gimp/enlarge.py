@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 from gi.repository import Gegl, Gimp
 
@@ -13,7 +13,7 @@ from . import pixels, placement
 from .geometry import MAX_SIDE, Box, Plan, plan
 from .options import IN_IMAGE, Options
 from .placement import Enlarged
-from .snapshot import Snapshot
+from .snapshot import Snapshot, image_changed
 from .sources import RefusalError, Source, Sources
 from .translation import _
 from .worker_client import Result, Worker
@@ -61,7 +61,7 @@ def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable
     """
     check(image, options)
     Gimp.progress_init(_("TinySR: reading the layers"))
-    with Sources(image, drawables, options.input, options.output) as sources, ExitStack() as on_failure:
+    with Sources(image, drawables, options.input, options.output) as sources, ExitStack() as on_failure, _noticed():
         layout = lay_out(image, sources, options)
         if options.output == "new-image":
             target = placement.new_image(image, layout, options.keep_print_size)
@@ -80,6 +80,15 @@ def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable
         _place(target, results, selection, layout, options)
     Gimp.progress_end()
     return target
+
+
+@contextmanager
+def _noticed() -> Iterator[None]:
+    """What has been deleted meanwhile cannot be read."""
+    try:
+        yield
+    except pixels.DeletedError as error:
+        raise image_changed() from error
 
 
 def check(image: Gimp.Image, options: Options) -> None:
@@ -188,7 +197,7 @@ class _Run:
     def _mask(self, source: Source, layer: Gimp.Layer, box: Box) -> Gimp.LayerMask | None:
         """The enlarged mask of `source`, made for `layer`, but not yet added to it; the selection's shape too."""
         masks: list[tuple[Gimp.Channel, Box]] = []
-        if source.mask and not source.mixed and (source.content.get_apply_mask() or not source.shaped):
+        if source.mask and not source.mixed and (source.look.applies_mask or not source.shaped):
             masks.append((source.mask, source.box))
         if source.shaped and not source.mixed:
             masks.append((source.content.get_image().get_selection(), source.region))

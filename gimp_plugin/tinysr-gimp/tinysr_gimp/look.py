@@ -28,6 +28,8 @@ class Look:
     locks: tuple[bool, bool, bool, bool] = (False, False, False, False)
     """Of alpha, content, position, visibility."""
     parasites: tuple[Gimp.Parasite, ...] = ()
+    applies_mask: bool = True
+    shows_mask: bool = False
 
     @classmethod
     def of(cls, layer: Gimp.Layer) -> Look:
@@ -43,6 +45,8 @@ class Look:
             color_tag=layer.get_color_tag(),
             locks=_locks(layer),
             parasites=tuple(layer.get_parasite(name) for name in layer.get_parasite_list() if name not in NOT_CARRIED),
+            applies_mask=layer.get_apply_mask(),
+            shows_mask=layer.get_show_mask(),
         )
 
     @property

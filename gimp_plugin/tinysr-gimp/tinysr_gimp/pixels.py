@@ -14,6 +14,10 @@ STRIP_BYTES = 8 * 2**20
 CHANNELS = {"Y float": 1, "Y' float": 1, "Y'A float": 2, "R'G'B' float": 3, "R'G'B'A float": 4}
 
 
+class DeletedError(Exception):
+    """A drawable is no more."""
+
+
 def encoding(drawable: Gimp.Drawable) -> str:
     """The babl name, a key of `CHANNELS`, of the values that stand for `drawable`'s.
 
@@ -32,8 +36,14 @@ def whole(drawable: Gimp.Drawable) -> Box:
 
 
 def read(drawable: Gimp.Drawable, box: Box) -> Iterator[bytes]:
-    """The pixels of `box`, in the drawable's own coordinates, strip by strip; outside the drawable they are 0."""
-    buffer = drawable.get_buffer()
+    """The pixels of `box`, in the drawable's own coordinates, strip by strip; outside the drawable they are 0.
+
+    Raises:
+        DeletedError: the user has deleted it.
+    """
+    buffer = drawable.get_buffer() if drawable.is_valid() else None
+    if buffer is None:
+        raise DeletedError
     name = format_name(drawable)
     for strip in _strips(box, CHANNELS[encoding(drawable)] * 4):
         yield buffer.get(_rectangle(strip), 1.0, name, Gegl.AbyssPolicy.NONE)

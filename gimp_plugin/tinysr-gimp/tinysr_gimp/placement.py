@@ -212,7 +212,7 @@ def _insert_wholes(image: Gimp.Image, results: Sequence[Enlarged]) -> dict[int, 
             copy = whole.create_mask(Gimp.AddMaskType.WHITE)
             pixels.copy(mask, pixels.whole(mask), copy)
             whole.add_mask(copy)
-            _take_mask_settings(whole, content)
+            _take_mask_settings(whole, source.look)
         wholes[number] = whole
     return wholes
 
@@ -287,14 +287,14 @@ def _finish(result: Enlarged, look: Look) -> None:
     if result.mask:
         layer.add_mask(result.mask)
         if not result.source.shaped:
-            _take_mask_settings(layer, result.source.content)
+            _take_mask_settings(layer, look)
         layer.set_edit_mask(False)
     look.apply(layer)
 
 
-def _take_mask_settings(layer: Gimp.Layer, source: Gimp.Layer) -> None:
-    layer.set_apply_mask(source.get_apply_mask())
-    layer.set_show_mask(source.get_show_mask())
+def _take_mask_settings(layer: Gimp.Layer, look: Look) -> None:
+    layer.set_apply_mask(look.applies_mask)
+    layer.set_show_mask(look.shows_mask)
     layer.set_edit_mask(False)
 
 

@@ -26,6 +26,13 @@ class _State:
         return cls(extent(layer), layer.get_parent(), tuple(pixels.fingerprint(drawable) for drawable in drawables))
 
 
+def image_changed() -> RefusalError:
+    """What the user is told."""
+    return RefusalError(
+        _("The image changed while TinySR was working, so the result no longer fits. Run TinySR again.")
+    )
+
+
 class Snapshot:
     """An image and the layers that results are made of, as they were."""
 
@@ -41,9 +48,7 @@ class Snapshot:
             RefusalError: it is not.
         """
         if not self._is_unchanged():
-            raise RefusalError(
-                _("The image changed while TinySR was working, so the result no longer fits. Run TinySR again.")
-            )
+            raise image_changed()
 
     def _is_unchanged(self) -> bool:
         return (

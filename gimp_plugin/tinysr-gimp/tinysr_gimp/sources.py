@@ -37,6 +37,8 @@ class Source:
     """The chosen groups, outermost first, that are not drawn into one layer."""
     shaped: bool = False
     """Whether the selection is more than the rectangle of `region`."""
+    mask: Gimp.LayerMask | None = None
+    """The layer's mask."""
     mixed: bool = False
     """Whether the result has to be mixed into the whole layer, as it would show twice if it lay over it."""
     hides: tuple[Gimp.Layer, ...] = ()
@@ -52,11 +54,6 @@ class Source:
         """`region` in the coordinates of `content`."""
         left, top = offsets(self.content)
         return self.region.moved(-left, -top)
-
-    @property
-    def mask(self) -> Gimp.LayerMask | None:
-        """The layer's mask."""
-        return self.content.get_mask()
 
 
 class Sources:
@@ -143,7 +140,8 @@ class Sources:
         if region and whole:
             mixed = bool(self._lies_over and self.selection) and not _covers(content, look, region)
             hides = () if self.selection and not mixed else (layer,) if layer else tuple(self._image.get_layers())
-            self.items.append(Source(layer, content, look, region, whole, groups, shaped, mixed, hides))
+            mask = content.get_mask()
+            self.items.append(Source(layer, content, look, region, whole, groups, shaped, mask, mixed, hides))
 
     def _visible(self) -> Gimp.Layer:
         layer = Gimp.Layer.new_from_visible(self._image, self._image, _("Visible layers"))
@@ -231,8 +229,7 @@ def _has_sizes_of_its_own(text: Gimp.TextLayer) -> bool:
 
 def _covers(content: Gimp.Layer, look: Look, region: Box) -> bool:
     """Whether a result of `region` that lies over the layer hides what the layer shows there."""
-    mask = content.get_mask()
-    masked = mask is not None and content.get_apply_mask()
+    masked = content.get_mask() is not None and look.applies_mask
     left, top = offsets(content)
     return look.is_plain and not masked and pixels.is_opaque(content, region.moved(-left, -top))
 
