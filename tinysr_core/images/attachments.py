@@ -1,6 +1,7 @@
 """What a picture carries, made ready for a file of one format and size; what that format cannot hold is noted."""
 
 import dataclasses
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -56,8 +57,11 @@ def kept(picture: Picture, keep: Keep) -> Picture:
     if keep == "none":
         return dataclasses.replace(picture, exif=None, xmp=None, iptc=None, text=(), gain_map=None)
     if keep == "no-gps":
-        exif = None if picture.exif is None else exif_data.without_gps(exif_data.split_prefix(picture.exif))
-        xmp = None if picture.xmp is None else xmp_data.without_gps(picture.xmp.decode()).encode()
+        exif, xmp = picture.exif, picture.xmp
+        with suppress(ValueError):  # damaged data is left out by `prepare`
+            exif = None if exif is None else exif_data.without_gps(exif_data.split_prefix(exif))
+        with suppress(ValueError):
+            xmp = None if xmp is None else xmp_data.without_gps(xmp_data.decoded(xmp)).encode()
         text = tuple(one for one in picture.text if "gps" not in one.keyword.lower())
         return dataclasses.replace(picture, exif=exif, xmp=xmp, text=text)
     return picture
@@ -87,7 +91,7 @@ def prepare(picture: Picture, kind: Format, grey: bool, notes: list[Note]) -> At
         icc=icc,
         colour=tags,
         exif=held("EXIF", exif),
-        xmp=held("XMP", _xmp(picture, resized)),
+        xmp=held("XMP", _xmp(picture, resized, notes)),
         iptc=held("IPTC", picture.iptc),
         text=tuple(one for one in picture.text if one in written),
         gain_map=resized,
@@ -110,11 +114,16 @@ def _exif(picture: Picture, notes: list[Note]) -> bytes | None:
         return None
 
 
-def _xmp(picture: Picture, gain_map: bytes | None) -> str | None:
+def _xmp(picture: Picture, gain_map: bytes | None, notes: list[Note]) -> str | None:
     if picture.xmp is None:
         return None
+    try:
+        packet = xmp_data.decoded(picture.xmp)
+    except ValueError:
+        notes.append(Note("xmp", "The XMP metadata is damaged and was left out."))
+        return None
     original = picture.original_size or (picture.height, picture.width)
-    packet = xmp_data.stamped(picture.xmp.decode(), picture.height, picture.width, original)
+    packet = xmp_data.stamped(packet, picture.height, picture.width, original)
     return xmp_data.without_parts(packet) if gain_map is None else xmp_data.with_map_length(packet, len(gain_map))
 
 

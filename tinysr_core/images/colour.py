@@ -46,26 +46,22 @@ def is_srgb(tags: ColourTags) -> bool:
 
 def profile_of(tags: ColourTags, grey: bool) -> bytes | None:
     """An ICC profile of version 4 that says the same as `tags`; None where none can."""
-    cicp = None
-    if tags.cicp is not None:
-        cicp = tags.cicp
-        primaries = _PRIMARIES.get(cicp[0])
-        curve = _curve(cicp[1])
-        if primaries is None or curve is None or not cicp[3]:
-            return None
-    else:
-        values = [value / 100_000 for value in tags.chromaticities or _SRGB_CHROMATICITIES]
-        primaries = (*values[2:], *values[:2])
-        curve = _curve(13) if tags.gamma is None else _gamma_curve(100_000 / tags.gamma)
+    cicp = tags.cicp
     try:
+        if cicp is not None:
+            primaries, curve = _PRIMARIES.get(cicp[0]), _curve(cicp[1])
+        else:
+            values = [value / 100_000 for value in tags.chromaticities or _SRGB_CHROMATICITIES]
+            primaries = (*values[2:], *values[:2])
+            curve = _curve(13) if tags.gamma is None else _gamma_curve(100_000 / tags.gamma)
+        if primaries is None or curve is None or (cicp is not None and not cicp[3]):
+            return None
         return _profile(primaries, curve, grey, cicp)
-    except (np.linalg.LinAlgError, ZeroDivisionError, struct.error):
-        return None  # chromaticities of no real colours
+    except (np.linalg.LinAlgError, ArithmeticError, ValueError, struct.error):
+        return None  # chromaticities of no real colours, or a curve out of range
 
 
-def _profile(
-    primaries: tuple[float, ...], curve: bytes | None, grey: bool, cicp: tuple[int, int, int, int] | None
-) -> bytes:
+def _profile(primaries: tuple[float, ...], curve: bytes, grey: bool, cicp: tuple[int, int, int, int] | None) -> bytes:
     to_xyz, adaptation = _matrices(primaries)
     tags: list[tuple[bytes, bytes]] = [
         (b"desc", _text("Made from the picture's colour tags")),
@@ -73,7 +69,6 @@ def _profile(
         (b"wtpt", _xyz(_D50)),
         (b"chad", b"sf32\0\0\0\0" + b"".join(map(_fixed, adaptation.ravel()))),
     ]
-    assert curve is not None
     if grey:
         tags.append((b"kTRC", curve))
     else:

@@ -50,6 +50,8 @@ class TiffKind:
     extra: int
     """What the first extra channel is; 0: not stated, or there is none."""
     icc: bytes | None
+    is_big_endian_bigtiff: bool = False
+    """What Pillow does not find the directory of."""
 
     @property
     def unreadable(self) -> str | None:
@@ -61,13 +63,15 @@ class TiffKind:
             return names.get(self.photometric, f"colours of an unknown kind ({self.photometric})")
         if self.sample_format not in (_UNSIGNED, _SIGNED, _FLOAT, 4):
             return "complex numbers"
+        if self.is_big_endian_bigtiff and self.photometric in _PILLOW:
+            return f"{_PILLOW[self.photometric]} samples in a big-endian BigTIFF"
         return None
 
     @property
     def only_deep(self) -> bool:
         """Whether Pillow would refuse these samples or take them for others."""
         lab = self.photometric == _ICC_LAB or (self.photometric == _CIE_LAB and self.bits > 8)
-        return self.sample_format == _SIGNED or lab
+        return self.sample_format == _SIGNED or lab or self.is_big_endian_bigtiff
 
     @property
     def is_deep(self) -> bool:
@@ -91,7 +95,7 @@ def tiff_kind(tiff: Tiff, main: Directory) -> TiffKind:
     if photometric is None:
         photometric = _RGB if channels >= 3 else _BLACK_IS_ZERO
     return TiffKind(width, height, max(bits), photometric, max(formats), channels,
-                    tiff.numbers(main, 338, 0)[0], tiff.block(main, 34675))  # fmt: skip
+                    tiff.numbers(main, 338, 0)[0], tiff.block(main, 34675), tiff.big and tiff.order == ">")  # fmt: skip
 
 
 def read_png(stream: IO[bytes], icc: bytes | None) -> Source:

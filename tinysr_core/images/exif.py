@@ -36,8 +36,8 @@ _LAYOUT = frozenset(
 ).union(range(512, 522), range(529, 533))
 """Tags of TIFF's main directory that describe how one file stores its pixels (strips, tiles, compression, bits)."""
 
-_BLOCKS = frozenset([700, 33723, 34377, 34675, 37724, 50341])
-"""Tags that hold another kind of metadata: XMP, IPTC, Photoshop, ICC profile, Photoshop's layers, print matching."""
+_BLOCKS = frozenset([700, 33723, 34377, 34675, 37724])
+"""Tags that hold another kind of metadata: XMP, IPTC, Photoshop, ICC profile, Photoshop's layers."""
 
 _UNMOVED = 65536
 """A maker note of a TIFF file that begins below this stays at its offset in the EXIF data made of it."""

@@ -181,6 +181,8 @@ def _read_jpeg(data: Bytes, stored: Stored) -> None:
     _read_further_pictures(data, stored)
     if credentials:
         _note_credentials(stored)
+    if stored.xmp is not None and stored.gain_map is None and xmp_data.has_gain_map(stored.xmp):
+        stored.notes.append(Note("gain map", "The HDR gain map could not be found and was left out."))
     if stored.xmp is not None and xmp_data.has_video(stored.xmp):
         stored.notes.append(Note("video", "The video of a motion photo was left out."))
 

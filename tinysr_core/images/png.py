@@ -3,13 +3,14 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from io import BytesIO
 from typing import IO
 
 from .picture import ColourTags, Text
 
 XMP_KEYWORD = "XML:com.adobe.xmp"
 RAW_PROFILE = "Raw profile type "
-_MOST_TEXT = 64 * 2**20
+_MOST_TEXT = 16 * 2**20
 """Bytes that one text may have after decompression."""
 
 
@@ -26,6 +27,24 @@ def chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
             return
         stream.seek(4, 1)
         yield name, content
+
+
+def without_compressed_text(stream: IO[bytes]) -> IO[bytes]:
+    """`stream`, or a copy without compressed texts if it has any: Pillow refuses a picture with a long one."""
+    unwanted = (b"zTXt", b"iTXt")
+    found = any(name in unwanted for name, _ in chunks(stream))
+    stream.seek(0)
+    if not found:
+        return stream
+    copy = BytesIO()
+    copy.write(stream.read(8))
+    while len(head := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        rest = stream.read(length + 4)
+        if name not in unwanted:
+            copy.write(head + rest)
+    copy.seek(0)
+    return copy
 
 
 def text_of(name: bytes, content: bytes) -> Text:

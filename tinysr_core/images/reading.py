@@ -23,7 +23,7 @@ from PIL import (
 )
 
 from ..errors import PictureError, installs
-from . import deep, metadata
+from . import deep, metadata, png
 from .metadata import Stored
 from .picture import JpegEncoding, Note, Picture
 from .shallow import shallow_source
@@ -264,7 +264,7 @@ def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
     """
     match kind:
         case "PNG":
-            return PngImagePlugin.PngImageFile(stream)
+            return PngImagePlugin.PngImageFile(png.without_compressed_text(stream))
         case "JPEG":
             return JpegImagePlugin.jpeg_factory(stream)
         case "WebP":

@@ -62,9 +62,8 @@ def decoded(data: bytes) -> str:
     Raises:
         ValueError: it is no such XML.
     """
-    data = data.rstrip(b"\0")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    text = data.decode(encoding).strip("\ufeff")
+    text = data.decode(encoding).rstrip("\0")
 
     def refuse(*_: object) -> None:
         raise ValueError("XMP with a document type")
@@ -150,8 +149,8 @@ def without_gps(xmp: str) -> str:
 
 
 def has_gain_map(xmp: str) -> bool:
-    """Whether a packet speaks of a gain map: Adobe's and Google's Ultra HDR, or Apple's."""
-    return _HDR in xmp or "http://ns.apple.com/HDRGainMap/1.0/" in xmp or "hdrgainmap" in xmp
+    """Whether a packet says that a gain map follows the picture (Ultra HDR)."""
+    return any(one.name == (_HDR, "Version") for one in _properties(xmp))
 
 
 def has_video(xmp: str) -> bool:
