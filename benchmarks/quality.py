@@ -87,7 +87,7 @@ def subjects(folder: Path, scale: int) -> list[Subject]:
 
 
 def _loader(model: str, scale: int, detail: float = 1.0, precision: Precision = "fp32") -> Callable[[], Method]:
-    return lambda: network(model, scale, RunOptions(detail, precision=precision))[1]
+    return lambda: network(model, scale, RunOptions(detail, 0, precision=precision))[1]
 
 
 def read(results: Path) -> list[Measured]:

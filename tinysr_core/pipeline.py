@@ -3,7 +3,7 @@
 import dataclasses
 
 from .engines import Upscaler
-from .images import Picture
+from .images import Picture, jpeg_quality
 from .postprocess import Finish, resize
 from .util import Image, Progress, clamp_in_place
 
@@ -38,6 +38,7 @@ def enhance(
         MemoryLimitError: memory does not suffice.
     """
     given = pixels
+    upscaler, _ = upscaler.for_picture(pixels)
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
     pulse = _Pulse(progress)
     if alpha is not None:
@@ -84,6 +85,7 @@ def enhance_picture(
     progress: Progress | None = None,
 ) -> Picture:
     """`enhance` for a picture that knows its colour profile, EXIF and the like; the result knows them too."""
+    upscaler, _ = upscaler.for_picture(picture.pixels, jpeg_quality(picture))
     pixels, alpha = enhance(upscaler, picture.pixels, picture.alpha, finish, progress=progress)
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 

@@ -36,6 +36,8 @@ class Evaluate:
     """Names that `tinysr models` lists, or checkpoint files; with +sharpen or +aa or both, they are finished so."""
     detail: Annotated[tuple[float, ...], arg(metavar="0...1...")] = (1.0,)
     """Blends of each model with its faithful twin (0); 1 is the model as it is."""
+    clean: Annotated[tuple[float | Literal["auto"], ...], arg(metavar="auto|0...1...")] = (0.0,)
+    """Blends of each model with its photo network (1); auto is what each picture needs."""
     methods: tuple[Literal["bicubic", "lanczos"], ...] = ("bicubic", "lanczos")
     """Plain interpolations to compare with."""
     spandrel: Annotated[tuple[Path, ...], arg(metavar="FILE...", help_behavior_hint="(default: none)")] = ()
@@ -72,9 +74,10 @@ class Evaluate:
             _make_folder(path)  # not after an hour of measuring
         networks = by_name(
             [
-                network(model, self.scale, RunOptions(share, self.engine, self.device, self.precision))
+                network(model, self.scale, RunOptions(detail, clean, self.engine, self.device, self.precision))
                 for model in self.models
-                for share in self.detail
+                for detail in self.detail
+                for clean in self.clean
             ]
             + [peer(path, self.scale, self.device) for path in self.spandrel]
         )
