@@ -170,6 +170,11 @@ class Bench:
         return self.found[key]
 
 
+def blend_name(clean: float) -> str:
+    """The method of a blend of `portrait` and `photo`."""
+    return f"portrait, clean {clean:g}"
+
+
 def measure(folder: Path, scale: int, models: Sequence[str], lpips: Lpips, known: Sequence[Row]) -> Iterator[Row]:
     """Rows of all methods on all sets, from `known` where they are there."""
     bench = Bench(scale, lpips, known)
@@ -177,7 +182,7 @@ def measure(folder: Path, scale: int, models: Sequence[str], lpips: Lpips, known
         bench.add(model, model)
     blends: dict[float, str] = {}
     if {"portrait", "photo"} <= set(models):
-        blends = {0.0: "portrait", **{clean: f"portrait, clean {clean:g}" for clean in SLIDER}, 1.0: "photo"}
+        blends = {0.0: "portrait", **{clean: blend_name(clean) for clean in SLIDER}, 1.0: "photo"}
         for clean in SLIDER:
             bench.add(blends[clean], "portrait", clean)
     for index, pair in enumerate(centres(folder, scale)):
@@ -229,12 +234,12 @@ def means(rows: Sequence[Row]) -> Mapping[tuple[int, str, str], tuple[float, flo
     }
 
 
-def table(rows: Sequence[Row], scale: int) -> str:
-    """PSNR / LPIPS of each method on each set, as Markdown."""
+def table(rows: Sequence[Row], scale: int, methods: Sequence[str] = ()) -> str:
+    """PSNR / LPIPS of each method (empty: all) on each set, as Markdown."""
     measured = means([row for row in rows if row.scale == scale])
     sets = list(dict.fromkeys(data for _, _, data in measured))
     lines = [f"| ×{scale} | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|"]
-    for method in dict.fromkeys(method for _, method, _ in measured):
+    for method in methods or dict.fromkeys(method for _, method, _ in measured):
         cells = [measured.get((scale, method, data)) for data in sets]
         lines.append(f"| {method} | {' | '.join(f'{cell[0]:.2f} / {cell[1]:.4f}' if cell else '' for cell in cells)} |")
     return "\n".join(lines) + "\n"
