@@ -204,8 +204,8 @@ def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured], phot
     if any("clean" in c.card for c in checkpoints):
         parts += [
             "## Clean\n",
-            f"`--clean` (in ComfyUI and GIMP *clean*) blends the weights with those of `{family['photo']}`: 0 is this, 1"
-            " is that. On the sets of [photos](../benchmarks/results/photos.md), PSNR in dB / LPIPS:\n",
+            f"`--clean` (in ComfyUI and GIMP *clean*) blends the weights with those of `{family['photo']}`: 0 is this,"
+            " 1 is that. On the sets of [photos](../benchmarks/results/photos.md), PSNR in dB / LPIPS:\n",
             *(clean_table(c) for c in checkpoints if "clean" in c.card),
         ]
     if name == "photo":
