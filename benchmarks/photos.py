@@ -47,6 +47,23 @@ SLIDER_SETS = ("clean", "q75", "phone")
 COLOUR_BLOCK = 24
 """Colours are compared between means of so many pixels a side: what is left is a shift, not noise."""
 
+PROTOCOL = """\
+`python benchmarks/photos.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights`. Ten portraits that were not
+trained on; every picture is in [photos.csv](photos.csv). The centre of 600 x 600 pixels is shrunk by antialiased
+bicubic to 8 bits, then spoilt: `q90` to `q30` are saved as JPEG of that quality with halved colour; `phone` has a
+blur of 0.6 pixels, noise of 3 levels and JPEG 75; `web` is a JPEG 80 of 1.25 times the size, shrunk and saved as WebP
+75. PSNR of Y in dB / LPIPS (AlexNet). `auto` is `portrait` with `--clean auto`, which knows the quality of a JPEG
+file; `auto, pixels alone` is the same for a picture without a file.
+"""
+MEASURES = f"""\
+Energy of Y above half the Nyquist frequency of the small picture, as a part of the original's (below 1: smoother,
+above 1: grainier) / mean CIE76 distance between means of blocks of {COLOUR_BLOCK} pixels.
+"""
+QUOTED = """\
+Quoted from [photos_peers.csv](photos_peers.csv), not measured by this script: the same protocol on eight other
+portraits, which are easier. Compare distances to bicubic, and to `portrait`, not the figures themselves.
+"""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -245,6 +262,54 @@ def table(rows: Sequence[Row], scale: int, methods: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def page(rows: Sequence[Row], peers: Path) -> str:
+    """benchmarks/results/photos.md."""
+    measured = means(rows)
+    parts = [
+        "# Photographs as people have them\n",
+        PROTOCOL,
+    ]
+    scales = sorted({row.scale for row in rows})
+    for scale in scales:
+        parts += [f"## ×{scale}\n", table(rows, scale)]
+    parts += [
+        "## Texture and colour\n",
+        MEASURES,
+    ]
+    sets = list(dict.fromkeys(row.data for row in rows))
+    for scale in scales:
+        lines = [f"| ×{scale} | {' | '.join(sets)} |", "|---" * (len(sets) + 1) + "|"]
+        for method in ("bicubic", "portrait", "photo", "auto"):
+            cells = [measured.get((scale, method, data)) for data in sets]
+            lines.append(f"| {method} | {' | '.join(f'{c[2]:.2f} / {c[3]:.2f}' if c else '' for c in cells)} |")
+        parts.append("\n".join(lines) + "\n")
+    parts += [
+        "## Other networks\n",
+        QUOTED,
+    ]
+    with peers.open(encoding="utf-8") as stream:
+        quoted = list(csv.DictReader(stream))
+    for scale in scales:
+        lines = [line for line in quoted if int(line["scale"]) == scale]
+        if lines:
+            names = [name for name in lines[0] if name not in ("method", "parameters", "scale")]
+            parts.append(
+                "\n".join(
+                    [
+                        f"| ×{scale} | parameters | {' | '.join(names)} |",
+                        "|---" * (len(names) + 2) + "|",
+                        *(
+                            f"| {line['method']} | {int(line['parameters']) / 1e6:.2f} M | "
+                            f"{' | '.join(line[name] for name in names)} |"
+                            for line in lines
+                        ),
+                    ]
+                )
+                + "\n"
+            )
+    return "\n".join(parts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="validation portraits")
@@ -259,7 +324,10 @@ def main() -> None:
         rows += measure(arguments.folder, scale, arguments.models, lpips, known)
         print(table(rows, scale), flush=True)
     others = [row for row in known if row.scale not in arguments.scales]
-    write(sorted(rows + others, key=lambda row: row.scale), arguments.results)
+    rows = sorted(rows + others, key=lambda row: row.scale)
+    write(rows, arguments.results)
+    with atomic_write(arguments.results.with_suffix(".md")) as temporary:
+        temporary.write_text(page(rows, RESULTS / "photos_peers.csv"), encoding="utf-8")
 
 
 if __name__ == "__main__":
