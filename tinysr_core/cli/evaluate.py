@@ -10,10 +10,11 @@ from ..engines import EngineName, Precision
 from ..errors import RequestError
 from ..model import DEFAULT_NAME
 from ..util import atomic_write
+from .options import Flag
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..evaluation import Measurement
+    from ..evaluation import FaceRecognizer, Measurement
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Evaluate:
     """Weights (.pth, .safetensors) of other networks, which the package spandrel runs."""
     lpips: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: without LPIPS)")] = None
     """The folder with lpips_alex.safetensors."""
+    identity: Flag = False
+    """Measure how far a face recogniser finds the face from that of the original (needs the extra `identity`)."""
     worst: Annotated[tuple[int, Path] | None, arg(metavar="N DIR", help_behavior_hint="(default: none)")] = None
     """Put pictures of where each network did worst into a folder: the original, bicubic and the result, N for each."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
@@ -83,11 +86,13 @@ class Evaluate:
         )
         methods = {kernel: interpolation(kernel, self.scale) for kernel in self.methods} | networks
         lpips = load_lpips("alex", self.lpips) if self.lpips else None
+        faces = FaceRecognizer() if self.identity else None
         worst = Worst(networks, self.worst[0] if self.worst else 0)
         rows: list[Measurement] = []
-        for row in evaluate(folders, self.scale, methods, lpips, worst.see):
+        for row in evaluate(folders, self.scale, methods, lpips, worst.see, faces):
             distance = "" if row.lpips is None else f", LPIPS {row.lpips:.4f}"
-            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}")
+            person = "" if row.identity is None else f", identity {row.identity:.3f}"
+            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}{person}")
             rows.append(row)
         if self.output is None:
             print(written(rows), end="")
