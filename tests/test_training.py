@@ -140,7 +140,10 @@ def test_a_worse_network_is_not_installed(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["FOLDER", "--recipe", "papr"], "no recipe 'papr'; choose fidelity, finetune, paper, photo, portrait"),
+        (
+            ["FOLDER", "--recipe", "papr"],
+            "no recipe 'papr'; choose fidelity, finetune, paper, photo, photo-fidelity, photo-portrait, portrait",
+        ),
         (["FOLDER/none"], "is not a folder"),
         (["FOLDER", "--validation", "FOLDER/none"], "is not a folder"),
         (["FOLDER", "--base", "nobody"], "no model 'nobody'"),
