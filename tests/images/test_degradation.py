@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.images.degradation import jpeg_quality_of_table, measure_degradation
+from tinysr_core.images.degradation import choose_clean, jpeg_quality_of_table, measure_degradation
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def test_webp_shows_blocks(scene: Image.Image) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.8, 1.3])
-def test_a_resized_jpeg_shows_another_period(scene: Image.Image, factor: float) -> None:
+def test_a_resized_jpeg_is_recognised(scene: Image.Image, factor: float) -> None:
     saved = through(scene, quality=40)
     size = (round(saved.width * factor), round(saved.height * factor))
-    assert measure_degradation(planes(saved.resize(size, Image.Resampling.BICUBIC))).resized_blocks > 3.5
+    assert choose_clean(planes(saved.resize(size, Image.Resampling.BICUBIC))).amount == 1
 
 
 @pytest.mark.parametrize("deviation", [0.0, 3.0, 8.0])
@@ -84,3 +84,19 @@ def test_quality_of_libjpegs_tables(scene: Image.Image) -> None:
         scene.save(stream, "JPEG", quality=quality)
         with Image.open(stream) as image:
             assert jpeg_quality_of_table(image.quantization[0]) == pytest.approx(quality, abs=5)
+
+
+def test_what_is_cleaned_and_why(scene: Image.Image) -> None:
+    saved = planes(through(scene, quality=60))
+    noisy = (planes(scene) + np.random.default_rng(0).normal(0, 8 / 255, (3, 240, 320))).clip(0, 1).astype(np.float32)
+    assert str(choose_clean(planes(scene))) == "clean 0: no traces of compression or noise"
+    assert str(choose_clean(planes(scene), 95)) == "clean 0: JPEG quality 95"
+    assert str(choose_clean(planes(scene), 62)) == "clean 1: JPEG quality 62"
+    assert choose_clean(saved).amount == choose_clean(saved, 95).amount == choose_clean(noisy).amount == 1
+    assert "noise" in choose_clean(noisy).reason
+
+
+def test_a_resized_jpeg_is_cleaned_whatever_its_last_quality(scene: Image.Image) -> None:
+    saved = through(scene, quality=30)
+    again = through(saved.resize((400, 300), Image.Resampling.BICUBIC), quality=95)
+    assert choose_clean(planes(again), 95).amount == 1
