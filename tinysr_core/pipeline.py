@@ -37,13 +37,13 @@ def enhance(
         RequestError: the arrays have other shapes.
         MemoryLimitError: memory does not suffice.
     """
-    given = pixels
+    given, masks = pixels, upscaler
     upscaler, _ = upscaler.for_picture(pixels)
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
     pulse = _Pulse(progress)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
-        alpha = enhance_mask(upscaler, alpha, size, progress=pulse.again)
+        alpha = enhance_mask(masks, alpha, size, progress=pulse.again)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     runs = enlarges or not upscaler.engine.only_enlarges
     result = _resized(_upscaled(upscaler, pixels, pulse.tell) if runs else pixels, size, pulse.again)
@@ -67,6 +67,7 @@ def enhance_mask(upscaler: Upscaler, mask: Image, size: tuple[int, int], *, prog
     """
     if tuple(mask.shape[2:]) == size:
         return mask
+    upscaler = upscaler.plain
     if size[0] < mask.shape[2] or size[1] < mask.shape[3] or not upscaler.engine.only_enlarges:
         return _resized(mask, size, progress)
     flat = _flat(mask)

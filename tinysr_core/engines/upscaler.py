@@ -38,6 +38,11 @@ class Upscaler:
         """Upscaling factor."""
         return self.engine.scale
 
+    @property
+    def plain(self) -> "Upscaler":
+        """What upscales alpha and masks, which need no cleaning."""
+        return self
+
     def for_picture(self, image: Image, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """What upscales a picture [B,C,H,W], and why: this one, unless it was loaded with `clean="auto"`.
 
@@ -120,10 +125,15 @@ class AutoUpscaler(Upscaler):
     def scale(self) -> int:
         return self._scale
 
+    @property
+    def plain(self) -> Upscaler:
+        return self._load(0)
+
     def for_picture(self, image: Image, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean | None]:
         """The upscaler of the amount that the picture needs. Of a batch, a middle picture decides for all."""
-        pixels = image[image.shape[0] // 2]
-        clean = choose_clean(np.asarray(pixels if isinstance(pixels, np.ndarray) else pixels.cpu()), jpeg_quality)
+        middle = image[image.shape[0] // 2]
+        pixels = middle if isinstance(middle, np.ndarray) else middle.cpu()
+        clean = choose_clean(np.asarray(pixels, np.float32), jpeg_quality)
         return self._load(clean.amount), clean
 
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
