@@ -58,7 +58,7 @@ def changed(recipe: Recipe, changes: Changes) -> Recipe:
 
 def figures(path: Path, validation: Path, judge: Lpips) -> list[str]:
     """PSNR-Y and LPIPS of a checkpoint on each set."""
-    method = network(str(path), SCALE, RunOptions(engine="torch", device="cpu", precision="fp32"))[1]
+    method = network(str(path), SCALE, RunOptions(clean=0, engine="torch", device="cpu", precision="fp32"))[1]
     cells: list[str] = []
     for data in SETS:
         rows = list(evaluate([validation / data], SCALE, {"trained": method}, judge))

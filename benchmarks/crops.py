@@ -1,12 +1,14 @@
 """Draw crops of validation portraits at 1:1 (eye, skin, hair, cloth): the small picture, bicubic, ours, the original.
 
 python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.jpg --scale 2
+python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/photo_x2.jpg --jpeg 50 --models portrait photo
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+from photos import jpeg
 from PIL import Image, ImageDraw, ImageFont
 
 from tinysr_core.evaluation import network
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="the picture to write")
     parser.add_argument("--scale", type=int, default=2)
     parser.add_argument("--models", nargs="+", default=["fidelity", "portrait"], help="names of checkpoints")
+    parser.add_argument("--jpeg", type=int, help="save the small pictures as JPEG of this quality first")
     arguments = parser.parse_args()
     methods = {"small picture": nearest(arguments.scale), "bicubic": interpolation("bicubic", arguments.scale)}
     methods |= {f"TinySR {name}": network(name, arguments.scale)[1] for name in arguments.models}
@@ -51,7 +54,8 @@ def main() -> None:
     rows: list[list[Pixels8]] = []
     for name, _, left, top in CROPS:
         pair = pairs[name]
-        whole = [method(pair.lr) for method in methods.values()] + [pair.hr]
+        lr = pair.lr if arguments.jpeg is None else jpeg(pair.lr, arguments.jpeg)
+        whole = [method(lr) for method in methods.values()] + [pair.hr]
         rows.append([np.ascontiguousarray(picture[top : top + SIDE, left : left + SIDE]) for picture in whole])
     draw(rows, [*methods, "original"]).save(arguments.output, quality=92, subsampling=0)
 

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import photos
 import torch
 from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, Measured, measure
 
@@ -33,8 +34,10 @@ else:
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256")
+TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256", "average")
 """What the trainer wrote into the card, and stays."""
+
+RELATIONS = ("twin", "photo")
 
 Means = Mapping[str, float]
 Figures = Mapping[str, Mapping[str, Means]]
@@ -50,17 +53,18 @@ def main() -> None:
     arguments = parser.parse_args()
     paths = sorted(arguments.weights.glob("*.safetensors"))
     for path in paths:
-        name_twin(path)
+        name_relatives(path)
     lpips = load_lpips("alex", arguments.lpips)
     rows = measure(arguments.weights, arguments.data, lpips, arguments.results / "quality.csv")
+    photographs = photos.read(arguments.results / "photos.csv")
     today = datetime.date.today().isoformat()
     for path in paths:
-        write_header(path, figures(rows, read_checkpoint(path).config.scale), today)
+        write_header(path, figures(rows, read_checkpoint(path).config.scale), photographs, today)
     families: dict[str, list[Path]] = {}
     for path in paths:
         families.setdefault(model_name(path), []).append(path)
     for name, members in families.items():
-        write_text(arguments.weights / f"{name}.md", family_card(name, members, rows))
+        write_text(arguments.weights / f"{name}.md", family_card(name, members, rows, photographs))
     write_text(arguments.results / "quality.md", quality_page(paths, rows, arguments.results / "peers.csv", today))
 
 
@@ -72,20 +76,21 @@ def texts_of(path: Path) -> Mapping[str, Any]:
     return family
 
 
-def name_twin(path: Path) -> None:
-    """Put the name of the twin into the header, where there is one: measuring the slider needs it."""
+def name_relatives(path: Path) -> None:
+    """Put the names of the relatives into the header, where they are there: measuring the sliders needs them."""
     checkpoint = read_checkpoint(path)
-    card = {key: value for key, value in checkpoint.card.items() if key != "twin"}
+    card = {key: value for key, value in checkpoint.card.items() if key not in RELATIONS}
     family = texts_of(path)
-    if "twin" in family:
-        twin = path.with_name(path.name.replace(model_name(path), family["twin"]))
-        if twin.is_file():
-            card["twin"] = twin.stem
+    for relation in RELATIONS:
+        if relation in family:
+            relative = path.with_name(path.name.replace(model_name(path), family[relation]))
+            if relative.is_file():
+                card[relation] = relative.stem
     if card != checkpoint.card:
         write_checkpoint(path, checkpoint.config, checkpoint.tensors, card)
 
 
-def write_header(path: Path, measured: Figures, today: str) -> None:
+def write_header(path: Path, measured: Figures, photographs: Sequence[photos.Row], today: str) -> None:
     """Write the whole card into the header of a checkpoint; the same weights and figures give the same bytes."""
     checkpoint, family = read_checkpoint(path), texts_of(path)
     digest = weights_digest(checkpoint.tensors)
@@ -107,6 +112,8 @@ def write_header(path: Path, measured: Figures, today: str) -> None:
     }
     if "twin" in checkpoint.card:
         card |= {"twin": checkpoint.card["twin"], "detail": slider(checkpoint, measured)}
+    if "photo" in checkpoint.card:
+        card |= {"photo": checkpoint.card["photo"], "clean": clean_slider(photographs, scale)}
     if int8_name(path.stem) in measured:
         card["figures_int8"] = {data: rounded(means) for data, means in measured[int8_name(path.stem)].items()}
     if card != checkpoint.card:
@@ -141,12 +148,28 @@ def slider(checkpoint: Checkpoint, measured: Figures) -> Mapping[str, Mapping[st
     return {detail: {data: rounded(measured[method][data]) for data in PART_SETS} for detail, method in methods.items()}
 
 
+def clean_slider(photographs: Sequence[photos.Row], scale: int) -> Mapping[str, Mapping[str, Means]]:
+    """Clean -> set of photos.py -> means, from the checkpoint (0) to the photo network (1)."""
+    measured = photos.means(photographs)
+    blends = {0.0: "portrait", **{clean: photos.blend_name(clean) for clean in photos.SLIDER}, 1.0: "photo"}
+    return {
+        f"{clean:g}": {
+            data: {
+                "psnr": round(measured[scale, method, data][0], 2),
+                "lpips": round(measured[scale, method, data][1], 4),
+            }
+            for data in photos.SLIDER_SETS
+        }
+        for clean, method in blends.items()
+    }
+
+
 def int8_name(stem: str) -> str:
     """What the rows call a checkpoint in int8."""
     return f"{stem} (int8)"
 
 
-def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured]) -> str:
+def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured], photographs: Sequence[photos.Row]) -> str:
     """The page about all scales of a family."""
     family = texts_of(paths[0])
     checkpoints = [read_checkpoint(path) for path in paths]
@@ -177,6 +200,19 @@ def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured]) -> s
             f"`--detail` (in ComfyUI and GIMP *detail*) blends the weights with those of `{family['twin']}`: 0 is that,"
             " 1 is this. PSNR in dB / LPIPS:\n",
             *(slider_table(c) for c in checkpoints if "detail" in c.card),
+        ]
+    if any("clean" in c.card for c in checkpoints):
+        parts += [
+            "## Clean\n",
+            f"`--clean` (in ComfyUI and GIMP *clean*) blends the weights with those of `{family['photo']}`: 0 is this,"
+            " 1 is that. On the sets of [photos](../benchmarks/results/photos.md), PSNR in dB / LPIPS:\n",
+            *(clean_table(c) for c in checkpoints if "clean" in c.card),
+        ]
+    if name == "photo":
+        parts += [
+            "## Compressed and noisy photographs\n",
+            "PSNR in dB / LPIPS on the sets of [photos](../benchmarks/results/photos.md):\n",
+            *(photos.table(photographs, c.config.scale, ("bicubic", "portrait", "photo")) for c in checkpoints),
         ]
     if any("figures_int8" in c.card for c in checkpoints):
         parts += [
@@ -217,6 +253,14 @@ def slider_table(checkpoint: Checkpoint) -> str:
     return table(
         [f"×{checkpoint.config.scale}", *(f"detail {detail}" for detail in details)],
         [[data, *(pair(means[data]) for means in details.values())] for data in PART_SETS],
+    )
+
+
+def clean_table(checkpoint: Checkpoint) -> str:
+    cleans = checkpoint.card["clean"]
+    return table(
+        [f"×{checkpoint.config.scale}", *(f"clean {clean}" for clean in cleans)],
+        [[data, *(pair(means[data]) for means in cleans.values())] for data in photos.SLIDER_SETS],
     )
 
 

@@ -52,7 +52,7 @@ def main() -> None:
         scale = read_info(path).config.scale
         methods = {
             f"{engine} {device} {precision}": network(
-                str(path), scale, RunOptions(engine=engine, device=device, precision=precision)
+                str(path), scale, RunOptions(clean=0, engine=engine, device=device, precision=precision)
             )[1]
             for engine, device, precision in compared
         }

@@ -23,6 +23,8 @@ SLIDER = (0.25, 0.5, 0.75)
 PART_SETS = ("set5", "portraits_cc0")
 """Where the slider and int8 are measured."""
 FINISH = "+sharpen+aa"
+COLUMNS = ("data", "picture", "scale", "method", "psnr", "ssim", "lpips", "weights")
+"""Of results/quality.csv."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def subjects(folder: Path, scale: int) -> list[Subject]:
 
 
 def _loader(model: str, scale: int, detail: float = 1.0, precision: Precision = "fp32") -> Callable[[], Method]:
-    return lambda: network(model, scale, RunOptions(detail, precision=precision))[1]
+    return lambda: network(model, scale, RunOptions(detail, 0, precision=precision))[1]
 
 
 def read(results: Path) -> list[Measured]:
@@ -104,7 +106,7 @@ def read(results: Path) -> list[Measured]:
                 float(row["psnr"]),
                 float(row["ssim"]),
                 float(row["lpips"]),
-                row["weights"],
+                weights=row["weights"],
             )
             for row in csv.DictReader(stream)
         ]
@@ -113,11 +115,12 @@ def read(results: Path) -> list[Measured]:
 def write(rows: Iterable[Measured], results: Path) -> None:
     """Write `rows` to `results`, whole or not at all."""
     with atomic_write(results) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(Measured.__dataclass_fields__), lineterminator="\n")
+        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
         for row in rows:
             lpips = "" if row.lpips is None else round(row.lpips, 5)
-            writer.writerow(asdict(row) | {"psnr": round(row.psnr, 3), "ssim": round(row.ssim, 5), "lpips": lpips})
+            cells = asdict(row) | {"psnr": round(row.psnr, 3), "ssim": round(row.ssim, 5), "lpips": lpips}
+            writer.writerow({name: cells[name] for name in COLUMNS})
 
 
 def _key(row: Measured) -> tuple[str, int, str, str]:

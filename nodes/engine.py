@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tinysr_core.engines import Engine, TorchEngine, Upscaler, inference, load_engine
+from ..tinysr_core.engines import AutoUpscaler, Engine, TorchEngine, Upscaler, inference, load_engine
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.model import Checkpoint, TinySR, cache_folder, weights_digest
 from . import host
@@ -74,22 +74,28 @@ class SpandrelEngine:
 class CpuEngine:
     """What runs a TinySR network on the CPU: OpenVINO if it is installed, else torch.
 
-    A node keeps one, since compiling a network takes longer than running it on a small picture.
+    A node keeps one, since compiling a network takes longer than running it on a small picture. It keeps an engine for
+    each amount of cleaning that a model may need.
     """
 
+    MOST = 5
+
     def __init__(self) -> None:
-        self._made: tuple[str, str, Engine] | None = None
+        self._made: dict[tuple[str, str], Engine] = {}
 
     def get(self, network: TinySR, precision: str) -> Engine:
         """The engine for the weights that `network` has now; other nodes may have changed them."""
         state = network.state_dict()
         tensors = {name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in state.items()}
         digest = weights_digest(tensors)
-        if self._made is None or self._made[:2] != (digest, precision):
+        key = digest, precision
+        if key not in self._made:
             checkpoint = Checkpoint(Path(), network.config, {}, tensors, digest)
             engine = load_engine(checkpoint, device="cpu", precision=precision, cache=cache_folder())
-            self._made = digest, precision, engine
-        return self._made[2]
+            if len(self._made) == self.MOST:
+                del self._made[next(iter(self._made))]
+            self._made[key] = engine
+        return self._made[key]
 
 
 def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | None, cpu_engine: CpuEngine) -> Upscaler:
@@ -105,12 +111,27 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
     network = tinysr_network(model.model)
     if network is not None:
         host.make_room(TINYSR_MEMORY, device)
-        if device.type == "cpu" and precision in ("auto", "fp32"):
-            return Upscaler(cpu_engine.get(network, precision), tile)
-        return Upscaler(TorchEngine(network, str(device), host.precision(precision, device)), tile)
+
+        def load(clean: float) -> Upscaler:
+            blended = _blended(network, photo, clean) if clean and photo is not None else network
+            if device.type == "cpu" and precision in ("auto", "fp32"):
+                return Upscaler(cpu_engine.get(blended, precision), tile)
+            return Upscaler(TorchEngine(blended, str(device), host.precision(precision, device)), tile)
+
+        photo = getattr(model, "tinysr_photo", None)
+        return load(0) if photo is None else AutoUpscaler(load, network.config.scale)
     host.make_room(FOREIGN_MEMORY * model.scale, device)
     whole = getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL"  # it cuts its own tiles
     return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile)
+
+
+def _blended(network: TinySR, photo: Checkpoint, clean: float) -> TinySR:
+    """`network` with the share `clean` of the weights of `photo`; a new network."""
+    state = network.state_dict()
+    tensors = {
+        name: torch.lerp(own, torch.from_numpy(photo.tensors[name]).to(own), clean) for name, own in state.items()
+    }
+    return TinySR.from_tensors(network.config, tensors)
 
 
 def _dtype(descriptor: Any, precision: str) -> torch.dtype:

@@ -5,6 +5,7 @@ ComfyUI is imported inside the functions, so that the pack can be imported and t
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -104,6 +105,15 @@ def patcher(module: nn.Module) -> object:
 
     kind = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     return kind(module, load_device=management.get_torch_device(), offload_device=management.unet_offload_device())
+
+
+def show(message: str, node: str | None) -> None:
+    """A line on the node in the graph, and in ComfyUI's log."""
+    logging.getLogger("TinySR").info(message)
+    with suppress(Exception):  # only newer versions show text on nodes, and no server runs in some scripts
+        from server import PromptServer
+
+        PromptServer.instance.send_progress_text(message, node)
 
 
 def warn(message: str) -> None:

@@ -26,6 +26,7 @@ class BareModel:
 
     model: nn.Module
     scale: int
+    tinysr_photo: Checkpoint | None = None
 
 
 def register_architecture() -> None:
@@ -40,16 +41,20 @@ def register_architecture() -> None:
         host.warn(f"The stock upscale nodes will not read TinySR checkpoints: {error}")
 
 
-def upscale_model(checkpoint: Checkpoint) -> "ImageModelDescriptor[Any] | BareModel":
-    """What ComfyUI calls an UPSCALE_MODEL, on the CPU in float32."""
+def upscale_model(checkpoint: Checkpoint, photo: Checkpoint | None = None) -> "ImageModelDescriptor[Any] | BareModel":
+    """What ComfyUI calls an UPSCALE_MODEL, on the CPU in float32.
+
+    With `photo`, *TinySR Upscale* blends in as much of that network as a picture needs; other nodes do not know of it.
+    """
     tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
     try:
         architecture = _architecture()
     except Exception as error:  # with torchvision built for another torch, spandrel fails with a RuntimeError
         host.warn(f"spandrel cannot be used, so only TinySR's own nodes can use this model: {error}")
-        return BareModel(TinySR.from_tensors(checkpoint.config, tensors), checkpoint.config.scale)
+        return BareModel(TinySR.from_tensors(checkpoint.config, tensors), checkpoint.config.scale, photo)
     descriptor = architecture.load(tensors).eval()
     descriptor.patcher = host.patcher(descriptor.model)
+    descriptor.tinysr_photo = photo
     return descriptor
 
 

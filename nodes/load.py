@@ -3,11 +3,13 @@
 from typing import Any
 
 from ..tinysr_core.errors import CheckpointError, TinySRError
-from ..tinysr_core.model import find_twin, load_checkpoint, read_info
+from ..tinysr_core.model import find_relative, has_photo, load_checkpoint, read_checkpoint, read_info
 from . import host
 from .interop import upscale_model
 
 DEFAULT = "tinysr-portrait-x2.safetensors"
+AUTO = "auto"
+CLEAN = (AUTO, *(f"{tenth / 10:g}" for tenth in range(11)))
 
 
 class TinySRLoader:
@@ -46,7 +48,14 @@ class TinySRLoader:
                         "tooltip": "1: the checkpoint as it is. Below 1 it is blended with its faithful twin, of which "
                         "0 is all: fewer invented details, closer to the pixels. It costs no time."
                     },
-                )
+                ),
+                "clean": (
+                    list(CLEAN),
+                    {
+                        "tooltip": "How much of the photo network is blended in; it removes JPEG blocks and noise. "
+                        "auto: TinySR Upscale looks at each batch and shows what it chose; other nodes take 0."
+                    },
+                ),
             },
         }
 
@@ -59,24 +68,31 @@ class TinySRLoader:
         return f"There is no TinySR checkpoint {checkpoint!r}; put it into models/tinysr, or choose one of: {names}."
 
     @classmethod
-    def IS_CHANGED(cls, checkpoint: str, detail: float = 1.0) -> str:
+    def IS_CHANGED(cls, checkpoint: str, detail: float = 1.0, clean: str = AUTO) -> str:
         """A fingerprint of the files, so that replaced ones are read again."""
         path = host.checkpoint_path(checkpoint)
         if path is None:
             return "missing"
         try:
-            paths = [path] if detail == 1 else [path, find_twin(read_info(path))]
+            info = read_info(path)
+            paths = [path]
+            paths += [find_relative(info, "twin")] if detail < 1 else []
+            paths += [find_relative(info, "photo")] if clean != "0" and has_photo(info) else []
             return " ".join(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
         except (TinySRError, OSError) as error:
             return str(error)  # `load` tells it
 
-    def load(self, checkpoint: str, detail: float = 1.0) -> tuple[Any]:
-        """Name of a checkpoint, and how much of it (the rest is its twin's) -> UPSCALE_MODEL.
+    def load(self, checkpoint: str, detail: float = 1.0, clean: str = AUTO) -> tuple[Any]:
+        """Name of a checkpoint, and how it is blended with its relatives -> UPSCALE_MODEL.
 
         Raises:
-            CheckpointError: the file is gone, damaged, or not TinySR's; or it has no twin, and `detail` is below 1.
+            CheckpointError: the file is gone, damaged, or not TinySR's; or it lacks the relative it is blended with.
         """
         path = host.checkpoint_path(checkpoint)
         if path is None:
             raise CheckpointError(f"The checkpoint {checkpoint!r} is gone; put it back, or choose another one.")
-        return (upscale_model(load_checkpoint(path, detail)),)
+        if clean != AUTO:
+            return (upscale_model(load_checkpoint(path, detail, float(clean))),)
+        info = read_info(path)
+        photo = read_checkpoint(find_relative(info, "photo")) if has_photo(info) else None
+        return (upscale_model(load_checkpoint(path, detail), photo),)

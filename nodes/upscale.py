@@ -97,6 +97,7 @@ class TinySRUpscale:
                     },
                 ),
             },
+            "hidden": {"unique_id": "UNIQUE_ID"},
         }
 
     def __init__(self) -> None:
@@ -116,9 +117,13 @@ class TinySRUpscale:
         precision: str,
         mask: Tensor | None = None,
         mask_is: str = SELECTION,
+        unique_id: str | None = None,
     ) -> tuple[Tensor, Tensor]:
         """IMAGE [B,H,W,C], MASK [b,h,w] or [h,w] -> IMAGE [B,H',W',C], MASK [B,H',W'], [b,H',W'] or [1,H',W']."""
         upscaler = upscaler_for(upscale_model, host.device(device), precision, tile or None, self._cpu_engine)
+        upscaler, clean = upscaler.for_picture(image.movedim(-1, 1)[:, : 3 if image.shape[-1] > 2 else 1])
+        if clean is not None:
+            host.show(str(clean), unique_id)
         batch, old_height, old_width, channels = image.shape
         sizing = SizeRequest(size, factor, width, height, megapixels).sizing(old_height, old_width, upscaler.scale)
         result = host.new_image(batch, *sizing.kept, channels)

@@ -178,7 +178,10 @@ sys.exit(command.main(sys.argv[1:-1]))
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["FOLDER", "--recipe", "papr"], "no recipe 'papr'; choose fidelity, finetune, paper, photo, portrait"),
+        (
+            ["FOLDER", "--recipe", "papr"],
+            "no recipe 'papr'; choose fidelity, finetune, paper, photo, photo-fidelity, photo-portrait, portrait",
+        ),
         (["FOLDER/none"], "is not a folder"),
         (["FOLDER", "--validation", "FOLDER/none"], "is not a folder"),
         (["FOLDER", "--base", "nobody"], "no model 'nobody'"),

@@ -4,7 +4,7 @@ import dataclasses
 
 from .engines import Upscaler
 from .errors import RequestError
-from .images import Picture
+from .images import Picture, jpeg_quality
 from .postprocess import Finish, resize
 from .util import Image, Progress, clamp_in_place
 
@@ -39,12 +39,13 @@ def enhance(
         MemoryLimitError: memory does not suffice.
     """
     _check(pixels, alpha)
-    given = pixels
+    given, masks = pixels, upscaler
+    upscaler, _ = upscaler.for_picture(pixels)
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
     pulse = _Pulse(progress)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
-        alpha = enhance_mask(upscaler, alpha, size, progress=pulse.again)
+        alpha = enhance_mask(masks, alpha, size, progress=pulse.again)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     runs = enlarges or not upscaler.engine.only_enlarges
     result = _resized(_upscaled(upscaler, pixels, pulse.tell) if runs else pixels, size, pulse.again)
@@ -68,6 +69,7 @@ def enhance_mask(upscaler: Upscaler, mask: Image, size: tuple[int, int], *, prog
     """
     if tuple(mask.shape[2:]) == size:
         return mask
+    upscaler = upscaler.plain
     if size[0] < mask.shape[2] or size[1] < mask.shape[3] or not upscaler.engine.only_enlarges:
         return _resized(mask, size, progress)
     flat = _flat(mask)
@@ -86,6 +88,7 @@ def enhance_picture(
     progress: Progress | None = None,
 ) -> Picture:
     """`enhance` for a picture that knows its colour profile, EXIF and the like; the result knows them too."""
+    upscaler, _ = upscaler.for_picture(picture.pixels, jpeg_quality(picture))
     pixels, alpha = enhance(upscaler, picture.pixels, picture.alpha, finish, progress=progress)
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 

@@ -6,12 +6,13 @@ The portraits are in the public domain (CC0). Each is shrunk to half its size fi
 """
 
 import argparse
+import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from tinysr_core import enhance, load_upscaler
+from tinysr_core import enhance, enhance_picture, from_pil, load_upscaler, to_pil
 from tinysr_core.postprocess import Finish
 
 FOLDER = Path(__file__).parents[1] / "example_workflows"
@@ -36,6 +37,14 @@ class Portrait:
         pixels = np.asarray(self.small, np.float32).transpose(2, 0, 1)[None] / 255
         result, _ = enhance(load_upscaler(model, scale=2), pixels, finish=finish or Finish())
         return Image.fromarray((255 * result[0] + 0.5).astype(np.uint8).transpose(1, 2, 0))
+
+    def compressed(self, quality: int) -> tuple[Image.Image, Image.Image]:
+        """The square as a JPEG of a quarter of its size, enlarged by bicubic and by the network."""
+        stream = io.BytesIO()
+        self.small.resize((SIDE // 4, SIDE // 4), Image.Resampling.BICUBIC).save(stream, "JPEG", quality=quality)
+        saved = from_pil(Image.open(stream))
+        result = enhance_picture(load_upscaler("portrait", scale=4), saved)
+        return to_pil(saved).resize((SIDE, SIDE), Image.Resampling.BICUBIC), to_pil(result)
 
 
 def halves(left: Image.Image, right: Image.Image) -> Image.Image:
@@ -70,6 +79,7 @@ def main() -> None:
         "portrait_x2": halves(woman.before, woman.after("portrait")),
         "portrait_sharpen_aa": halves(man.before, man.after("portrait", Finish(sharpen=True, anti_alias=True))),
         "fine_tuned_checkpoint": halves(other.after("portrait"), other.after("fidelity")),
+        "old_jpeg_clean_x4": halves(*other.compressed(quality=40)),
         "video_frames": film(man.after("portrait")),
     }
     for name, picture in drawn.items():

@@ -107,6 +107,9 @@ def test_example_workflows_are_the_tested_ones(server, name):
     """Each template of the front end, brought to API format, is the workflow of that name that is run above."""
     definitions = server.get("/object_info")
     example = json.loads((EXAMPLES / f"{name}.json").read_text())
+    missing = {node["type"] for node in example["nodes"]} - {*definitions, "Note", "MarkdownNote"}
+    if missing:
+        pytest.skip(f"this ComfyUI has no {missing.pop()}")
     links = {link[0]: [str(link[1]), link[2]] for link in example["links"]}
     found = {}
     for node in example["nodes"]:

@@ -29,14 +29,14 @@ LR = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
 def test_a_model_is_finished_and_blended_as_its_name_says(
     model: str, detail: float, title: str, finish: Finish
 ) -> None:
-    name, run = network(model, 2, RunOptions(detail))
+    name, run = network(model, 2, RunOptions(detail, 0))
     upscaler = load_upscaler(find_checkpoint("portrait", 2), detail=detail)
     assert name == title
     np.testing.assert_array_equal(run(LR), to_8_bits(enhance(upscaler, to_float(LR), finish=finish)[0]))
 
 
 def test_less_than_full_precision_is_named() -> None:
-    name, _ = network("portrait", 2, RunOptions(0.5, device="cpu", engine="torch", precision="bf16"))
+    name, _ = network("portrait", 2, RunOptions(0.5, 0, device="cpu", engine="torch", precision="bf16"))
     assert name == "tinysr-portrait-x2 (detail 0.5, bf16)"
 
 

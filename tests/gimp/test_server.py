@@ -267,7 +267,9 @@ def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[by
     hello = hear(process)
     assert hello["protocol"] == 2
     assert Path(hello["location"]).samefile(Path(__file__).parents[2] / "tinysr_core")
-    assert {"name": "small", "scales": [2], "description": "", "has_detail": False} in hello["models"]
+    assert {"name": "small", "scales": [2], "description": "", "has_detail": False, "has_clean": False} in hello[
+        "models"
+    ]
     (damaged,) = hello["damaged"]
     assert "broken-x2" in damaged
     pixels = np.random.default_rng(2).random((9, 7, 4), np.float32)

@@ -14,6 +14,7 @@ from tinysr_core.loss.terms import (
     TERMS,
     Loss,
     LossConfig,
+    colour_distance,
     edge_distance,
     edge_maps,
     phase_distance,
@@ -48,7 +49,7 @@ def random_lpips() -> Lpips:
     return Lpips("alex", tensors)
 
 
-ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05, phase=2, lpips=0.5)
+ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05, phase=2, colour=1, lpips=0.5)
 
 
 def test_the_papers_weights_are_the_default() -> None:
@@ -113,6 +114,13 @@ def test_a_weave_in_step_with_the_pixel_shuffle_is_a_distance_of_phases() -> Non
     weave = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(6, 6)
     assert phase_distance(hr + weave, hr, 2).item() == pytest.approx(0.1, abs=1e-6)
     assert phase_distance(hr + weave, hr, 3).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_change_of_colour_is_a_distance_and_texture_is_none() -> None:
+    hr = torch.rand(2, 3, 16, 16)
+    texture = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(8, 8)
+    assert colour_distance(hr + texture, hr, 8).item() == pytest.approx(0, abs=1e-6)
+    assert colour_distance(hr + 0.1, hr, 8).item() == pytest.approx(0.1, abs=1e-6)
 
 
 def test_vgg_taps_are_the_layers_they_name() -> None:

@@ -8,7 +8,7 @@ import pytest
 from tinysr_core.engines import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.model import catalog
-from tinysr_core.model.blend import blend, find_twin, load_checkpoint, twin_of_descendant
+from tinysr_core.model.blend import blend, find_relative, has_photo, load_checkpoint, relatives_of_descendant
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 
@@ -63,11 +63,11 @@ def test_a_twin_may_be_anywhere_in_the_catalog(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(catalog, "user_folder", lambda: tmp_path / "user")
     vivid = write(tmp_path / "runs" / "vivid-x2.safetensors", 1, twin="calm-x2")
     with pytest.raises(CheckpointError, match=r"twin of vivid-x2 is calm-x2\.safetensors, which is not there; put it"):
-        find_twin(vivid)
+        find_relative(vivid, "twin")
     shipped = write(tmp_path / "shipped" / "calm-x2.safetensors", 0)
-    assert find_twin(vivid) == shipped.path
+    assert find_relative(vivid, "twin") == shipped.path
     beside = write(tmp_path / "runs" / "calm-x2.safetensors", 2)
-    assert find_twin(vivid) == beside.path
+    assert find_relative(vivid, "twin") == beside.path
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "", 3, None])
@@ -95,9 +95,72 @@ def test_networks_of_different_kinds_cannot_be_blended(twins: tuple[Checkpoint, 
     calm, vivid = twins
     other = dataclasses.replace(calm, config=dataclasses.replace(CONFIG, scale=3))
     with pytest.raises(CheckpointError, match="different size or scale"):
-        blend(other, vivid, 0.5)
+        blend([(other, 0.5), (vivid, 0.5)])
 
 
 def test_descendants_name_the_faithful_end(twins: tuple[Checkpoint, Checkpoint]) -> None:
     calm, vivid = twins
-    assert twin_of_descendant(calm) == twin_of_descendant(vivid) == "calm-x2"
+    assert relatives_of_descendant(calm) == relatives_of_descendant(vivid) == {"twin": "calm-x2"}
+
+
+@pytest.fixture
+def family(tmp_path: Path) -> tuple[Checkpoint, Checkpoint, Checkpoint]:
+    """A faithful checkpoint, a perceptual one, and one for photographs."""
+    return (
+        write(tmp_path / "calm-x2.safetensors", 0),
+        write(tmp_path / "vivid-x2.safetensors", 1, twin="calm-x2", photo="dusty-x2"),
+        write(tmp_path / "dusty-x2.safetensors", 2, twin="calm-x2"),
+    )
+
+
+@pytest.mark.parametrize("detail", [0.0, 0.4, 1.0])
+@pytest.mark.parametrize("clean", [0.0, 0.3, 1.0])
+def test_detail_and_clean_span_a_triangle(
+    family: tuple[Checkpoint, Checkpoint, Checkpoint], detail: float, clean: float
+) -> None:
+    calm, vivid, dusty = family
+    loaded = load_checkpoint(vivid.path, detail, clean)
+    assert (loaded.path, loaded.card) == (vivid.path, vivid.card)
+    for name, tensor in loaded.tensors.items():
+        expected = (1 - clean) * ((1 - detail) * calm.tensors[name] + detail * vivid.tensors[name])
+        np.testing.assert_allclose(tensor, expected + clean * dusty.tensors[name], atol=1e-7)
+
+
+def test_without_a_photo_network_clean_must_be_0(family: tuple[Checkpoint, Checkpoint, Checkpoint]) -> None:
+    calm, vivid, dusty = family
+    assert [has_photo(info) for info in family] == [False, True, False]
+    with pytest.raises(CheckpointError, match="calm-x2 has no photo network"):
+        load_checkpoint(calm.path, clean=0.5)
+    dusty.path.unlink()
+    assert not has_photo(vivid)
+    with pytest.raises(CheckpointError, match="not there"):
+        load_checkpoint(vivid.path, clean=0.5)
+
+
+def test_a_photo_network_of_another_kind_is_none(tmp_path: Path) -> None:
+    vivid = write(tmp_path / "vivid-x2.safetensors", 1, photo="dusty-x2")
+    write(tmp_path / "dusty-x2.safetensors", 2, dataclasses.replace(CONFIG, channels=20))
+    assert not has_photo(vivid)
+
+
+def test_descendants_keep_the_photo_network(family: tuple[Checkpoint, Checkpoint, Checkpoint]) -> None:
+    assert relatives_of_descendant(family[1]) == {"twin": "calm-x2", "photo": "dusty-x2"}
+
+
+def test_auto_takes_what_each_picture_needs(family: tuple[Checkpoint, Checkpoint, Checkpoint]) -> None:
+    _, vivid, dusty = family
+    noise = np.random.default_rng(0).normal(0.5, 0.1, (1, 3, 40, 40)).clip(0, 1).astype(np.float32)
+    smooth = np.broadcast_to(np.linspace(0, 1, 40, dtype=np.float32), (1, 3, 40, 40)).copy()
+    auto = load_upscaler(vivid.path)
+    for picture, expected, amount in ((smooth, vivid, 0), (noise, dusty, 1)):
+        _, clean = auto.for_picture(picture)
+        assert clean is not None
+        assert clean.amount == amount
+        assert auto.scale == 2
+        same = load_upscaler(expected.path, clean=0).upscale(picture)
+        np.testing.assert_allclose(auto.upscale(picture), same, atol=1e-6)
+    upscaler, clean = auto.for_picture(smooth, jpeg_quality=40)
+    assert str(clean) == "clean 1: JPEG quality 40"
+    np.testing.assert_allclose(upscaler.upscale(smooth), load_upscaler(dusty.path).upscale(smooth), atol=1e-6)
+    with pytest.raises(RequestError, match="array"):
+        auto.upscale(np.zeros((3, 4, 4), np.float32))

@@ -10,10 +10,11 @@ from ..engines import EngineName, Precision
 from ..errors import RequestError
 from ..model import DEFAULT_NAME
 from ..util import atomic_write
+from .options import Flag
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..evaluation import Measurement
+    from ..evaluation import FaceRecognizer, Measurement
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,16 @@ class Evaluate:
     """Names that `tinysr models` lists, or checkpoint files; with +sharpen or +aa or both, they are finished so."""
     detail: Annotated[tuple[float, ...], arg(metavar="0...1...")] = (1.0,)
     """Blends of each model with its faithful twin (0); 1 is the model as it is."""
+    clean: Annotated[tuple[float | Literal["auto"], ...], arg(metavar="auto|0...1...")] = (0.0,)
+    """Blends of each model with its photo network (1); auto is what each picture needs."""
     methods: tuple[Literal["bicubic", "lanczos"], ...] = ("bicubic", "lanczos")
     """Plain interpolations to compare with."""
     spandrel: Annotated[tuple[Path, ...], arg(metavar="FILE...", help_behavior_hint="(default: none)")] = ()
     """Weights (.pth, .safetensors) of other networks, which the package spandrel runs."""
     lpips: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: without LPIPS)")] = None
     """The folder with lpips_alex.safetensors."""
+    identity: Flag = False
+    """Measure how far a face recogniser finds the face from that of the original (needs the extra `identity`)."""
     worst: Annotated[tuple[int, Path] | None, arg(metavar="N DIR", help_behavior_hint="(default: none)")] = None
     """Put pictures of where each network did worst into a folder: the original, bicubic and the result, N for each."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
@@ -72,19 +77,22 @@ class Evaluate:
             _make_folder(path)  # not after an hour of measuring
         networks = by_name(
             [
-                network(model, self.scale, RunOptions(share, self.engine, self.device, self.precision))
+                network(model, self.scale, RunOptions(detail, clean, self.engine, self.device, self.precision))
                 for model in self.models
-                for share in self.detail
+                for detail in self.detail
+                for clean in self.clean
             ]
             + [peer(path, self.scale, self.device) for path in self.spandrel]
         )
         methods = {kernel: interpolation(kernel, self.scale) for kernel in self.methods} | networks
         lpips = load_lpips("alex", self.lpips) if self.lpips else None
+        faces = FaceRecognizer() if self.identity else None
         worst = Worst(networks, self.worst[0] if self.worst else 0)
         rows: list[Measurement] = []
-        for row in evaluate(folders, self.scale, methods, lpips, worst.see):
+        for row in evaluate(folders, self.scale, methods, lpips, worst.see, faces):
             distance = "" if row.lpips is None else f", LPIPS {row.lpips:.4f}"
-            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}")
+            person = "" if row.identity is None else f", identity {row.identity:.3f}"
+            say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}{person}")
             rows.append(row)
         if self.output is None:
             print(written(rows), end="")

@@ -8,7 +8,7 @@ from tyro.conf import Positional, arg
 
 from ..errors import installs
 from ..model import find_checkpoint, find_exactly
-from .options import DETAIL_HELP
+from .options import CLEAN_HELP, DETAIL_HELP
 from .terminal import say
 
 
@@ -29,13 +29,14 @@ class Export:
     scale: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 2)")] = None
     """Which scale of a model that has several."""
     detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = 1.0
+    clean: Annotated[float, arg(metavar="0...1", help=f"{CLEAN_HELP}.")] = 0.0
 
     def run(self) -> int:
         from ..engines import TOLERANCE, export_onnx
         from ..model import load_checkpoint
 
         path = find_checkpoint(self.model) if self.scale is None else find_exactly(self.model, self.scale)
-        checkpoint = load_checkpoint(path, self.detail)
+        checkpoint = load_checkpoint(path, self.detail, self.clean)
         difference = export_onnx(checkpoint, self.onnx)
         say(f"{self.onnx} is written: {checkpoint.path.stem}, which enlarges {checkpoint.config.scale} times.")
         if difference is None:

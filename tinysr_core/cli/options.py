@@ -1,7 +1,7 @@
 """Options that several commands share, as flags. A field that is added to `RunOptions` becomes a flag by itself."""
 
 from dataclasses import dataclass, fields
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, arg
 
@@ -11,12 +11,17 @@ Flag = FlagCreatePairsOff[bool]
 Json = Annotated[Flag, arg(name="json", help="Print JSON on stdout, for scripts.")]
 DETAIL_HELP = "Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."
 
+CLEAN_HELP = "Blend the model with its photo network, which removes JPEG blocks and noise: 0 is none of it, 1 is all"
+
 
 @dataclass(frozen=True)
 class RunFlags(RunOptions):
     """The flags of `RunOptions`, with the values that help shows."""
 
     detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = RunOptions.detail
+    clean: Annotated[
+        float | Literal["auto"], arg(metavar="auto|0...1", help=f"{CLEAN_HELP}; auto is what it needs.")
+    ] = RunOptions.clean
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = RunOptions.device
     """Where the network runs; auto takes a GPU if there is one."""
     tile: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what suits the engine)")] = None

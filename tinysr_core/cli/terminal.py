@@ -61,7 +61,8 @@ def _lines(outcome: "Outcome") -> Iterable[str]:
         case "done":
             before, after = (f"{w} x {h}" for w, h in filter(None, (outcome.input_size, outcome.output_size)))
             what = f"{outcome.output} ({before} to {after}, {outcome.model}, {outcome.seconds:.1f} s)"
-            return (what, *(f"  {note}" for note in outcome.notes))
+            clean = [] if outcome.clean_reason is None else [f"clean {outcome.clean:g}: {outcome.clean_reason}"]
+            return (what, *(f"  {line}" for line in [*clean, *outcome.notes]))
 
 
 def _summary(outcomes: "Sequence[Outcome]") -> str:

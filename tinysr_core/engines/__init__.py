@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .engine import Engine, EngineName, Precision
 from .options import RunOptions, load_upscaler
 from .select import gpu_is_likely, load_engine, preload, usable_gpus
-from .upscaler import Upscaler
+from .upscaler import AutoUpscaler, Upscaler
 
 if TYPE_CHECKING:
     from .onnx_export import TOLERANCE, export_onnx
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOLERANCE",
+    "AutoUpscaler",
     "Engine",
     "EngineName",
     "Precision",

@@ -1,20 +1,25 @@
 """How a network is run, and the upscaler that runs it so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
-from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
+from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, has_photo, load_checkpoint, read_info
 from .engine import EngineName, Precision
 from .select import load_engine
-from .upscaler import Upscaler
+from .upscaler import AutoUpscaler, Upscaler
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a network is run. The options change speed and memory; only `detail` and `precision` change the result."""
+    """How a network is run. The options change speed and memory; only `detail`,
+    `clean` and `precision` change the result."""
 
     detail: float = 1.0
     """Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."""
+    clean: float | Literal["auto"] = "auto"
+    """Blend the model with its photo network, which removes JPEG blocks and noise: 0 is none of it, 1 is all; auto is
+    what each picture needs (`images.choose_clean`), and 0 where the model has no photo network."""
     engine: EngineName = "auto"
     """What runs the network; auto takes torch on a GPU, and on a CPU OpenVINO if it is installed."""
     device: str = "auto"
@@ -28,10 +33,14 @@ class RunOptions:
         """The upscaler that runs the checkpoint at `path` so.
 
         Raises:
-            CheckpointError: the file is not a TinySR checkpoint, or has no twin for the detail.
-            RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
+            CheckpointError: the file is not a TinySR checkpoint, or lacks what it is blended with.
+            RequestError: the engine, the device, the precision, the tile, the detail or clean cannot be used.
         """
-        checkpoint = load_checkpoint(path, self.detail)
+        if self.clean == "auto":
+            info = read_info(path)
+            if has_photo(info):
+                return AutoUpscaler(lambda clean: replace(self, clean=clean).load(path), info.config.scale)
+        checkpoint = load_checkpoint(path, self.detail, 0 if self.clean == "auto" else self.clean)
         return Upscaler(load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder()), self.tile)
 
 
@@ -44,6 +53,7 @@ def load_upscaler(
     precision: Precision = "auto",
     tile: int | None = None,
     detail: float = 1.0,
+    clean: float | Literal["auto"] = "auto",
 ) -> Upscaler:
     """The upscaler for a checkpoint. `RunOptions` explains the other arguments.
 
@@ -52,8 +62,8 @@ def load_upscaler(
         scale: which of the checkpoints of that name: the one that enlarges so many times, or the next larger one.
 
     Raises:
-        CheckpointError: nothing has this name, the file is not a TinySR checkpoint, or has no twin for the detail.
-        RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
+        CheckpointError: nothing has this name, the file is not a TinySR checkpoint, or lacks what it is blended with.
+        RequestError: the engine, the device, the precision, the tile, the detail or clean cannot be used.
     """
     path = model if isinstance(model, Path) else find_checkpoint(model, scale)
-    return RunOptions(detail, engine, device, precision, tile).load(path)
+    return RunOptions(detail, clean, engine, device, precision, tile).load(path)

@@ -1,11 +1,14 @@
 """Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
 
 import logging
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
+from ..images import Clean, choose_clean
 from ..util import Image, Progress, all_finite, clamp_in_place, continued
 from .delivery import Delivery
 from .engine import Engine, Gate
@@ -38,6 +41,18 @@ class Upscaler:
         """Upscaling factor."""
         return self.engine.scale
 
+    @property
+    def plain(self) -> "Upscaler":
+        """What upscales alpha and masks, which need no cleaning."""
+        return self
+
+    def for_picture(self, image: Image, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
+        """What upscales a picture [B,C,H,W], and why: this one, unless it was loaded with `clean="auto"`.
+
+        `jpeg_quality` is that of the picture's file, where it is known.
+        """
+        return self, None
+
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
         """LR pictures [B,3,H,W], float32 in [0,1] -> SR pictures [B,3,s*H,s*W], clamped to [0,1].
 
@@ -48,10 +63,7 @@ class Upscaler:
             RequestError: the array is not of that shape, or not of floating point.
             MemoryLimitError: memory runs out even at the smallest tile, or for the result itself.
         """
-        if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
-            raise RequestError(f"Pictures must be an array [batch, 3, height, width], not {list(image.shape)}.")
-        if "float" not in str(image.dtype):
-            raise RequestError(f"Pictures must be float32 in [0, 1], not {image.dtype}; divide 8-bit pixels by 255.")
+        _require_pictures(image)
         batch, channels, height, width = image.shape
         result = _empty(image, (batch, channels, height * self.scale, width * self.scale))
         for i in range(batch):
@@ -123,6 +135,42 @@ def _gate(engine: Engine, image: Any, windows: list[Window]) -> Gate | None:
     border, side = engine.border, max(len(span) for span in (windows[0].rows, windows[0].columns))
     whole = continued(image, slice(-border, height + border), slice(-border, width + border))
     return engine.gate(whole, tiles(height + 2 * border, width + 2 * border, max(SMALLEST_TILE, side)))
+
+
+class AutoUpscaler(Upscaler):
+    """Upscales each picture with as much of the photo network as it needs. `load` makes the upscaler of an amount, when
+    the first picture needs it."""
+
+    def __init__(self, load: Callable[[float], Upscaler], scale: int) -> None:
+        self._load = cache(load)
+        self._scale = scale
+
+    @property
+    def scale(self) -> int:
+        return self._scale
+
+    @property
+    def plain(self) -> Upscaler:
+        return self._load(0)
+
+    def for_picture(self, image: Image, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean | None]:
+        """The upscaler of the amount that the picture needs. Of a batch, a middle picture decides for all."""
+        middle = image[image.shape[0] // 2]
+        pixels = middle if isinstance(middle, np.ndarray) else middle.cpu()
+        clean = choose_clean(np.asarray(pixels, np.float32), jpeg_quality)
+        return self._load(clean.amount), clean
+
+    def upscale(self, image: Image, progress: Progress | None = None) -> Image:
+        """As `Upscaler.upscale` does, with what `for_picture` chooses."""
+        _require_pictures(image)
+        return self.for_picture(image)[0].upscale(image, progress)
+
+
+def _require_pictures(image: Any) -> None:
+    if image.ndim != 4 or image.shape[1] != 3 or 0 in image.shape:
+        raise RequestError(f"Pictures must be an array [batch, 3, height, width], not {list(image.shape)}.")
+    if "float" not in str(image.dtype):
+        raise RequestError(f"Pictures must be float32 in [0, 1], not {image.dtype}; divide 8-bit pixels by 255.")
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

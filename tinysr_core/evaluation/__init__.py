@@ -1,11 +1,13 @@
 """How good a network is: PSNR, SSIM and LPIPS, the fair table over methods, and crops of where a method did worst."""
 
+from .identity import FaceRecognizer
 from .methods import by_name, network, peer
 from .metrics import lpips_distance, psnr_y
 from .table import Measurement, Method, as_csv, as_json, as_markdown, evaluate, interpolation, to_8_bits, to_float
 from .worst import Worst
 
 __all__ = [
+    "FaceRecognizer",
     "Measurement",
     "Method",
     "Worst",

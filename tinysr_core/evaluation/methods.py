@@ -17,7 +17,7 @@ from ..pipeline import enhance
 from ..postprocess import Finish
 from .table import Method, to_8_bits, to_float
 
-DEFAULT_OPTIONS = RunOptions()
+DEFAULT_OPTIONS = RunOptions(clean=0)
 FINISHES = ("sharpen", "aa")
 """What may follow a model's name after a plus: `portrait+sharpen+aa`."""
 
@@ -48,6 +48,7 @@ def network(model: str, scale: int, options: RunOptions = DEFAULT_OPTIONS) -> tu
 
     title = "+".join([path.stem, *(name for name in FINISHES if name in finishes)])
     marks = [f"detail {options.detail:g}"] * (options.detail != 1)
+    marks += [f"clean {options.clean}"] * (options.clean != 0)
     marks += [options.precision] * (options.precision not in ("auto", "fp32"))
     return f"{title} ({', '.join(marks)})" if marks else title, run
 

@@ -17,13 +17,14 @@ from ..errors import DataError
 from ..images import Pixels8, decode, list_photos
 from ..loss import Lpips
 from ..postprocess import Kernel, resize
+from .identity import FaceRecognizer
 from .metrics import lpips_distance, psnr_y, ssim_y
 
 CROP = 12
 """Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""
 SMALLEST = 24
 """Below this many pixels a side, nothing would be left for the window of SSIM."""
-METRICS = ("psnr", "ssim", "lpips")
+METRICS = {"psnr": "PSNR-Y dB", "ssim": "SSIM-Y", "lpips": "LPIPS", "identity": "identity"}
 
 Method = Callable[[Pixels8], Pixels8]
 """LR picture [h,w,3] -> SR picture [s*h,s*w,3]."""
@@ -52,6 +53,8 @@ class Measurement:
     """SSIM of Y."""
     lpips: float | None
     """LPIPS (AlexNet) of the whole RGB picture; None where it was not asked for."""
+    identity: float | None = None
+    """Distance that a face recogniser sees; None where it was not asked for, or the original shows no face."""
 
 
 See = Callable[[Measurement, Pair, Pixels8], None]
@@ -86,6 +89,7 @@ def evaluate(
     methods: Mapping[str, Method],
     lpips: Lpips | None = None,
     see: See = lambda row, pair, result: None,
+    faces: FaceRecognizer | None = None,
 ) -> Iterator[Measurement]:
     """A row for each method on each picture of each folder, as they are done; `see` is shown each result.
 
@@ -103,6 +107,7 @@ def evaluate(
                     psnr_y(result, pair.hr, scale),
                     ssim_y(result, pair.hr, scale),
                     None if lpips is None else lpips_distance(lpips, result, pair.hr),
+                    None if faces is None else faces.distance(result, pair.hr),
                 )
                 see(row, pair, result)
                 yield row
@@ -130,9 +135,11 @@ def to_8_bits(pixels: NDArray[np.float32]) -> Pixels8:
 
 def as_markdown(rows: Sequence[Measurement]) -> str:
     """Mean ± standard deviation over the pictures of each data set, a line a method."""
-    lines = ["| data | method | PSNR-Y dB | SSIM-Y | LPIPS |", "|---|---|---|---|---|"]
+    metrics = [metric for metric in METRICS if metric != "identity" or any(row.identity is not None for row in rows)]
+    heads = ["data", "method", *(METRICS[metric] for metric in metrics)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for (data, method), group in _grouped(rows).items():
-        cells = [_spread([getattr(row, metric) for row in group], metric) for metric in METRICS]
+        cells = [_spread([getattr(row, metric) for row in group], metric) for metric in metrics]
         lines.append(f"| {data} ({len(group)}) | {method} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -154,7 +161,8 @@ def as_json(rows: Sequence[Measurement]) -> str:
 def _rounded(row: Measurement, infinite: float | None = math.inf) -> dict[str, Any]:
     psnr = round(row.psnr, 4) if math.isfinite(row.psnr) else infinite
     lpips = None if row.lpips is None else round(row.lpips, 6)
-    return {**asdict(row), "psnr": psnr, "ssim": round(row.ssim, 6), "lpips": lpips}
+    identity = None if row.identity is None else round(row.identity, 4)
+    return {**asdict(row), "psnr": psnr, "ssim": round(row.ssim, 6), "lpips": lpips, "identity": identity}
 
 
 def _grouped(rows: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:

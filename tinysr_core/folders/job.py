@@ -16,7 +16,7 @@ from typing import Literal
 
 from ..engines import RunOptions, Upscaler
 from ..errors import MemoryLimitError, PictureError, RequestError, TinySRError
-from ..images import FORMATS, Picture, read_picture, write_picture
+from ..images import FORMATS, Picture, jpeg_quality, read_picture, write_picture
 from ..model import DEFAULT_NAME, find_checkpoint, read_info
 from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels, ResultSize, result_size
 from ..util import remove_leftovers
@@ -78,6 +78,10 @@ class Outcome:
     output_size: tuple[int, int] | None = None
     model: str | None = None
     """Name of the checkpoint file, without its suffix."""
+    clean: float | None = None
+    """How much of the photo network was blended in."""
+    clean_reason: str | None = None
+    """What `clean=auto` found; None where the amount was given, or the model has no photo network."""
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list[str])
     """One sentence for each thing that the formats made us convert or leave out."""
@@ -186,7 +190,11 @@ class Desk:
         outcome.input_size = picture.width, picture.height
         outcome.notes += picture.notes
         path = settings.checkpoint(_factor(settings, picture))
-        upscaler = self._network(path)
+        upscaler, clean = self._network(path).for_picture(picture.pixels, jpeg_quality(picture))
+        if clean is not None:
+            outcome.clean, outcome.clean_reason = clean.amount, clean.reason
+        elif settings.run.clean != "auto":
+            outcome.clean = settings.run.clean
         outcome.model = path.stem
         size = result_size(settings.finish.size or Factor(upscaler.scale), picture.height, picture.width)
         _refuse_what_does_not_fit(job, settings, picture, size, upscaler.scale)

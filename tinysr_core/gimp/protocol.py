@@ -85,7 +85,8 @@ def parse_request(line: bytes) -> Request:
 
 
 def _network(take: "_Fields", engine: EngineName) -> NetworkChoice:
-    options = RunOptions(detail=take.share("detail", default=1.0), engine=engine)
+    clean = take.share("clean") if take.has("clean") else "auto"
+    options = RunOptions(detail=take.share("detail", default=1.0), clean=clean, engine=engine)
     return NetworkChoice(take.text("model"), take.factor("factor"), options)
 
 
@@ -111,8 +112,11 @@ class _Fields:
             raise ProtocolError(f"{name} must be a number above 0; {UPDATE}")
         return float(value)
 
-    def share(self, name: str, default: float) -> float:
-        value = self._take(name) if name in self._fields else default
+    def has(self, name: str) -> bool:
+        return name in self._fields
+
+    def share(self, name: str, default: float | None = None) -> float:
+        value = self._take(name) if default is None or self.has(name) else default
         if type(value) not in (int, float) or not 0 <= value <= 1:
             raise ProtocolError(f"{name} must be a number from 0 to 1; {UPDATE}")
         return float(value)

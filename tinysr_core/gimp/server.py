@@ -4,9 +4,11 @@ Protocol 2. Both sides send one JSON object per line; raw pixels follow where it
 row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
 
     worker  {"type": "hello", "protocol": 2, "version", "location",
-             "models": [{"name", "scales", "description", "has_detail"}, ...], "damaged": [error text, ...]}
+             "models": [{"name", "scales", "description", "has_detail", "has_clean"}, ...],
+             "damaged": [error text, ...]}
     client  {"protocol": 2, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
-             "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1)} and pixels
+             "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1),
+             "clean" (may be left out: what the picture needs)} and pixels
          or the same with "type": "preview" or "mask" and pixels
          or {"protocol": 2, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
@@ -246,6 +248,7 @@ def _hello() -> dict[str, Any]:
             "scales": sorted(info.config.scale for info in family),
             "description": str(family[0].card.get("description", "")),
             "has_detail": any("twin" in info.card for info in family),
+            "has_clean": any("photo" in info.card for info in family),
         }
         for name, family in families.items()
     ]

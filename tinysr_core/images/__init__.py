@@ -4,6 +4,7 @@ Nothing here imports torch.
 """
 
 from .attachments import Keep
+from .degradation import Clean, choose_clean, jpeg_quality, jpeg_quality_of_table
 from .formats import FORMATS
 from .photos import PhotoCache, Pixels8, decode, fingerprint, list_photos, map_photos, shrink_factor
 from .picture import ColourTags, GainMap, JpegEncoding, Note, Picture, Text
@@ -14,6 +15,7 @@ from .writing import to_pil, write_picture
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
+    "Clean",
     "ColourTags",
     "GainMap",
     "Header",
@@ -24,9 +26,12 @@ __all__ = [
     "Picture",
     "Pixels8",
     "Text",
+    "choose_clean",
     "decode",
     "fingerprint",
     "from_pil",
+    "jpeg_quality",
+    "jpeg_quality_of_table",
     "list_photos",
     "map_photos",
     "read_header",

@@ -18,7 +18,7 @@ LAPLACIAN = ((0.0, -1.0, 0.0), (-1.0, 4.0, -1.0), (0.0, -1.0, 0.0))
 SOBEL_X = ((-1.0, 0.0, 1.0), (-2.0, 0.0, 2.0), (-1.0, 0.0, 1.0))
 SOBEL_Y = ((-1.0, -2.0, -1.0), (0.0, 0.0, 0.0), (1.0, 2.0, 1.0))
 
-TERMS = ("vgg", "edge", "lab", "l1", "fft", "phase", "lpips")
+TERMS = ("vgg", "edge", "lab", "l1", "fft", "phase", "colour", "lpips")
 
 RGB_TO_XYZ = (
     (0.412453, 0.357580, 0.180423),
@@ -49,6 +49,8 @@ class LossConfig:
     phase: float = 0.0
     """L1 between the mean colours of the phases of the pixel shuffle. Networks that judge pictures like fine grain, and
     the cheapest is a weave of a pixel's width, the same everywhere: phases that differ in brightness."""
+    colour: float = 0.0
+    """L1 between mean colours of squares of 4 x 4 LR pixels: what is mended keeps its colour."""
     lpips: float = 0.0
     """LPIPS with SqueezeNet; the one with AlexNet judges, and is never trained on."""
     vgg_taps: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1")
@@ -83,6 +85,7 @@ class Loss(nn.Module):
             "l1": F.l1_loss,
             "fft": fft_distance,
             "phase": partial(phase_distance, scale=scale),
+            "colour": partial(colour_distance, side=4 * scale),
         }
         if vgg_tensors is not None:
             self.vgg = VggFeatures(config.vgg_taps, vgg_tensors)
@@ -142,3 +145,9 @@ def fft_distance(sr: Tensor, hr: Tensor) -> Tensor:
 def phase_distance(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
     """L1 mean over the channels of each of the `scale` x `scale` phases of their difference in mean colour."""
     return F.pixel_unshuffle(sr - hr, scale).mean((0, 2, 3)).abs().mean()
+
+
+def colour_distance(sr: Tensor, hr: Tensor, side: int) -> Tensor:
+    """L1 mean of the difference in mean colour, over squares of `side` x `side` pixels; what is left at the right and
+    the bottom does not count."""
+    return F.avg_pool2d(sr - hr, side).abs().mean()

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .bicubic import skip_kernel
-from .blend import find_twin, load_checkpoint, twin_of_descendant
+from .blend import find_relative, has_photo, load_checkpoint, relatives_of_descendant
 from .catalog import (
     DEFAULT_NAME,
     SUFFIX,
@@ -38,16 +38,17 @@ __all__ = [
     "cache_folder",
     "find_checkpoint",
     "find_exactly",
-    "find_twin",
+    "find_relative",
+    "has_photo",
     "install_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
     "model_name",
     "read_checkpoint",
     "read_info",
+    "relatives_of_descendant",
     "shipped_folder",
     "skip_kernel",
-    "twin_of_descendant",
     "user_folder",
     "weights_digest",
     "write_checkpoint",

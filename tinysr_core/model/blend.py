@@ -1,71 +1,107 @@
-"""The detail slider: a checkpoint blended with its twin. Needs no torch.
+"""The sliders `detail` and `clean`: a checkpoint blended with its relatives. Needs no torch.
 
-A perceptual network that was fine-tuned from a faithful one lies so close to it that every blend of their weights is a
-network in between (Wang et al. 2018, "network interpolation"). The blend is made once, when the network is loaded, and
-runs as fast as either. The twin is the faithful one; the card of the other names its file under `twin`.
+Networks that were fine-tuned from one another lie so close together that every blend of their weights is a network in
+between (Wang et al. 2018, "network interpolation"). A checkpoint names its relatives in its card: its faithful twin
+under `twin`, and the network for compressed and noisy photographs under `photo`. The three are the corners of a
+triangle: `detail` goes from the twin to the checkpoint, `clean` from there to `photo`. The blend is made once, when the
+network is loaded, and runs as fast as any of them.
 """
 
 import dataclasses
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..errors import CheckpointError, RequestError
 from .catalog import SUFFIX, list_files
-from .checkpoint import Checkpoint, CheckpointInfo, read_checkpoint
+from .checkpoint import Checkpoint, CheckpointInfo, read_checkpoint, read_info
+
+Relation = Literal["twin", "photo"]
+ABOUT: dict[Relation, tuple[str, str]] = {
+    "twin": ("faithful twin", "leave the detail at 1"),
+    "photo": ("photo network", "leave clean at auto or 0"),
+}
+"""What a relative is called, and what does without it."""
 
 
-def load_checkpoint(path: Path, detail: float = 1.0) -> Checkpoint:
-    """The checkpoint at `path`, blended with its twin: `detail` 0 is the twin, 1 the checkpoint as it is.
+def load_checkpoint(path: Path, detail: float = 1.0, clean: float = 0.0) -> Checkpoint:
+    """The checkpoint at `path`, blended with its relatives.
+
+    Args:
+        path: the checkpoint.
+        detail: 0 is the twin, 1 the checkpoint as it is.
+        clean: 0 is what `detail` makes, 1 the photo network.
 
     Raises:
-        CheckpointError: a file is damaged or missing, or the checkpoint has no twin and `detail` is below 1.
-        RequestError: `detail` does not lie between 0 and 1.
+        CheckpointError: a file is damaged or missing, or the checkpoint lacks the relative that it is blended with.
+        RequestError: `detail` or `clean` does not lie between 0 and 1.
     """
-    if not 0 <= detail <= 1:
-        raise RequestError(f"The detail must lie between 0 and 1, not {detail:g}.")
+    for name, value in (("detail", detail), ("clean", clean)):
+        if not 0 <= value <= 1:
+            raise RequestError(f"{name} must be between 0 and 1, not {value:g}.")
     checkpoint = read_checkpoint(path)
-    return checkpoint if detail == 1 else blend(read_checkpoint(find_twin(checkpoint)), checkpoint, detail)
+    corners = [(checkpoint, detail * (1 - clean))]
+    if detail < 1 and clean < 1:
+        corners.append((read_checkpoint(find_relative(checkpoint, "twin")), (1 - detail) * (1 - clean)))
+    if clean > 0:
+        corners.append((read_checkpoint(find_relative(checkpoint, "photo")), clean))
+    return blend(corners)
 
 
-def find_twin(info: CheckpointInfo) -> Path:
-    """The file of the twin: beside the checkpoint, or among the files of `catalog.list_files`.
+def find_relative(info: CheckpointInfo, relation: Relation) -> Path:
+    """The file of a relative: beside the checkpoint, or among the files of `catalog.list_files`.
 
     Raises:
         CheckpointError: the card names none, or one that is not there.
     """
-    name = info.card.get("twin")
+    called, remedy = ABOUT[relation]
+    name = info.card.get(relation)
     if not isinstance(name, str):
-        raise CheckpointError(
-            f"{info.path.stem} has no faithful twin to blend with; leave the detail at 1, or choose another model."
-        )
+        raise CheckpointError(f"{info.path.stem} has no {called} to blend with; {remedy}, or choose another model.")
     for path in [info.path.with_name(Path(name).name + SUFFIX), *list_files()]:
         if path.stem == name and path.is_file():
             return path
     raise CheckpointError(
-        f"The twin of {info.path.stem} is {name}{SUFFIX}, which is not there; put it beside {info.path}, or leave the "
-        "detail at 1."
+        f"The {called} of {info.path.stem} is {name}{SUFFIX}, which is not there; put it beside {info.path}, or "
+        f"{remedy}."
     )
 
 
-def twin_of_descendant(base: CheckpointInfo) -> str:
-    """What a checkpoint that is fine-tuned from `base` names as its twin: the twin of `base`, or `base` itself."""
-    return base.card.get("twin", base.path.stem)
+def has_photo(info: CheckpointInfo) -> bool:
+    """Whether `clean` can be more than 0: the card names a photo network, and its file is there and fits."""
+    try:
+        return read_info(find_relative(info, "photo")).config == info.config
+    except CheckpointError:
+        return False
 
 
-def blend(twin: Checkpoint, checkpoint: Checkpoint, detail: float) -> Checkpoint:
-    """`checkpoint` with the weights (1 - detail) * twin + detail * checkpoint.
+def relatives_of_descendant(base: CheckpointInfo) -> dict[Relation, str]:
+    """What the card of a checkpoint fine-tuned from `base` says: the relatives of `base`, or `base` as its twin."""
+    inherited: dict[Relation, str] = {"twin": base.card.get("twin", base.path.stem)}
+    if "photo" in base.card:
+        inherited["photo"] = base.card["photo"]
+    return inherited
+
+
+def blend(corners: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
+    """The first checkpoint, with the weighted sum of the tensors of all; the weights add up to 1.
 
     Raises:
         CheckpointError: they are networks of different kinds.
     """
-    if twin.config != checkpoint.config:
-        raise CheckpointError(
-            f"{checkpoint.path.stem} and its twin {twin.path} are networks of different size or scale; leave the "
-            "detail at 1, or put the right twin there."
-        )
-    share = np.float32(detail)
-    tensors = {name: (1 - share) * twin.tensors[name] + share * own for name, own in checkpoint.tensors.items()}
-    digest = hashlib.sha256(f"{twin.sha256} {checkpoint.sha256} {detail!r}".encode()).hexdigest()
-    return dataclasses.replace(checkpoint, tensors=tensors, sha256=digest)
+    first = corners[0][0]
+    used = [(checkpoint, share) for checkpoint, share in corners if share]
+    for checkpoint, _ in used:
+        if checkpoint.config != first.config:
+            raise CheckpointError(
+                f"{first.path.stem} and its relative {checkpoint.path} are networks of different size or scale; put "
+                "the right file there, or leave detail and clean out."
+            )
+    if len(used) == 1:
+        return dataclasses.replace(first, tensors=used[0][0].tensors, sha256=used[0][0].sha256)
+    tensors = {name: sum(np.float32(share) * c.tensors[name] for c, share in used) for name in first.tensors}
+    digest = hashlib.sha256(" ".join(f"{c.sha256} {share!r}" for c, share in used).encode()).hexdigest()
+    return dataclasses.replace(first, tensors=tensors, sha256=digest)

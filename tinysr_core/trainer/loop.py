@@ -23,7 +23,7 @@ from ..engines import computes_in_bf16, is_out_of_memory
 from ..errors import MemoryLimitError, TrainingError
 from ..images import fingerprint
 from ..loss import Loss, Lpips
-from ..model import Checkpoint, TinySR, twin_of_descendant
+from ..model import Checkpoint, TinySR, relatives_of_descendant
 from .monitor import Monitor, Trained, TrainingProgress
 from .optimizer import build_optimizer
 from .patches import PatchDataset, batches
@@ -129,7 +129,7 @@ def train(
         if fabric.is_global_zero:
             validator = Validator(validation, recipe.model.scale, recipe.data, loss, judge) if validation else None
             origin = base if base is not None and base.config == recipe.model else None
-            card = definition if origin is None else {**definition, "twin": twin_of_descendant(origin)}
+            card = definition if origin is None else {**definition, **relatives_of_descendant(origin)}
             monitor = Monitor(folder, name, recipe, card, validator, max_minutes, report)
             monitor.measure_references(None if origin is None else network)
         validate_every: int = fabric.broadcast(monitor.interval if monitor else 0)

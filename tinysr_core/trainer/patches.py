@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from ..errors import DataError
 from ..images import PhotoCache, Pixels8
-from .degrade import DegradeConfig, degrade
+from .degrade import Box, DegradeConfig, make_lr
 
 KERNEL_REACH = 2
 """The bicubic kernel sees this many LR pixels to each side."""
@@ -74,14 +74,16 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
         shares = np.array([share for share, _ in self.groups])
         paths = self.groups[choose.choice(len(shares), p=shares / shares.sum())][1]
         photo = self.photos[paths[choose.integers(len(paths))]]
-        lr, hr = self._crop(photo, choose, math.radians(augment.uniform(-1, 1) * self.config.max_rotation))
-        lr = degrade(lr, self.config.degrade, np.random.default_rng((self.seed, 2, index)))
+        part, box = self._crop(photo, choose, math.radians(augment.uniform(-1, 1) * self.config.max_rotation))
+        size, spoilt = (self.config.patch, self.config.patch), np.random.default_rng((self.seed, 2, index))
+        lr, hr = make_lr(part, box, size, self.config.degrade, spoilt), part.crop(box)
         flips = augment.integers(2, size=2) if self.config.flips else (0, 0)
         steps = tuple(-1 if flip else 1 for flip in flips)
         return _to_tensor(lr, steps), _to_tensor(hr, steps)
 
-    def _crop(self, photo: Pixels8, choose: np.random.Generator, angle: float) -> tuple[Image.Image, Image.Image]:
-        """LR and HR patch at a random place; where it is turned, the turned square lies inside the photograph."""
+    def _crop(self, photo: Pixels8, choose: np.random.Generator, angle: float) -> tuple[Image.Image, Box]:
+        """The box of an HR patch at a random place, in a part of the photograph that holds it and what the kernel sees
+        around it; where it is turned, the turned square lies inside the photograph."""
         scale, patch = self.scale, self.config.patch
         side, margin = scale * patch, KERNEL_REACH * scale
         extents = (photo.shape[1], photo.shape[0])
@@ -101,9 +103,8 @@ class PatchDataset(Dataset[tuple[Tensor, Tensor]]):
             x, y = max(0, left - margin), max(0, top - margin)
             part = Image.fromarray(photo[y : top + side + margin, x : left + side + margin])
             left, top = left - x, top - y
-        box = (left, top, left + side, top + side)
         # Pillow's kernel reaches beyond the box into `part`: the patch is cut from the whole shrunk photograph.
-        return part.resize((patch, patch), Image.Resampling.BICUBIC, box=box), part.crop(box)
+        return part, (left, top, left + side, top + side)
 
 
 def batches(start: int, steps: int, batch: int, rank: int, world: int) -> Iterator[list[int]]:

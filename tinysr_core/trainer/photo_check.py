@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PictureError
-from ..images import Pixels8, decode, map_photos, read_header, shrink_factor
+from ..images import Pixels8, decode, jpeg_quality_of_table, map_photos, read_header, shrink_factor
 from ..util import Progress, atomic_write
 from .photo_duplicates import Hashes, group, perceptual_hash
 
@@ -30,8 +30,6 @@ SOFT, SOFTISH = 0.065, 0.085
 """Sharpness below which a photograph is left out, and below which it is used with a warning."""
 POOR, FAIR = 50, 75
 """Likewise for the quality of a JPEG."""
-QUANTIZATION_50 = 3688
-"""Sum of the luminance quantisation table of JPEG quality 50 (ITU-T T.81, table K.1)."""
 
 Use = Literal["training", "validation", "none"]
 
@@ -152,7 +150,7 @@ def inspect(photo: Path, side: int, megapixels: float = 0.0) -> Finding:
         pixels = decode(photo, megapixels)
         return replace(
             finding,
-            quality=None if header.quantization is None else jpeg_quality(header.quantization),
+            quality=None if header.quantization is None else round(jpeg_quality_of_table(header.quantization)),
             sharpness=round(sharpness(pixels), 4),
             sha256=hashlib.sha256(photo.read_bytes()).hexdigest(),
             hash=perceptual_hash(pixels),
@@ -184,12 +182,6 @@ def sharpness(pixels: Pixels8) -> float:
 
 GREY: NDArray[np.float64] = np.array([0.299, 0.587, 0.114])
 """BT.601."""
-
-
-def jpeg_quality(table: Sequence[int]) -> int:
-    """The quality, 1 to 100, whose luminance quantisation table has the sum of `table` (the rule of libjpeg)."""
-    percent = 100 * sum(table) / QUANTIZATION_50
-    return round(min(100, max(1, 5000 / percent if percent > 100 else 100 - percent / 2)))
 
 
 def _judged(finding: Finding, use_all: bool) -> Finding:

@@ -13,7 +13,7 @@ from PIL import Image
 from ..evaluation import Method, lpips_distance, psnr_y
 from ..images import Pixels8, decode
 from ..loss import Loss, Lpips
-from .degrade import degrade
+from .degrade import Box, make_lr
 from .patches import DataConfig
 
 PHOTOS = 16
@@ -104,12 +104,13 @@ class Validator:
         number = min(len(photos), PHOTOS)
         chosen = [photos[i * len(photos) // number] for i in range(number)]
         side = min(SIDE, math.isqrt(LR_PIXELS // len(chosen)))
-        crops = [_centre(decode(path, config.megapixels), scale, side) for path in chosen]
-        self.hr = [hr for _, hr in crops]
-        self.lr: list[Pixels8] = [
-            np.asarray(degrade(lr, config.degrade, np.random.default_rng(number)))
-            for number, (lr, _) in enumerate(crops)
-        ]
+        pictures = [Image.fromarray(decode(path, config.megapixels)) for path in chosen]
+        boxes = [_centre(picture.size, scale, side) for picture in pictures]
+        self.hr: list[Pixels8] = [np.array(p.crop(box)) for p, box in zip(pictures, boxes, strict=True)]
+        self.lr: list[Pixels8] = []
+        for number, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
+            size = ((box[2] - box[0]) // scale, (box[3] - box[1]) // scale)
+            self.lr.append(np.array(make_lr(picture, box, size, config.degrade, np.random.default_rng(number))))
         self.scale, self.loss, self.lpips = scale, loss, lpips
         perceptual = loss.weights.keys() & {"vgg", "lpips"}
         self.judge: Judge = "psnr" if not perceptual else "loss" if lpips is None else "lpips"
@@ -140,13 +141,11 @@ class Validator:
         return float(total)
 
 
-def _centre(pixels: Pixels8, scale: int, side: int) -> tuple[Image.Image, Pixels8]:
-    """LR and HR crop around the centre, at most `side` LR pixels wide and high."""
-    height, width = (min(side, extent // scale) for extent in pixels.shape[:2])
-    top, left = (pixels.shape[0] - scale * height) // 2, (pixels.shape[1] - scale * width) // 2
-    box = (left, top, left + scale * width, top + scale * height)
-    lr = Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC, box=box)
-    return lr, pixels[box[1] : box[3], box[0] : box[2]]
+def _centre(size: tuple[int, int], scale: int, side: int) -> Box:
+    """Box of the centre crop of a picture of `size`, at most `side` LR pixels wide and high."""
+    width, height = (scale * min(side, extent // scale) for extent in size)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    return left, top, left + width, top + height
 
 
 def _mean(values: Sequence[float]) -> float:
