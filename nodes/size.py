@@ -7,9 +7,10 @@ from math import floor
 from torch import Tensor
 
 from ..tinysr_core.errors import RequestError
-from ..tinysr_core.postprocess import ExactSize, Factor, Megapixels, Size, result_size
+from ..tinysr_core.postprocess import ExactSize, Factor, Megapixels, result_size
 
-MODES = ("network scale", "factor", "fit", "fill", "stretch", "megapixels")
+MATCH = "match size"
+MODES = ("network scale", "factor", "fit", "fill", "stretch", "megapixels", MATCH)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class SizeRequest:
     width: int
     height: int
     megapixels: float
+    divisible_by: int = 1
+    match: tuple[int, int] | None = None
+    """Height and width of the picture to match."""
 
     def sizing(self, height: int, width: int, scale: int) -> Sizing:
         """The sizing of a frame of `height` x `width` by a network of `scale`.
@@ -43,27 +47,59 @@ class SizeRequest:
         Raises:
             RequestError: no side is given where one is needed, or the result would be absurdly large.
         """
-        size = result_size(self._target(height, width, scale), height, width)
-        cropped = self.mode == "fill" and self.width and self.height
-        return Sizing(size.height, size.width, (self.height, self.width) if cropped else (size.height, size.width))
+        tall, wide = self._kept(height, width, scale)
+        result_size(ExactSize(wide, tall), height, width)  # refuses absurd sizes
+        if self.mode == "stretch":
+            return Sizing(tall, wide, (tall, wide))
+        # Proportions are kept: what sticks out of the result is cut off evenly.
+        factor = max(Fraction(tall, height), Fraction(wide, width))
+        if self.divisible_by == 1 and not self._covers:
+            return Sizing(tall, wide, (tall, wide))  # only rounding differs
+        return Sizing(max(tall, _rounded(height * factor)), max(wide, _rounded(width * factor)), (tall, wide))
 
-    def _target(self, height: int, width: int, scale: int) -> Size:
-        if self.mode == "network scale":
-            return Factor(scale)
-        if self.mode == "factor":
-            return Factor(self.factor)
-        if self.mode == "megapixels":
-            return Megapixels(self.megapixels)
-        factors = [Fraction(box, side) for box, side in ((self.width, width), (self.height, height)) if box]
-        if not factors:
+    @property
+    def _covers(self) -> bool:
+        """Whether the result is a given rectangle, which the frame covers."""
+        return self.mode == MATCH or (self.mode == "fill" and bool(self.width and self.height))
+
+    def _kept(self, height: int, width: int, scale: int) -> tuple[int, int]:
+        """Height and width of the result."""
+        box = self._box()
+        if box is None:
+            size = {"network scale": Factor(scale), "factor": Factor(self.factor)}.get(
+                self.mode, Megapixels(self.megapixels)
+            )
+            tall, wide = size.sides(height, width)
+        elif self._covers or (self.mode == "stretch" and all(box)):
+            tall, wide = box
+        else:
+            factors = [Fraction(side, old) for side, old in zip(box, (height, width), strict=True) if side]
+            factor = max(factors) if self.mode == "fill" else min(factors)
+            tall, wide = height * factor, width * factor
+        most = box if box is not None and self.mode == "fit" else (0, 0)
+        return self._divisible(tall, most[0]), self._divisible(wide, most[1])
+
+    def _box(self) -> tuple[int, int] | None:
+        """Height and width that are given, 0 where one follows from the other; None: the mode reads neither."""
+        if self.mode == MATCH:
+            if self.match is None:
+                raise RequestError(f'The size mode "{MATCH}" needs a picture; connect one to "match".')
+            return self.match
+        if self.mode not in ("fit", "fill", "stretch"):
+            return None
+        if not (self.width or self.height):
             raise RequestError(
                 f'The size mode "{self.mode}" needs a width or a height; a 0 follows from the other one.'
             )
-        if self.mode == "stretch" and len(factors) == 2:
-            return ExactSize(self.width, self.height)
-        factor = max(factors) if self.mode == "fill" else min(factors)
-        return ExactSize(width=_at_least_1(width * factor), height=_at_least_1(height * factor))
+        return self.height, self.width
+
+    def _divisible(self, side: Fraction | int, most: int) -> int:
+        """The multiple nearest to `side`, but not above `most` where that is given, and never 0."""
+        step = self.divisible_by
+        near = _rounded(Fraction(side) / step) * step
+        return max(step, near - step if most and near > most else near)
 
 
-def _at_least_1(side: Fraction) -> int:
+def _rounded(side: Fraction) -> int:
+    """Rounded half up, but never below 1."""
     return max(1, floor(side + Fraction(1, 2)))

@@ -86,7 +86,7 @@ class ModelConfig:
             config = None
         if config is None or config.shapes != dict(shapes):
             raise CheckpointError(
-                "These tensors are not a TinySR network; choose a checkpoint that `tinysr models` lists."
+                "These tensors are not a TinySR network; choose another checkpoint."
             )
         return config
 

@@ -1,6 +1,7 @@
 """The network: TinyESPCN-Enhanced (Das, Saawarn, Sarkar 2025, section 3)."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 
 import torch
@@ -108,9 +109,18 @@ def bicubic_skip(image: Tensor, scale: int) -> Tensor:
     """
     batch, channels, height, width = image.shape
     planes = F.pad(image.reshape(batch * channels, 1, height, width), (2, 2, 2, 2), mode="replicate")
-    with torch.autocast(image.device.type, enabled=False):
+    with _no_autocast(image.device.type):
         phases = F.conv2d(planes, _skip_kernel(scale, image.dtype, image.device))
     return F.pixel_shuffle(phases, scale).reshape(batch, channels, scale * height, scale * width)
+
+
+def _no_autocast(device_type: str) -> AbstractContextManager[object]:
+    """Switches autocast off where it is on. Some kinds of device know no autocast, and refuse to switch it off."""
+    try:
+        active = torch.is_autocast_enabled(device_type)
+    except RuntimeError:
+        active = False
+    return torch.autocast(device_type, enabled=False) if active else nullcontext()
 
 
 @cache
