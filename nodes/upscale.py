@@ -215,5 +215,5 @@ def _working_memory(upscaler: Upscaler, image: Tensor, mask: Tensor | None, sizi
         tile=upscaler.tile,
     )
     features = foreign_memory(min(upscaler.tile, max(height, width)), upscaler.scale) if foreign else 0
-    masks = 0 if mask is None else 3 * 4 * mask[..., 0, 0].numel() * max(sizing.height * sizing.width, height * width)
+    masks = 0 if mask is None else 3 * 4 * mask.shape[:-2].numel() * max(sizing.height * sizing.width, height * width)
     return work.bytes_needed() + features + masks
