@@ -272,7 +272,12 @@ def test_the_memory_that_work_takes_counts_too(upscale, core, monkeypatch, chann
 
     image = torch.rand(1, 256, 256, channels)
     result = upscale(image, **changed)[0]
-    monkeypatch.setattr(management, "get_free_memory", lambda device, torch_free_too=False: 1.2 * result.nbytes)
+    free = 1.2 * result.nbytes
+    monkeypatch.setattr(
+        management,
+        "get_free_memory",
+        lambda device, torch_free_too=False: (free, free) if torch_free_too else free,
+    )
     with pytest.raises(core("errors").MemoryLimitError, match="GB are free"):
         upscale(image, **changed)
 
