@@ -32,6 +32,28 @@ FOREIGN_PIXEL_MEMORY = 3 * 4 * 384
 """Bytes for each pixel of a tile and unit of scale, as ComfyUI's stock node estimates them."""
 
 
+def run_widgets() -> dict[str, Any]:
+    """The widgets that say how a network is run, as ComfyUI wants them declared."""
+    return {
+        "tile": (
+            "INT",
+            {"default": 0, "min": 0, "max": 8192, "step": 32}
+            | {
+                "tooltip": "Side of a tile in pixels of the small picture; 0 chooses. Smaller needs less "
+                "memory; with TinySR the result is the same."
+            },
+        ),
+        "device": (
+            host.devices(),
+            {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
+        ),
+        "precision": (
+            list(PRECISIONS),
+            {"tooltip": "auto: what is fast and safe on the device. fp32 is exact, fp16 and bf16 need less memory."},
+        ),
+    }
+
+
 class SpandrelEngine:
     """Runs a network described by spandrel as an `Engine` of the core.
 
@@ -136,6 +158,12 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
         tile = _affordable_tile(model.scale)
     host.make_room(foreign_memory(FOREIGN_TILE, model.scale), device)
     return Upscaler(engine, tile)
+
+
+def weights_key(model: Any) -> str:
+    """A digest of the weights of an UPSCALE_MODEL."""
+    state = model.model.state_dict()
+    return weights_digest({name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state.items()})
 
 
 def foreign_memory(tile: int, scale: int) -> int:

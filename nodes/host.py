@@ -3,9 +3,11 @@
 ComfyUI is imported inside the functions, so that the pack can be imported and tested without it.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,67 @@ def new_image(batch: int, height: int, width: int, channels: int, working: int) 
                 f"{free / 1e9:.1f} GB are free; ask for a smaller size, or process fewer frames at a time."
             )
     return torch.empty(batch, height, width, channels, dtype=dtype, device=place)
+
+
+def require_memory(needed: int, what: str) -> None:
+    """Refuse work that main memory does not suffice for.
+
+    Raises:
+        MemoryLimitError: it takes more than `needed` bytes.
+    """
+    free = free_memory(torch.device("cpu"))
+    if needed > free:
+        raise MemoryLimitError(
+            f"{what} needs {needed / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; ask for a smaller size."
+        )
+
+
+def video_source(video: Any) -> tuple[Path | BytesIO, float, float]:
+    """What to read a VIDEO from, and the part of it that counts: first second, and how many (0: to the end).
+
+    Raises:
+        RequestError: it is no VIDEO.
+    """
+    if not hasattr(video, "get_stream_source"):
+        raise RequestError(f"video is a {type(video).__name__}; connect a VIDEO, for example of Load Video.")
+    source = video.get_stream_source()
+    window = getattr(video, "get_active_trim_window", None)  # since 0.10
+    start, duration = window() if window else (0.0, 0.0)
+    return Path(source) if isinstance(source, str) else source, start, duration
+
+
+def new_output(prefix: str, suffix: str) -> tuple[Path, dict[str, str]]:
+    """A file in ComfyUI's output folder that is not there yet, and how ComfyUI names it to the front end."""
+    import folder_paths
+
+    output = folder_paths.get_output_directory()
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, output)
+    path = Path(folder, f"{name}_{counter:05}_{suffix}")
+    return path, {"filename": path.name, "subfolder": subfolder, "type": "output"}
+
+
+def video_from_file(path: Path) -> Any:
+    """A VIDEO."""
+    from comfy_api.input_impl import VideoFromFile
+
+    return VideoFromFile(str(path))
+
+
+def workflow_metadata(prompt: Any, extra: dict[str, Any] | None) -> dict[str, str]:
+    """What a file remembers of the workflow that made it; nothing if ComfyUI was started so."""
+    from comfy.cli_args import args
+
+    if args.disable_metadata:
+        return {}
+    tags = {**(extra or {}), **({} if prompt is None else {"prompt": prompt})}
+    return {name: json.dumps(value) for name, value in tags.items()}
+
+
+def show_text(text: str, node_id: str | None) -> None:
+    """A line on the node while it runs."""
+    server = getattr(sys.modules.get("server"), "PromptServer", None)
+    if node_id is not None and getattr(server, "instance", None) is not None:
+        server.instance.send_progress_text(text, node_id)
 
 
 def progress_bar(frames: int) -> Callable[[int, int, int], None]:

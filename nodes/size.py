@@ -1,8 +1,10 @@
 """The size modes of *TinySR Upscale*: widgets in, sides out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 from torch import Tensor
 
@@ -11,6 +13,42 @@ from ..tinysr_core.postprocess import ExactSize, Factor, Megapixels, result_size
 
 MATCH = "match size"
 MODES = ("network scale", "factor", "fit", "fill", "stretch", "megapixels", MATCH)
+
+
+def size_widgets(modes: Sequence[str]) -> dict[str, Any]:
+    """The widgets that a `SizeRequest` is made of, as ComfyUI wants them declared."""
+    match = "match size: as large as the picture at match, cut off evenly. " if MATCH in modes else ""
+    return {
+        "size": (
+            list(modes),
+            {
+                "tooltip": "network scale: as large as the network makes it. factor: both sides times factor. "
+                "fit: as large as width and height allow. fill: covers width and height, cut off evenly. "
+                f"stretch: exactly width by height. megapixels: that many million pixels. {match}"
+                "All but stretch keep the proportions."
+            },
+        ),
+        "factor": (
+            "FLOAT",
+            {"default": 2.0, "min": 0.05, "max": 16.0, "step": 0.05, "round": 0.0001}
+            | {"tooltip": "For size factor: both sides times this, for example 1.5."},
+        ),
+        "width": (
+            "INT",
+            {"default": 0, "min": 0, "max": 32768}
+            | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the height."},
+        ),
+        "height": (
+            "INT",
+            {"default": 0, "min": 0, "max": 32768}
+            | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the width."},
+        ),
+        "megapixels": (
+            "FLOAT",
+            {"default": 4.0, "min": 0.01, "max": 500.0, "step": 0.1, "round": 0.001}
+            | {"tooltip": "For size megapixels: about this many million pixels."},
+        ),
+    }
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tinysr_core.engines import Upscaler, inference
-from ..tinysr_core.errors import MemoryLimitError
-from ..tinysr_core.folders import Work
-from ..tinysr_core.pipeline import enhance
-from ..tinysr_core.postprocess import ExactSize, Finish, resize
-from ..tinysr_core.util import Progress
+from ..tinysr_core.postprocess import resize
 from . import frames, host
-from .engine import PRECISIONS, CpuEngine, SpandrelEngine, foreign_memory, upscaler_for
-from .size import MODES, SizeRequest, Sizing
+from .engine import CpuEngine, run_widgets, upscaler_for
+from .enlarge import Enlarge, working_memory
+from .size import MODES, SizeRequest, size_widgets
 from .values import checked
 
 SELECTION, TRANSPARENCY = "selection", "transparency"
-RESIZES = ("cuda", "xpu", "mps")
-"""Kinds of devices that resize frames; others leave it to the CPU."""
 
 
 class TinySRUpscale:
@@ -45,54 +39,8 @@ class TinySRUpscale:
             "required": {
                 "upscale_model": ("UPSCALE_MODEL", {"tooltip": "From Load TinySR or any other upscale model loader."}),
                 "image": ("IMAGE", {"tooltip": "A picture or a batch of them, for example the frames of a video."}),
-                "size": (
-                    list(MODES),
-                    {
-                        "tooltip": "network scale: as large as the network makes it. factor: both sides times factor. "
-                        "fit: as large as width and height allow. fill: covers width and height, cut off evenly. "
-                        "stretch: exactly width by height. megapixels: that many million pixels. match size: as large "
-                        "as the picture at match, cut off evenly. All but stretch keep the proportions."
-                    },
-                ),
-                "factor": (
-                    "FLOAT",
-                    {"default": 2.0, "min": 0.05, "max": 16.0, "step": 0.05, "round": 0.0001}
-                    | {"tooltip": "For size factor: both sides times this, for example 1.5."},
-                ),
-                "width": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 32768}
-                    | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the height."},
-                ),
-                "height": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 32768}
-                    | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the width."},
-                ),
-                "megapixels": (
-                    "FLOAT",
-                    {"default": 4.0, "min": 0.01, "max": 500.0, "step": 0.1, "round": 0.001}
-                    | {"tooltip": "For size megapixels: about this many million pixels."},
-                ),
-                "tile": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 8192, "step": 32}
-                    | {
-                        "tooltip": "Side of a tile in pixels of the small picture; 0 chooses. Smaller needs less "
-                        "memory; with TinySR the result is the same."
-                    },
-                ),
-                "device": (
-                    host.devices(),
-                    {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
-                ),
-                "precision": (
-                    list(PRECISIONS),
-                    {
-                        "tooltip": "auto: what is fast and safe on the device. fp32 is exact, "
-                        "fp16 and bf16 need less memory."
-                    },
-                ),
+                **size_widgets(MODES),
+                **run_widgets(),
             },
             "optional": {
                 "mask": ("MASK", {"tooltip": "Is enlarged with the picture. One mask serves all frames of a batch."}),
@@ -148,7 +96,7 @@ class TinySRUpscale:
         matched = None if match is None else (match.shape[1], match.shape[2])
         request = SizeRequest(size, factor, width, height, megapixels, divisible_by, matched)
         sizing = request.sizing(old_height, old_width, upscaler.scale)
-        result = host.new_image(batch, *sizing.kept, channels, _working_memory(upscaler, image, mask, sizing))
+        result = host.new_image(batch, *sizing.kept, channels, working_memory(upscaler, sizing, image.shape[1:], mask))
 
         selection, cut_outs = None, None
         show = host.progress_bar(batch)
@@ -163,57 +111,14 @@ class TinySRUpscale:
         transparent = cut_outs is not None or channels in (2, 4)
         result_mask = torch.zeros(batch if transparent else 1, *sizing.kept, device=result.device)
 
-        finish = Finish(size=ExactSize(sizing.width, sizing.height))
-        resized = (sizing.height, sizing.width) != (old_height * upscaler.scale, old_width * upscaler.scale)
-        enlarge = _Enlarge(upscaler, finish, target if resized and target.type in RESIZES else None)
+        enlarge = Enlarge(upscaler, target)
         for i, frame in enumerate(frames.cleaned(image, "image")):
             pixels, alpha = frames.split(frame)
             if alpha is None and cut_outs is not None:
                 alpha = cut_outs[[i % len(cut_outs)]].to(pixels.device)
-            pixels, alpha = enlarge(pixels, alpha, partial(show, i))
+            pixels, alpha = enlarge(pixels, alpha, sizing, partial(show, i))
             if alpha is not None:
-                alpha = frames.settle(sizing.crop(alpha))
+                alpha = frames.settle(alpha)
                 result_mask[i] = 1 - alpha[0, 0]
-            frames.write(result[i], sizing.crop(pixels), alpha)
+            frames.write(result[i], pixels, alpha)
         return result, result_mask if selection is None else selection[:, 0].to(result.device)
-
-
-class _Enlarge:
-    """Runs `enhance` on frames, on a GPU as a whole where it has room, since a resize takes longer on the CPU."""
-
-    def __init__(self, upscaler: Upscaler, finish: Finish, device: torch.device | None) -> None:
-        """`device`: the GPU for whole frames; None: frames stay where they are, and only tiles are moved."""
-        self._upscaler = upscaler
-        self._finish = finish
-        self._device = device
-
-    def __call__(self, pixels: Tensor, alpha: Tensor | None, progress: Progress) -> tuple[Tensor, Tensor | None]:
-        if self._device is not None:
-            try:
-                with inference():
-                    moved = None if alpha is None else alpha.to(self._device)
-                    return enhance(self._upscaler, pixels.to(self._device), moved, self._finish, progress=progress)
-            except (MemoryError, MemoryLimitError):
-                host.warn(f"Whole frames do not fit on {self._device}; they are resized on the CPU.")
-                self._device = None
-        return enhance(self._upscaler, pixels, alpha, self._finish, progress=progress)
-
-
-def _working_memory(upscaler: Upscaler, image: Tensor, mask: Tensor | None, sizing: Sizing) -> int:
-    """Bytes of main memory that one frame, or the masks, take at most while they are enlarged."""
-    height, width, channels = image.shape[1:]
-    foreign = isinstance(upscaler.engine, SpandrelEngine)
-    work = Work(
-        height=height,
-        width=width,
-        colours=1 if channels < 3 else 3,
-        alpha=mask is not None or channels in (2, 4),
-        scale=upscaler.scale,
-        result_height=sizing.height,
-        result_width=sizing.width,
-        post_processing=False,
-        tile=upscaler.tile,
-    )
-    features = foreign_memory(min(upscaler.tile, max(height, width)), upscaler.scale) if foreign else 0
-    masks = 0 if mask is None else 3 * 4 * mask.shape[:-2].numel() * max(sizing.height * sizing.width, height * width)
-    return work.bytes_needed() + features + masks

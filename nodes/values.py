@@ -48,6 +48,9 @@ def check(name: str, kind: str | list[str], options: dict[str, Any], value: Any)
     elif kind == "BOOLEAN":
         if not isinstance(value, bool | int):
             raise RequestError(f"{name} is {value!r}; connect true or false.")
+    elif kind == "STRING":
+        if not isinstance(value, str):
+            raise RequestError(f"{name} is {value!r}; connect a text.")
     elif kind == "IMAGE":
         _tensor(name, kind, value, dims=(4,), layout="[batch, height, width, channels]")
     elif kind == "MASK":

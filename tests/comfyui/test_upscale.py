@@ -296,7 +296,7 @@ def test_an_empty_batch_gives_an_empty_batch(upscale):
 def test_widgets_and_arguments_agree(nodes):
     for node in nodes.values():
         inputs = node.INPUT_TYPES()
-        declared = [*inputs["required"], *inputs.get("optional", {})]
+        declared = [*inputs["required"], *inputs.get("optional", {}), *inputs.get("hidden", {})]
         arguments = inspect.signature(getattr(node, node.FUNCTION)).parameters
         assert declared == [name for name in arguments if name != "self"]
         for name, (kind, options) in {**inputs["required"], **inputs.get("optional", {})}.items():
@@ -352,6 +352,7 @@ def test_bf16_is_close(upscale, picture):
 def test_image_and_mask_may_lie_on_different_devices(run, nodes, monkeypatch, mask_is):
     """Torch's meta device stands for a GPU: it has no values, so that what asks for them is left out."""
     node = importlib.import_module(nodes["TinySRUpscale"].__module__)
+    enlarge = importlib.import_module(node.__name__.replace(".upscale", ".enlarge"))
     meta = torch.device("meta")
 
     def enhanced(upscaler, pixels, alpha, finish, progress):
@@ -359,7 +360,7 @@ def test_image_and_mask_may_lie_on_different_devices(run, nodes, monkeypatch, ma
         size = finish.size.height, finish.size.width
         return pixels.new_empty(1, 3, *size), None if alpha is None else alpha.new_empty(1, 1, *size)
 
-    monkeypatch.setattr(node, "enhance", enhanced)
+    monkeypatch.setattr(enlarge, "enhance", enhanced)
     monkeypatch.setattr(node.frames, "cleaned", lambda batch, name: iter(batch))
     monkeypatch.setattr(node.host, "new_image", lambda *shape: torch.empty(shape[:4], device=meta))
     network = SimpleNamespace(model=torch.nn.Identity(), scale=2, input_channels=3, output_channels=3)
