@@ -1,6 +1,8 @@
 """Makes the core's upscaler from any UPSCALE_MODEL, TinySR's or another network's."""
 
 import copy
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from ..tinysr_core.engines import AutoUpscaler, Engine, TorchEngine, Upscaler, inference, load_engine
 from ..tinysr_core.errors import RequestError
-from ..tinysr_core.model import Checkpoint, TinySR, cache_folder, weights_digest
+from ..tinysr_core.model import Checkpoint, TinySR, weights_digest
 from . import host
 from .interop import tinysr_network
 
@@ -18,18 +20,45 @@ FOREIGN_HALO = 32
 """Border of a tile of a network whose reach is unknown: the overlap of ComfyUI's stock node."""
 FOREIGN_TILE = 512
 """Tile of a network whose need of memory is unknown, as in ComfyUI's stock node."""
+CPU_TILE = 512
+"""Largest tile on a CPU: the node hears Cancel after each, which is within a second on two cores."""
+SMALLEST_FOREIGN_TILE = 128
+"""On a CPU, memory is not what makes a tile smaller than this."""
 WHOLE_PICTURE = 1 << 20
 """A tile larger than any picture."""
 TINYSR_MEMORY = 1 << 30
 """More bytes than TinySR needs for a tile."""
-FOREIGN_MEMORY = 512 * 512 * 3 * 4 * 384
-"""Bytes per unit of scale, as ComfyUI's stock node estimates them."""
+FOREIGN_PIXEL_MEMORY = 3 * 4 * 384
+"""Bytes for each pixel of a tile and unit of scale, as ComfyUI's stock node estimates them."""
+
+
+def run_widgets() -> dict[str, Any]:
+    """The widgets that say how a network is run, as ComfyUI wants them declared."""
+    return {
+        "tile": (
+            "INT",
+            {"default": 0, "min": 0, "max": 8192, "step": 32}
+            | {
+                "tooltip": "Side of a tile in pixels of the small picture; 0 chooses. Smaller needs less "
+                "memory; with TinySR the result is the same."
+            },
+        ),
+        "device": (
+            host.devices(),
+            {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
+        ),
+        "precision": (
+            list(PRECISIONS),
+            {"tooltip": "auto: what is fast and safe on the device. fp32 is exact, fp16 and bf16 need less memory."},
+        ),
+    }
 
 
 class SpandrelEngine:
     """Runs a network described by spandrel as an `Engine` of the core.
 
-    The network is shared with other nodes: it is not moved or cast; where that is needed, a copy is.
+    The network is shared with other nodes: it is not moved or cast; where that is needed, a copy is. Where it fails in
+    half precision although it claims to support it, it runs in fp32.
 
     Raises:
         RequestError: the network is not of a kind, or cannot run in a precision, that is asked for.
@@ -38,6 +67,7 @@ class SpandrelEngine:
     only_enlarges = False  # it may clean pictures, too, or do nothing else
     pool_halo = None
     border = 0  # as ComfyUI's stock node runs it
+    fallback = None  # `run` has its own
     tile = FOREIGN_TILE
 
     def __init__(self, descriptor: Any, device: torch.device, precision: str) -> None:
@@ -52,20 +82,33 @@ class SpandrelEngine:
         self._grey = channels == 1
         self._device = device
         self._dtype = _dtype(descriptor, precision)
-        self._given = descriptor
+        self._shared = descriptor
         self._descriptor = _on(descriptor, device, self._dtype)
 
-    @property
-    def fallback(self) -> "SpandrelEngine | None":
-        half = self._dtype != torch.float32
-        return SpandrelEngine(self._given, self._device, "fp32") if half else None
-
     def moved(self, image: Tensor) -> Tensor:
-        with inference():
-            return image.to(self._device)
+        try:
+            with inference():
+                return image.to(self._device)
+        except MemoryError:
+            return image  # `run` moves each tile
 
     def run(self, image: Tensor, gate: None) -> Tensor:
-        with inference():
+        if self._dtype == torch.float32:
+            return self._run(image)
+        try:
+            result = self._run(image)
+            if bool(result.isfinite().all()):
+                return result
+            trouble = "its result is not finite"
+        except RuntimeError as error:  # layers that do not take it; out of memory is a MemoryError
+            trouble = str(error).strip().splitlines()[0]
+        host.warn(f"This upscale model fails in {str(self._dtype).removeprefix('torch.')} ({trouble}); fp32 is used.")
+        self._dtype = torch.float32
+        self._descriptor = _on(self._shared, self._device, self._dtype)
+        return self._run(image)
+
+    def _run(self, image: Tensor) -> Tensor:
+        with inference(), _cancellable(self._descriptor.model):
             source = image.to(self._device, self._dtype)
             parts = source.split(1, dim=1) if self._grey else [source]
             return torch.cat([self._descriptor(part) for part in parts], dim=1).to(image.device, torch.float32)
@@ -91,7 +134,7 @@ class CpuEngine:
         key = digest, precision
         if key not in self._made:
             checkpoint = Checkpoint(Path(), network.config, {}, tensors, digest)
-            engine = load_engine(checkpoint, device="cpu", precision=precision, cache=cache_folder())
+            engine = load_engine(checkpoint, device="cpu", precision=precision, cache=host.cache_folder())
             if len(self._made) == self.MOST:
                 del self._made[next(iter(self._made))]
             self._made[key] = engine
@@ -115,14 +158,51 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
         def load(clean: float) -> Upscaler:
             blended = _blended(network, photo, clean) if clean and photo is not None else network
             if device.type == "cpu" and precision in ("auto", "fp32"):
-                return Upscaler(cpu_engine.get(blended, precision), tile)
-            return Upscaler(TorchEngine(blended, str(device), host.precision(precision, device)), tile)
+                engine = cpu_engine.get(blended, precision)
+            else:
+                engine = TorchEngine(blended, str(device), host.precision(precision, device))
+            return Upscaler(engine, tile or (min(engine.tile, CPU_TILE) if device.type == "cpu" else None))
 
         photo = getattr(model, "tinysr_photo", None)
         return load(0) if photo is None else AutoUpscaler(load, network.config.scale)
-    host.make_room(FOREIGN_MEMORY * model.scale, device)
-    whole = getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL"  # it cuts its own tiles
-    return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile)
+    engine = SpandrelEngine(model, device, precision)
+    if getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL":  # it cuts its own tiles
+        tile = WHOLE_PICTURE
+    elif tile is None and device.type == "cpu":
+        tile = _affordable_tile(model.scale)
+    host.make_room(foreign_memory(FOREIGN_TILE, model.scale), device)
+    return Upscaler(engine, tile)
+
+
+def weights_key(model: Any) -> str:
+    """A digest of the weights of an UPSCALE_MODEL."""
+    state = model.model.state_dict()
+    return weights_digest({name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state.items()})
+
+
+def foreign_memory(tile: int, scale: int) -> int:
+    """Bytes that a network of unknown structure may take for a tile of that side."""
+    return FOREIGN_PIXEL_MEMORY * tile**2 * scale
+
+
+def _affordable_tile(scale: int) -> int:
+    """The side of tiles for a network of unknown structure on the CPU. Linux ends programs that take too much memory
+    instead of telling them."""
+    tile, free = FOREIGN_TILE, host.free_memory(torch.device("cpu"))
+    while tile > SMALLEST_FOREIGN_TILE and 2 * foreign_memory(tile, scale) > free:
+        tile //= 2
+    return tile
+
+
+@contextmanager
+def _cancellable(network: torch.nn.Module) -> Generator[None]:
+    """Cancel is heard before each layer: a tile of a large network takes minutes on a CPU."""
+    hooks = [layer.register_forward_pre_hook(lambda *_: host.check_cancelled()) for layer in network.modules()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _blended(network: TinySR, photo: Checkpoint, clean: float) -> TinySR:

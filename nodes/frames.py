@@ -1,12 +1,29 @@
 """ComfyUI's pictures and the core's: one frame [H,W,C] of an IMAGE against pixels and alpha [1,C,H,W]."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from ..tinysr_core.errors import RequestError
+from . import host
 
 ROUNDING = 1e-6
 """More than the rounding errors of a resize in float32."""
+
+
+def cleaned(batch: Tensor, name: str) -> Iterator[Tensor]:
+    """The frames of a batch, NaN in them as 0 and infinities as 0 or 1; one log line says in how many.
+
+    One such number would otherwise make a whole picture NaN.
+    """
+    damaged = 0
+    for frame in batch:
+        if not torch.isfinite(frame.sum(dtype=torch.float32)):
+            frame, damaged = frame.nan_to_num(nan=0, posinf=1, neginf=0), damaged + 1
+        yield frame
+    if damaged:
+        host.warn(f"{damaged} of {len(batch)} frames of {name} had NaN or infinite values; they count as 0 or 1.")
 
 
 def split(frame: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -22,6 +39,12 @@ def split(frame: Tensor) -> tuple[Tensor, Tensor | None]:
     if channels in (1, 3):
         return planes, None
     return planes[:, :-1], planes[:, -1:]
+
+
+def mask_planes(mask: Tensor) -> Tensor:
+    """MASK [b,h,w] or [h,w] -> float32 [b,1,h,w], without NaN and infinities."""
+    planes = mask.to(torch.float32).reshape(-1, *mask.shape[-2:])
+    return torch.stack(list(cleaned(planes, "mask")))[:, None]
 
 
 def settle(alpha: Tensor) -> Tensor:

@@ -1,11 +1,16 @@
 """*Load TinySR*: a checkpoint becomes an UPSCALE_MODEL."""
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ..tinysr_core.errors import CheckpointError, TinySRError
 from ..tinysr_core.model import find_relative, has_photo, load_checkpoint, read_checkpoint, read_info
 from . import host
 from .interop import upscale_model
+from .values import check
+
+DETAIL = {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05}
 
 DEFAULT = "tinysr-portrait-x2.safetensors"
 AUTO = "auto"
@@ -15,7 +20,7 @@ CLEAN = (AUTO, *(f"{tenth / 10:g}" for tenth in range(11)))
 class TinySRLoader:
     """Reads the file anew when it changes; finds new files without a restart (press R)."""
 
-    CATEGORY = "loaders"
+    CATEGORY = host.category("model/loaders", "loaders")
     DESCRIPTION = (
         "Loads a TinySR network: one of those shipped with the pack, or your own fine-tuned one from models/tinysr. "
         "Every node that takes an upscale model can use it."
@@ -43,7 +48,7 @@ class TinySRLoader:
             "optional": {
                 "detail": (
                     "FLOAT",
-                    {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05}
+                    DETAIL
                     | {
                         "tooltip": "1: the checkpoint as it is. Below 1 it is blended with its faithful twin, of which "
                         "0 is all: fewer invented details, closer to the pixels. It costs no time."
@@ -60,39 +65,48 @@ class TinySRLoader:
         }
 
     @classmethod
-    def VALIDATE_INPUTS(cls, checkpoint: str) -> bool | str:
-        """Says what to do about a missing file, before anything runs."""
-        if host.checkpoint_path(checkpoint) is not None:
+    def VALIDATE_INPUTS(cls, checkpoint: str | None = None) -> bool | str:
+        """Says what to do about a missing file, before anything runs; a name that comes through a link is None here."""
+        if checkpoint is None or host.checkpoint_path(checkpoint) is not None:
             return True
         names = ", ".join(host.checkpoint_names())
         return f"There is no TinySR checkpoint {checkpoint!r}; put it into models/tinysr, or choose one of: {names}."
 
     @classmethod
-    def IS_CHANGED(cls, checkpoint: str, detail: float = 1.0, clean: str = AUTO) -> str:
-        """A fingerprint of the files, so that replaced ones are read again."""
-        path = host.checkpoint_path(checkpoint)
-        if path is None:
-            return "missing"
-        try:
-            info = read_info(path)
-            paths = [path]
-            paths += [find_relative(info, "twin")] if detail < 1 else []
-            paths += [find_relative(info, "photo")] if clean != "0" and has_photo(info) else []
-            return " ".join(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in paths)
-        except (TinySRError, OSError) as error:
-            return str(error)  # `load` tells it
+    def IS_CHANGED(cls, checkpoint: str | None = None, detail: float | None = 1.0, clean: str | None = AUTO) -> str:
+        """A fingerprint of the files, so that replaced ones are read again; of all, where a linked value names them."""
+        names = host.checkpoint_names() if checkpoint is None else [checkpoint]
+        paths = [path for name in names if (path := host.checkpoint_path(name)) is not None]
+        with suppress(TinySRError):  # a relative is missing; `load` tells it where it is needed
+            for info in [read_info(path) for path in paths] if checkpoint is not None else []:
+                paths += [find_relative(info, "twin")] if detail != 1 else []
+                paths += [find_relative(info, "photo")] if clean != "0" and has_photo(info) else []
+        return " ".join(_fingerprint(path) for path in paths) or "missing"
 
     def load(self, checkpoint: str, detail: float = 1.0, clean: str = AUTO) -> tuple[Any]:
         """Name of a checkpoint, and how it is blended with its relatives -> UPSCALE_MODEL.
 
         Raises:
             CheckpointError: the file is gone, damaged, or not TinySR's; or it lacks the relative it is blended with.
+            RequestError: a linked value is none that the node takes.
         """
-        path = host.checkpoint_path(checkpoint)
+        detail = check("detail", "FLOAT", DETAIL, detail)
+        clean = check("clean", list(CLEAN), {}, clean)
+        path = host.checkpoint_path(checkpoint) if isinstance(checkpoint, str) else None
         if path is None:
-            raise CheckpointError(f"The checkpoint {checkpoint!r} is gone; put it back, or choose another one.")
+            raise CheckpointError(
+                f"There is no checkpoint {checkpoint!r}; put it into models/tinysr, or choose another one."
+            )
         if clean != AUTO:
             return (upscale_model(load_checkpoint(path, detail, float(clean))),)
         info = read_info(path)
         photo = read_checkpoint(find_relative(info, "photo")) if has_photo(info) else None
         return (upscale_model(load_checkpoint(path, detail), photo),)
+
+
+def _fingerprint(path: Path) -> str:
+    try:
+        state = path.stat()
+    except OSError as error:  # it goes away just now
+        return str(error)
+    return f"{path}:{state.st_size}:{state.st_mtime_ns}"

@@ -1,13 +1,18 @@
 """*TinySR Sharpen + AA*: the paper's finishing steps on a batch of frames."""
 
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from ..tinysr_core.engines import inference
 from ..tinysr_core.pipeline import bleed
 from ..tinysr_core.postprocess import anti_alias as supersample
 from ..tinysr_core.postprocess import sharpen as unsharp_mask
+from ..tinysr_core.util import Progress
 from . import frames, host
+from .values import checked
 
 WORKING_MEMORY = 1 << 28
 """Bytes for the slabs that the filters work on."""
@@ -16,7 +21,7 @@ WORKING_MEMORY = 1 << 28
 class TinySRSharpenAA:
     """An unsharp mask, then supersampling; each can be switched off. The defaults are the paper's."""
 
-    CATEGORY = "image/filters"
+    CATEGORY = host.category("image/filters", "image/postprocessing")
     DESCRIPTION = (
         "Crisper edges, then smoother stairs: the unsharp mask and the supersampling of the TinySR paper, in floating "
         "point. Made to follow TinySR Upscale, and good after any other node."
@@ -63,12 +68,13 @@ class TinySRSharpenAA:
                     | {"tooltip": "Share of the anti-aliased picture in the result; 0 changes nothing."},
                 ),
                 "device": (
-                    list(host.DEVICES),
+                    host.devices(),
                     {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
                 ),
             }
         }
 
+    @checked
     def finish(
         self,
         image: Tensor,
@@ -89,21 +95,44 @@ class TinySRSharpenAA:
         """
         target = host.device(device)
         batch, height, width, channels = image.shape
-        result = host.new_image(batch, height, width, channels)
-        host.make_room(
-            WORKING_MEMORY + 4 * 4 * 3 * height * width, target
-        )  # the frame, its result, and either once more
-        sharpened, smoothed = sharpen and percent > 0 and radius > 0, anti_alias and amount > 0
-        show = host.progress_bar(batch)
-        for i, frame in enumerate(image):
-            show(i, 0, 1)
-            pixels, alpha = frames.split(frame.to(target))
-            if alpha is not None and (sharpened or smoothed):
+        working = WORKING_MEMORY + 4 * 4 * channels * height * width  # the frame, its result, and either once more
+        result = host.new_image(batch, height, width, channels, working)
+        host.make_room(working, target)
+        sharpen, anti_alias = sharpen and percent > 0 and radius > 0, anti_alias and amount > 0
+        steps = sharpen + anti_alias
+
+        def finished(pixels: Tensor, alpha: Tensor | None, progress: Progress) -> Tensor:
+            """The picture sharpened and anti-aliased; each of the two is one part of the progress."""
+            if alpha is not None and steps:
                 pixels = bleed(pixels, alpha)
-            if sharpened:
-                pixels = unsharp_mask(pixels, radius, percent, threshold)
-            if smoothed:
-                pixels = supersample(pixels, blur, amount, in_place=sharpened)
+            if sharpen:
+                pixels = unsharp_mask(
+                    pixels, radius, percent, threshold, progress=lambda done, total: progress(done, steps * total)
+                )
+            if anti_alias:
+                before = steps - 1
+                pixels = supersample(
+                    pixels,
+                    blur,
+                    amount,
+                    in_place=sharpen,
+                    progress=lambda done, total: progress(before * total + done, steps * total),
+                )
+            return pixels
+
+        show = host.progress_bar(batch)
+        for i, frame in enumerate(frames.cleaned(image, "image")):
+            show(i, 0, 1)
+            progress = partial(show, i)
+            pixels, alpha = frames.split(frame)
+            try:
+                with inference():
+                    moved = None if alpha is None else alpha.to(target)
+                    pixels = finished(pixels.to(target), moved, progress)
+            except MemoryError:
+                host.warn(f"A frame does not fit on {target}; frames are finished on the CPU.")
+                target = torch.device("cpu")
+                pixels = finished(pixels.to(target), None if alpha is None else alpha.to(target), progress)
             frames.write(result[i], pixels, alpha)
             show(i, 1, 1)
         return (result,)

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tinysr_core.pipeline import enhance
-from ..tinysr_core.postprocess import ExactSize, Finish, resize
+from ..tinysr_core.postprocess import resize
 from . import frames, host
-from .engine import PRECISIONS, CpuEngine, upscaler_for
-from .size import MODES, SizeRequest
+from .engine import CpuEngine, run_widgets, upscaler_for
+from .enlarge import Enlarge, working_memory
+from .size import MODES, SizeRequest, size_widgets
+from .values import checked
 
 SELECTION, TRANSPARENCY = "selection", "transparency"
 
@@ -38,54 +39,8 @@ class TinySRUpscale:
             "required": {
                 "upscale_model": ("UPSCALE_MODEL", {"tooltip": "From Load TinySR or any other upscale model loader."}),
                 "image": ("IMAGE", {"tooltip": "A picture or a batch of them, for example the frames of a video."}),
-                "size": (
-                    list(MODES),
-                    {
-                        "tooltip": "network scale: as large as the network makes it. factor: both sides times factor. "
-                        "fit: as large as width and height allow. fill: covers width and height, cut off evenly. "
-                        "stretch: exactly width by height. megapixels: that many million pixels. "
-                        "All but stretch keep the proportions."
-                    },
-                ),
-                "factor": (
-                    "FLOAT",
-                    {"default": 2.0, "min": 0.05, "max": 16.0, "step": 0.05, "round": 0.0001}
-                    | {"tooltip": "For size factor: both sides times this, for example 1.5."},
-                ),
-                "width": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 32768}
-                    | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the height."},
-                ),
-                "height": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 32768}
-                    | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the width."},
-                ),
-                "megapixels": (
-                    "FLOAT",
-                    {"default": 4.0, "min": 0.01, "max": 500.0, "step": 0.1, "round": 0.001}
-                    | {"tooltip": "For size megapixels: about this many million pixels."},
-                ),
-                "tile": (
-                    "INT",
-                    {"default": 0, "min": 0, "max": 8192, "step": 32}
-                    | {
-                        "tooltip": "Side of a tile in pixels of the small picture; 0 chooses. Smaller needs less "
-                        "memory; with TinySR the result is the same."
-                    },
-                ),
-                "device": (
-                    list(host.DEVICES),
-                    {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
-                ),
-                "precision": (
-                    list(PRECISIONS),
-                    {
-                        "tooltip": "auto: what is fast and safe on the device. fp32 is exact, "
-                        "fp16 and bf16 need less memory."
-                    },
-                ),
+                **size_widgets(MODES),
+                **run_widgets(),
             },
             "optional": {
                 "mask": ("MASK", {"tooltip": "Is enlarged with the picture. One mask serves all frames of a batch."}),
@@ -96,6 +51,15 @@ class TinySRUpscale:
                         "cut-out from Load Image; colours hidden by the mask do not show as a fringe."
                     },
                 ),
+                "match": ("IMAGE", {"tooltip": "For size match size: the result is as large as this picture."}),
+                "divisible_by": (
+                    "INT",
+                    {"default": 1, "min": 1, "max": 512}
+                    | {
+                        "tooltip": "Both sides become multiples of this, the rest is cut off evenly: 2 for videos, 8, "
+                        "16 or 64 for models that ask for it."
+                    },
+                ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
@@ -103,6 +67,7 @@ class TinySRUpscale:
     def __init__(self) -> None:
         self._cpu_engine = CpuEngine()
 
+    @checked
     def upscale(
         self,
         upscale_model: Any,
@@ -117,39 +82,48 @@ class TinySRUpscale:
         precision: str,
         mask: Tensor | None = None,
         mask_is: str = SELECTION,
+        match: Tensor | None = None,
+        divisible_by: int = 1,
         unique_id: str | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """IMAGE [B,H,W,C], MASK [b,h,w] or [h,w] -> IMAGE [B,H',W',C], MASK [B,H',W'], [b,H',W'] or [1,H',W']."""
-        upscaler = upscaler_for(upscale_model, host.device(device), precision, tile or None, self._cpu_engine)
+        """IMAGE [B,H,W,C], MASK [b,h,w] or [h,w] -> IMAGE [B,H',W',C], MASK [B,H',W'], [b,H',W'] or [1,H',W'].
+
+        Raises:
+            RequestError: a value is none that the node takes.
+            MemoryLimitError: memory does not suffice.
+        """
+        target = host.device(device)
+        upscaler = upscaler_for(upscale_model, target, precision, tile or None, self._cpu_engine)
         upscaler, clean = upscaler.for_picture(image.movedim(-1, 1)[:, : 3 if image.shape[-1] > 2 else 1])
         if clean is not None:
-            host.show(str(clean), unique_id)
+            host.show_text(str(clean), unique_id)
         batch, old_height, old_width, channels = image.shape
-        sizing = SizeRequest(size, factor, width, height, megapixels).sizing(old_height, old_width, upscaler.scale)
-        result = host.new_image(batch, *sizing.kept, channels)
+        matched = None if match is None else (match.shape[1], match.shape[2])
+        request = SizeRequest(size, factor, width, height, megapixels, divisible_by, matched)
+        sizing = request.sizing(old_height, old_width, upscaler.scale)
+        result = host.new_image(batch, *sizing.kept, channels, working_memory(upscaler, sizing, image.shape[1:], mask))
 
         selection, cut_outs = None, None
-        if mask is not None and mask_is == SELECTION:
-            selection = frames.settle(sizing.crop(resize(_planes(mask), sizing.height, sizing.width)))
-        elif mask is not None:
-            cut_outs = 1 - frames.settle(resize(_planes(mask), old_height, old_width))
+        show = host.progress_bar(batch)
+        waiting = partial(show, 0, 0, 1)
+        if mask is not None:
+            planes = frames.mask_planes(mask)
+            if mask_is == SELECTION:
+                grown = resize(planes, sizing.height, sizing.width, progress=lambda *_: waiting())
+                selection = frames.settle(sizing.crop(grown))
+            else:
+                cut_outs = 1 - frames.settle(resize(planes, old_height, old_width, progress=lambda *_: waiting()))
         transparent = cut_outs is not None or channels in (2, 4)
         result_mask = torch.zeros(batch if transparent else 1, *sizing.kept, device=result.device)
 
-        finish = Finish(size=ExactSize(sizing.width, sizing.height))
-        show = host.progress_bar(batch)
-        for i, frame in enumerate(image):
+        enlarge = Enlarge(upscaler, target)
+        for i, frame in enumerate(frames.cleaned(image, "image")):
             pixels, alpha = frames.split(frame)
             if alpha is None and cut_outs is not None:
-                alpha = cut_outs[[i % len(cut_outs)]]
-            pixels, alpha = enhance(upscaler, pixels, alpha, finish, progress=partial(show, i))
+                alpha = cut_outs[[i % len(cut_outs)]].to(pixels.device)
+            pixels, alpha = enlarge(pixels, alpha, sizing, partial(show, i))
             if alpha is not None:
-                alpha = frames.settle(sizing.crop(alpha))
+                alpha = frames.settle(alpha)
                 result_mask[i] = 1 - alpha[0, 0]
-            frames.write(result[i], sizing.crop(pixels), alpha)
+            frames.write(result[i], pixels, alpha)
         return result, result_mask if selection is None else selection[:, 0].to(result.device)
-
-
-def _planes(mask: Tensor) -> Tensor:
-    """MASK [b,h,w] or [h,w] -> float32 [b,1,h,w]."""
-    return mask.to(torch.float32).reshape(-1, 1, *mask.shape[-2:])

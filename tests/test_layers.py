@@ -18,6 +18,7 @@ ROOMS = (
     "folders",
     "trainer",
     "evaluation",
+    "video",
     "pipeline",
     "engines",
     "postprocess",

@@ -76,11 +76,12 @@ def main() -> None:
     folder = parser.parse_args().portraits
     woman, man, other = (Portrait(folder, face) for face in FACES)
     drawn = {
-        "portrait_x2": halves(woman.before, woman.after("portrait")),
-        "portrait_sharpen_aa": halves(man.before, man.after("portrait", Finish(sharpen=True, anti_alias=True))),
-        "fine_tuned_checkpoint": halves(other.after("portrait"), other.after("fidelity")),
-        "old_jpeg_clean_x4": halves(*other.compressed(quality=40)),
-        "video_frames": film(man.after("portrait")),
+        "Portrait x2": halves(woman.before, woman.after("portrait")),
+        "Portrait x2 sharpened": halves(man.before, man.after("portrait", Finish(sharpen=True, anti_alias=True))),
+        "Your own checkpoint": halves(other.after("portrait"), other.after("fidelity")),
+        "Old JPEG to clean x4": halves(*other.compressed(quality=40)),
+        "Video to 1080p in memory": film(man.after("portrait")),
+        "Video from file to file": film(woman.after("portrait")),
     }
     for name, picture in drawn.items():
         picture.save(FOLDER / f"{name}.jpg", quality=88)

@@ -54,8 +54,8 @@ def pack(comfyui: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mo
     module = load_by_path(str(ROOT).replace(".", "_x_"), ROOT / "__init__.py")
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        for user in ("nodes.engine", "tinysr_core.engines.options"):
-            patch.setattr(importlib.import_module(f"{module.__name__}.{user}"), "cache_folder", lambda: cache)
+        for user, name in (("nodes.host", "core_cache_folder"), ("tinysr_core.engines.options", "cache_folder")):
+            patch.setattr(importlib.import_module(f"{module.__name__}.{user}"), name, lambda: cache)
         yield module
 
 

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import torch
 
@@ -13,8 +13,23 @@ def fake_modules(models_dir: Path) -> dict[str, ModuleType]:
     comfy.model_management = _model_management()
     comfy.utils = _utils()
     comfy.model_patcher = _model_patcher()
-    submodules = {f"comfy.{name}": getattr(comfy, name) for name in ("model_management", "utils", "model_patcher")}
+    comfy.cli_args = ModuleType("comfy.cli_args")
+    comfy.cli_args.args = SimpleNamespace(disable_metadata=False)
+    names = ("model_management", "utils", "model_patcher", "cli_args")
+    submodules = {f"comfy.{name}": getattr(comfy, name) for name in names}
+    api = ModuleType("comfy_api")
+    api.input_impl = ModuleType("comfy_api.input_impl")
+    api.input_impl.VideoFromFile = VideoFromFile
+    submodules |= {"comfy_api": api, "comfy_api.input_impl": api.input_impl}
     return {"comfy": comfy, "folder_paths": _folder_paths(models_dir), **submodules}
+
+
+class VideoFromFile:
+    def __init__(self, file) -> None:
+        self.file = file
+
+    def get_stream_source(self):
+        return self.file
 
 
 def _model_management() -> ModuleType:
@@ -97,6 +112,14 @@ def _folder_paths(models_dir: Path) -> ModuleType:
         candidates = (Path(path, file_name) for path in module.folder_names_and_paths[name][0])
         return next((str(path) for path in candidates if path.is_file()), None)
 
+    def get_save_image_path(prefix: str, output: str) -> tuple[str, str, int, str, str]:
+        path = Path(output, prefix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        counter = 1 + sum(1 for _ in path.parent.glob(f"{path.name}_*"))
+        return str(path.parent), path.name, counter, str(Path(prefix).parent), prefix
+
+    module.get_output_directory = lambda: str(models_dir.parent / "output")
+    module.get_save_image_path = get_save_image_path
     module.add_model_folder_path = add_model_folder_path
     module.get_filename_list = get_filename_list
     module.get_full_path = get_full_path

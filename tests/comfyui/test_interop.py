@@ -110,6 +110,70 @@ def test_out_of_memory_halves_the_tile(run, core, picture):
         run("TinySRUpscale", Wrong(), picture)
 
 
+@pytest.mark.parametrize(
+    ("changed", "size"),
+    [
+        ({"size": "network scale"}, (24, 40)),
+        ({"size": "factor", "factor": 0.5}, (12, 20)),
+        ({"size": "stretch", "width": 40, "height": 24}, (24, 40)),
+    ],
+)
+def test_a_network_that_does_not_enlarge_runs_all_the_same(run, picture, changed, size):
+    descriptor = Descriptor(scale=1)
+    descriptor.model.weight.data *= 0.5
+    result, _ = run("TinySRUpscale", descriptor, picture, **changed)
+    assert result.shape == (2, *size, 3)
+    assert result.max() < 0.51 and descriptor.seen
+
+
+def test_half_precision_that_fails_becomes_fp32(run, picture, caplog):
+    class Nan(Descriptor):
+        def __call__(self, image):
+            return super().__call__(image) * (1 if image.dtype == torch.float32 else float("nan"))
+
+    class Refusing(Descriptor):
+        def __call__(self, image):
+            if image.dtype != torch.float32:
+                raise RuntimeError("expected scalar type Float but found BFloat16")
+            return super().__call__(image)
+
+    expected = picture.repeat_interleave(3, 1).repeat_interleave(3, 2)
+    for liar in (Nan(half=True), Refusing(half=True)):
+        caplog.clear()
+        assert torch.equal(run("TinySRUpscale", liar, picture, precision="bf16")[0], expected)
+        assert [record.message.startswith("This upscale model fails in bfloat16") for record in caplog.records] == [
+            True
+        ]
+
+
+def test_a_picture_that_does_not_fit_on_the_device_goes_there_in_tiles(run, picture, monkeypatch):
+    move = torch.Tensor.to
+    wide = picture.repeat(1, 3, 3, 1)
+
+    def full(tensor, *args, **kwargs):
+        if args == (torch.device("cpu"),) and tensor.shape[2:] == (72, 120):
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return move(tensor, *args, **kwargs)
+
+    monkeypatch.setattr(torch.Tensor, "to", full)
+    result, _ = run("TinySRUpscale", Descriptor(scale=2), wide, tile=64)
+    assert torch.equal(result, wide.repeat_interleave(2, 1).repeat_interleave(2, 2))
+
+
+def test_cancel_is_heard_within_a_tile_of_a_large_network(run, picture):
+    import comfy.model_management as management
+
+    class Slow(Descriptor):
+        def __call__(self, image):
+            management.interrupt_current_processing(True)
+            return super().__call__(image)
+
+    descriptor = Slow()
+    with pytest.raises(management.InterruptProcessingException):
+        run("TinySRUpscale", descriptor, picture)
+    assert not descriptor.model._forward_pre_hooks, "the shared network must be as it was"
+
+
 def test_a_network_that_tiles_by_itself_gets_the_whole_picture(run, picture):
     class Tiling:
         name = "INTERNAL"

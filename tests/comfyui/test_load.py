@@ -114,7 +114,7 @@ packages = {{name.split(".")[0] for name in sys.modules}} - before
 print(*packages - set(sys.stdlib_module_names))
 loaded = [name for name in ("comfy", "folder_paths", "spandrel", "nodes", "lightning", "tyro") if name in sys.modules]
 assert not loaded, loaded
-assert set(module.NODE_CLASS_MAPPINGS) == {{"TinySRLoader", "TinySRUpscale", "TinySRSharpenAA"}}
+assert set(module.NODE_CLASS_MAPPINGS) == {{"TinySRLoader", "TinySRUpscale", "TinySRUpscaleVideo", "TinySRSharpenAA"}}
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -4,6 +4,7 @@ import json
 import time
 import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from PIL import Image
 pytestmark = pytest.mark.comfyui
 WORKFLOWS = Path(__file__).parent / "workflows"
 EXAMPLES = Path(__file__).parents[2] / "example_workflows"
-UPSCALE = json.loads((WORKFLOWS / "portrait_x2.json").read_text())["3"]["inputs"]
+UPSCALE = json.loads((WORKFLOWS / "Portrait x2.json").read_text())["3"]["inputs"]
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +81,13 @@ def planes(frame):
 
 
 def test_the_portrait_examples(server, picture):
-    for name in ("portrait_x2", "portrait_sharpen_aa"):
+    for name in ("Portrait x2", "Portrait x2 sharpened"):
         (file,) = server.run(json.loads((WORKFLOWS / f"{name}.json").read_text()))
         assert Image.open(file).size == (192, 160), name
 
 
 def test_the_fine_tuned_example(server, picture, random_checkpoint):
-    workflow = json.loads((WORKFLOWS / "fine_tuned_checkpoint.json").read_text())
+    workflow = json.loads((WORKFLOWS / "Your own checkpoint.json").read_text())
     workflow["3"]["inputs"]["checkpoint"] = random_checkpoint.name
     files = server.run(workflow)
     first, second = (np.asarray(Image.open(file)) for file in files)
@@ -95,11 +96,21 @@ def test_the_fine_tuned_example(server, picture, random_checkpoint):
 
 
 def test_the_video_example(server, video):
-    (file,) = server.run(json.loads((WORKFLOWS / "video_frames.json").read_text()))
+    (file,) = server.run(json.loads((WORKFLOWS / "Video to 1080p in memory.json").read_text()))
     av = pytest.importorskip("av")
     with av.open(str(file)) as result:
         frames = list(result.decode(video=0))
     assert [(f.width, f.height) for f in frames] == [(1296, 1080)] * 6
+
+
+def test_the_example_of_a_video_from_file_to_file(server, video):
+    (file,) = server.run(json.loads((WORKFLOWS / "Video from file to file.json").read_text()))
+    av = pytest.importorskip("av")
+    with av.open(str(file)) as result:
+        frames = list(result.decode(video=0))
+        metadata = dict(result.metadata)
+    assert [(f.width, f.height) for f in frames] == [(192, 160)] * 6
+    assert "TinySRUpscaleVideo" in metadata["prompt"]
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in WORKFLOWS.glob("*.json")))
@@ -113,7 +124,7 @@ def test_example_workflows_are_the_tested_ones(server, name):
     links = {link[0]: [str(link[1]), link[2]] for link in example["links"]}
     found = {}
     for node in example["nodes"]:
-        if node["type"] in ("Note", "MarkdownNote"):
+        if node["type"] in ("Note", "MarkdownNote", "ImageCompare"):
             continue
         known = {name for group in definitions[node["type"]]["input"].values() for name in group}
         linked = {slot["name"]: links[slot["link"]] for slot in node["inputs"] if slot["link"] is not None}
@@ -122,6 +133,24 @@ def test_example_workflows_are_the_tested_ones(server, name):
         values = {name: value for name, value in values.items() if name in known}
         found[str(node["id"])] = {"class_type": node["type"], "inputs": {**values, **linked}}
     assert found == json.loads((WORKFLOWS / f"{name}.json").read_text())
+
+
+def test_the_examples_compare(server, picture):
+    """Each example of pictures ends in the core's *Compare Images*; web/tinysr.js has a substitute where it is new."""
+    for file in EXAMPLES.glob("*.json"):
+        example = json.loads(file.read_text())
+        compared = [node for node in example["nodes"] if node["type"] == "ImageCompare"]
+        assert len(compared) == (0 if file.stem == "Video from file to file" else 1)
+        for node in compared:
+            assert node["properties"]["tinysr_fallback"] in server.get("/object_info")
+    if "ImageCompare" not in server.get("/object_info"):
+        return
+    workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
+    workflow["9"] = {
+        "class_type": "ImageCompare",
+        "inputs": {"image_a": ["2", 0], "image_b": ["3", 0], "compare_view": ["", ""]},
+    }
+    assert len(server.run(workflow)) == 3
 
 
 def test_results_equal_those_of_the_core(upscale_tensor, reference, picture):
@@ -172,7 +201,7 @@ def test_the_stock_nodes_run_our_checkpoint(server, reference, picture, random_c
 
 
 def test_a_missing_checkpoint_is_told(server, picture):
-    workflow = json.loads((WORKFLOWS / "portrait_x2.json").read_text())
+    workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
     workflow["1"]["inputs"]["checkpoint"] = "gone-x2.safetensors"
     with pytest.raises(
         RuntimeError, match=r"There is no TinySR checkpoint 'gone-x2.safetensors'; put it into models/tinysr"
@@ -184,7 +213,7 @@ def test_a_wrong_checkpoint_is_told(server, picture):
     from safetensors.torch import save_file
 
     save_file({"conv_first.weight": torch.zeros(8, 3, 3, 3)}, server.base / "models" / "tinysr" / "esrgan.safetensors")
-    workflow = json.loads((WORKFLOWS / "portrait_x2.json").read_text())
+    workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
     workflow["1"]["inputs"]["checkpoint"] = "esrgan.safetensors"
     with pytest.raises(RuntimeError, match=r"esrgan.safetensors.*not a TinySR network.*CheckpointError"):
         server.run(workflow)
@@ -225,17 +254,17 @@ def test_a_picture_of_5000_by_3000(upscale_tensor, reference):
 
 
 def test_help_translations_and_templates_are_served(server):
-    nodes = ("TinySRLoader", "TinySRUpscale", "TinySRSharpenAA")
+    nodes = ("TinySRLoader", "TinySRUpscale", "TinySRUpscaleVideo", "TinySRSharpenAA")
     for node in nodes:
         with urllib.request.urlopen(f"{server.url}/extensions/ComfyUI-TinySR/docs/{node}.md", timeout=10) as answer:
             assert answer.read().decode().startswith("# ")
     translations = server.get("/i18n")
-    for language in ("en", "zh", "ja", "fr"):
+    for language in ("en", "zh", "zh-TW", "ja", "fr"):
         assert set(nodes) <= set(translations[language]["nodeDefs"])
     templates = set(server.get("/workflow_templates")["ComfyUI-TinySR"])
     assert templates == {path.stem for path in WORKFLOWS.glob("*.json")}
     for name in templates:
         with urllib.request.urlopen(
-            f"{server.url}/api/workflow_templates/ComfyUI-TinySR/{name}.jpg", timeout=10
+            f"{server.url}/api/workflow_templates/ComfyUI-TinySR/{quote(name)}.jpg", timeout=10
         ) as jpg:
             assert jpg.read(2) == b"\xff\xd8"

@@ -72,3 +72,37 @@ def test_cancel_stops_before_the_next_frame(finish, picture, monkeypatch):
     with pytest.raises(management.InterruptProcessingException):
         finish(picture)
     assert seen == [(0, 2)]
+
+
+def test_cancel_is_heard_within_a_frame(finish, core, monkeypatch):
+    import comfy.model_management as management
+
+    asked = []
+
+    def interrupted_at_the_third():
+        asked.append(None)
+        if len(asked) == 3:
+            raise management.InterruptProcessingException
+
+    monkeypatch.setattr(management, "throw_exception_if_processing_interrupted", interrupted_at_the_third)
+    monkeypatch.setattr(core("postprocess.banded_matrix"), "SLAB", 1)
+    with pytest.raises(management.InterruptProcessingException):
+        finish(torch.rand(1, 300, 40, 3))
+    assert len(asked) == 3
+
+
+def test_a_frame_that_does_not_fit_on_a_gpu_is_finished_on_the_cpu(finish, picture, nodes, monkeypatch, caplog):
+    import sys
+
+    node = sys.modules[nodes["TinySRSharpenAA"].__module__]
+    expected, sharpen, calls = finish(picture), node.unsharp_mask, []
+
+    def small(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 1:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return sharpen(*args, **kwargs)
+
+    monkeypatch.setattr(node, "unsharp_mask", small)
+    assert torch.equal(finish(picture), expected)
+    assert len(calls) == 3 and "does not fit" in caplog.text

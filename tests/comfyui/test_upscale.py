@@ -1,6 +1,7 @@
 import importlib
 import inspect
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -103,6 +104,13 @@ def test_half_precision_images_come_back_in_the_type_comfyui_wants(upscale, pict
         ({"size": "stretch", "width": 31, "height": 77}, (77, 31)),
         ({"size": "stretch", "width": 0, "height": 30}, (30, 50)),
         ({"size": "megapixels", "megapixels": 0.015}, (95, 158)),
+        ({"size": "network scale", "divisible_by": 7}, (49, 77)),
+        ({"size": "factor", "factor": 1.3, "divisible_by": 2}, (32, 52)),
+        ({"size": "fit", "width": 101, "height": 101, "divisible_by": 2}, (60, 100)),
+        ({"size": "fill", "width": 51, "height": 50, "divisible_by": 8}, (48, 48)),
+        ({"size": "stretch", "width": 31, "height": 77, "divisible_by": 16}, (80, 32)),
+        ({"size": "megapixels", "megapixels": 0.015, "divisible_by": 64}, (64, 128)),
+        ({"size": "factor", "factor": 0.05, "divisible_by": 8}, (8, 8)),
     ],
 )
 def test_size_modes(upscale, picture, changed, size):
@@ -124,6 +132,35 @@ def test_fill_cuts_off_evenly(upscale, picture):
     middle, _ = upscale(picture, size="fill", width=50, height=50)
     left = (whole.shape[2] - 50) // 2
     assert torch.equal(middle, whole[:, :, left : left + 50])
+
+
+def test_the_size_of_another_picture(upscale, core, picture):
+    image, _ = upscale(picture, size="match size", match=torch.rand(1, 50, 60, 3))
+    assert image.shape == (2, 50, 60, 3)
+    assert torch.equal(image, upscale(picture, size="fill", width=60, height=50)[0])
+    with pytest.raises(core("errors").RequestError, match='connect one to "match"'):
+        upscale(picture, size="match size")
+
+
+def test_a_480p_video_becomes_1080p(nodes):
+    """854 x 480 is not quite 16:9: without the divisor the height is 1079, which video encoders refuse."""
+    size = importlib.import_module(nodes["TinySRUpscale"].__module__.replace(".upscale", ".size"))
+
+    def kept(divisible_by):
+        return size.SizeRequest("fit", 2, 1920, 1080, 4, divisible_by).sizing(480, 854, 2).kept
+
+    assert kept(1) == (1079, 1920)
+    assert kept(2) == (1080, 1920)
+    assert kept(64) == (1024, 1920)
+
+
+def test_proportions_are_kept_for_any_divisor(upscale):
+    """A ramp keeps its slope: 60 x 100 pixels cover 64 x 128 at 1.28 times the size, and the rest is cut off."""
+    ramp = torch.linspace(0.2, 0.8, 100)[None, None, :, None].expand(1, 60, 100, 3).contiguous()
+    image, _ = upscale(ramp, size="factor", factor=1.5, divisible_by=64)
+    assert image.shape == (1, 64, 128, 3)
+    slope = (image[0, 30, 100, 0] - image[0, 30, 20, 0]) / 80
+    assert abs(slope - 0.6 / 99 / 1.28) < 0.0003
 
 
 def test_a_size_without_sides_is_refused(upscale, core, picture):
@@ -209,12 +246,45 @@ def test_cancel_stops_before_the_next_tile(upscale, picture, monkeypatch):
     assert seen == [0]
 
 
+def test_cancel_is_heard_while_a_mask_or_a_frame_is_resized(upscale, picture, monkeypatch):
+    import comfy.model_management as management
+
+    for changed in ({"size": "factor", "factor": 0.5}, {"mask": torch.rand(2, 24, 40)}):
+        management.interrupt_current_processing(True)
+        with pytest.raises(management.InterruptProcessingException):
+            upscale(picture, **changed)
+
+
 def test_a_result_that_cannot_fit_is_refused_before_work_starts(upscale, core, picture, monkeypatch):
     import comfy.model_management as management
 
     monkeypatch.setattr(
         management, "get_free_memory", lambda device, torch_free_too=False: (9, 9) if torch_free_too else 9
     )
+    with pytest.raises(core("errors").MemoryLimitError, match="2 x 80 x 48 pixels"):
+        upscale(picture)
+
+
+@pytest.mark.parametrize(("channels", "changed"), [(3, {}), (1, {}), (4, {}), (3, {"size": "factor", "factor": 0.5})])
+def test_the_memory_that_work_takes_counts_too(upscale, core, monkeypatch, channels, changed):
+    """A result that just fits leaves no memory for the network's."""
+    import comfy.model_management as management
+
+    image = torch.rand(1, 256, 256, channels)
+    result = upscale(image, **changed)[0]
+    free = 1.2 * result.nbytes
+    monkeypatch.setattr(
+        management,
+        "get_free_memory",
+        lambda device, torch_free_too=False: (free, free) if torch_free_too else free,
+    )
+    with pytest.raises(core("errors").MemoryLimitError, match="GB are free"):
+        upscale(image, **changed)
+
+
+def test_a_container_has_less_memory_than_its_machine(upscale, core, nodes, picture, monkeypatch):
+    host = importlib.import_module(nodes["TinySRUpscale"].__module__.replace(".upscale", ".host"))
+    monkeypatch.setattr(host, "available_bytes", lambda: 9)
     with pytest.raises(core("errors").MemoryLimitError, match="2 x 80 x 48 pixels"):
         upscale(picture)
 
@@ -226,7 +296,7 @@ def test_an_empty_batch_gives_an_empty_batch(upscale):
 def test_widgets_and_arguments_agree(nodes):
     for node in nodes.values():
         inputs = node.INPUT_TYPES()
-        declared = [*inputs["required"], *inputs.get("optional", {})]
+        declared = [*inputs["required"], *inputs.get("optional", {}), *inputs.get("hidden", {})]
         arguments = inspect.signature(getattr(node, node.FUNCTION)).parameters
         assert declared == [name for name in arguments if name != "self"]
         for name, (kind, options) in {**inputs["required"], **inputs.get("optional", {})}.items():
@@ -276,3 +346,36 @@ def test_bf16_is_close(upscale, picture):
     exact, _ = upscale(picture, precision="fp32")
     close, _ = upscale(picture, precision="bf16")
     torch.testing.assert_close(close, exact, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("mask_is", ["selection", "transparency"])
+def test_image_and_mask_may_lie_on_different_devices(run, nodes, monkeypatch, mask_is):
+    """Torch's meta device stands for a GPU: it has no values, so that what asks for them is left out."""
+    node = importlib.import_module(nodes["TinySRUpscale"].__module__)
+    enlarge = importlib.import_module(node.__name__.replace(".upscale", ".enlarge"))
+    meta = torch.device("meta")
+
+    def enhanced(upscaler, pixels, alpha, finish, progress):
+        assert alpha is None or alpha.device == pixels.device == meta
+        size = finish.size.height, finish.size.width
+        return pixels.new_empty(1, 3, *size), None if alpha is None else alpha.new_empty(1, 1, *size)
+
+    monkeypatch.setattr(enlarge, "enhance", enhanced)
+    monkeypatch.setattr(node.frames, "cleaned", lambda batch, name: iter(batch))
+    monkeypatch.setattr(node.host, "new_image", lambda *shape: torch.empty(shape[:4], device=meta))
+    network = SimpleNamespace(model=torch.nn.Identity(), scale=2, input_channels=3, output_channels=3)
+    network.device, network.dtype = torch.device("cpu"), torch.float32
+    frames = torch.empty(2, 24, 40, 3, device=meta)
+    image, mask = run("TinySRUpscale", network, frames, mask=torch.rand(2, 24, 40), mask_is=mask_is)
+    assert image.shape == (2, 48, 80, 3) and mask.shape == (2, 48, 80)
+    assert image.device == mask.device == meta
+
+
+def test_devices_without_autocast(core):
+    """torch refuses to switch autocast off on DirectML's device, and on Apple's before 2.5."""
+    network = core("model.network")
+    for kind in ("privateuseone", "mps", "cpu", "unheard of"):
+        with network._no_autocast(kind):
+            pass
+    with torch.autocast("cpu", torch.bfloat16), network._no_autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

@@ -4,6 +4,7 @@ Workers are processes of this machine or of a Ray cluster; one dispatcher serves
 """
 
 from .job import Doing, Outcome, Settings, is_finished, run
+from .memory import Work, available_bytes
 from .plan import Job, plan_jobs
 from .processes import in_processes
 from .ray_cluster import on_cluster
@@ -13,6 +14,8 @@ __all__ = [
     "Job",
     "Outcome",
     "Settings",
+    "Work",
+    "available_bytes",
     "in_processes",
     "is_finished",
     "on_cluster",

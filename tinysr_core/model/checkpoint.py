@@ -54,7 +54,7 @@ def read_info(path: Path) -> CheckpointInfo:
             header = file.metadata() or {}
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a dict
     except FileNotFoundError as error:
-        raise CheckpointError(f"There is no file {path}; `tinysr models` lists the checkpoints.") from error
+        raise CheckpointError(f"There is no file {path}; check its name, or choose another checkpoint.") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a whole safetensors file ({error}); get it again. Pickled .pth files are not read, because "

@@ -85,9 +85,7 @@ class ModelConfig:
         except (KeyError, IndexError, ValueError, ZeroDivisionError):
             config = None
         if config is None or config.shapes != dict(shapes):
-            raise CheckpointError(
-                "These tensors are not a TinySR network; choose a checkpoint that `tinysr models` lists."
-            )
+            raise CheckpointError("These tensors are not a TinySR network; choose another checkpoint.")
         return config
 
 

@@ -1,0 +1,99 @@
+"""Everything of ComfyUI that the pack calls, with the arguments it gives. Fails with the name of what has changed.
+
+Runs against the fake and, with COMFYUI_PATH, against the real one.
+"""
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+HOST = Path(__file__).parents[2] / "nodes" / "host.py"
+
+CALLS = [
+    ("comfy.model_management", "get_torch_device", 0),
+    ("comfy.model_management", "intermediate_device", 0),
+    ("comfy.model_management", "unet_offload_device", 0),
+    ("comfy.model_management", "free_memory", 2),
+    ("comfy.model_management", "get_free_memory", 1),
+    ("comfy.model_management", "should_use_fp16", 1),
+    ("comfy.model_management", "throw_exception_if_processing_interrupted", 0),
+    ("comfy.utils", "ProgressBar", 1),
+    ("comfy.utils", "ProgressBar.update_absolute", 3),
+    ("comfy.model_patcher", "ModelPatcher", 3),
+    ("folder_paths", "add_model_folder_path", 2),
+    ("folder_paths", "get_filename_list", 1),
+    ("folder_paths", "get_full_path", 2),
+    ("folder_paths", "get_output_directory", 0),
+    ("folder_paths", "get_save_image_path", 2),
+    ("comfy_api.input_impl", "VideoFromFile", 1),
+]
+"""Module, name, and how many arguments are given (with `self`, for methods)."""
+
+MAY_BE_MISSING = [
+    ("comfy.model_management", "intermediate_dtype", 0),  # since 0.17
+    ("comfy.model_management", "get_gpu_device_options", 0),  # since 0.30
+    ("comfy.model_management", "resolve_gpu_device_option", 1),  # since 0.30
+    ("comfy.model_patcher", "CoreModelPatcher", 3),  # since 0.11
+]
+
+VALUES = [("folder_paths", "models_dir"), ("folder_paths", "folder_names_and_paths"), ("comfy.cli_args", "args")]
+
+
+def looked_up(module: str, name: str):
+    found = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def takes(function, count: int) -> bool:
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("module", "name", "count"), CALLS, ids=str)
+def test_a_function_is_there_and_takes_what_it_is_given(comfyui, module, name, count):
+    assert takes(looked_up(module, name), count), f"{module}.{name} no longer takes {count} arguments"
+
+
+@pytest.mark.parametrize(("module", "name", "count"), MAY_BE_MISSING, ids=str)
+def test_what_newer_versions_have(comfyui, module, name, count):
+    function = getattr(importlib.import_module(module), name, None)
+    assert function is None or takes(function, count), f"{module}.{name} no longer takes {count} arguments"
+
+
+@pytest.mark.parametrize(("module", "name"), VALUES)
+def test_a_value_is_there(comfyui, module, name):
+    looked_up(module, name)
+
+
+def test_patchers_are_made_by_keyword(comfyui):
+    module = importlib.import_module("comfy.model_patcher")
+    for name in ("ModelPatcher", "CoreModelPatcher"):
+        if hasattr(module, name):
+            inspect.signature(getattr(module, name)).bind(None, load_device=None, offload_device=None)
+
+
+def test_the_list_is_complete():
+    """Every attribute that host.py reads of a module of ComfyUI is listed above."""
+    owners = {"management", "folder_paths", "_folder_paths()", "comfy", "comfy.utils", "comfy.model_patcher"}
+    listed = {name.split(".")[0] for _, name, _ in CALLS + MAY_BE_MISSING} | {name for _, name in VALUES}
+    listed |= {"utils", "model_patcher"}  # modules themselves
+    used = set()
+    for node in ast.walk(ast.parse(HOST.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) in owners:
+            used.add(node.attr)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in ("comfy", "comfy_api"):
+            used |= {alias.name for alias in node.names}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            owner, name = node.args[:2]
+            if ast.unparse(owner) in ("management", "comfy.model_patcher") and isinstance(name, ast.Constant):
+                used.add(name.value)
+    assert used <= listed, f"not listed: {sorted(used - listed)}"
+    assert {name.split(".")[0] for _, name, _ in CALLS} <= used | {"ModelPatcher", "ProgressBar"}
