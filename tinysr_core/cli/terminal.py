@@ -1,8 +1,9 @@
-"""What the command line shows: a bar, outcomes, tables. Records for scripts go to stdout, what happens to stderr."""
+"""What the command line shows of a folder job. Records for scripts go to stdout, what happens to stderr."""
 
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from ..folders import Doing, Job, Outcome, Settings
+    from ..folders import Outcome, Plan, Settings
 
 
 def say(text: str) -> None:
@@ -18,15 +19,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool) -> "list[Outcome]":
-    """Have `do` run `jobs` with a bar that shows the progress of all of them, and tell what became of each."""
+def show_job(
+    plan: "Plan", settings: "Settings", *, workers: int | None, cluster: str | None, as_json: bool
+) -> "list[Outcome]":
+    """Run a folder job with a bar that shows its progress, and tell what became of each picture."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from ..folders import is_finished, run
+    from ..folders import run_job
 
-    pending = sum(not is_finished(job, settings) for job in jobs)
     outcomes: list[Outcome] = []
-    ended = 0
+    pending, ended = len(plan.jobs), 0
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     name = TextColumn("{task.description}", markup=False)
     columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn())
@@ -34,21 +36,21 @@ def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool
     with Progress(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False) as progress:
         task = progress.add_task("loading the network", total=1.0)
 
-        def report(picture: Path, share: float) -> None:
+        def update(picture: Path, share: float) -> None:
             number = min(ended + 1, pending)
             progress.update(task, completed=share, description=f"{number}/{pending} {picture.name}")
 
-        for outcome in run(jobs, settings, report, do):
+        for outcome in run_job(plan, settings, update, workers=workers, cluster=cluster):
             outcomes.append(outcome)
             ended += outcome.status != "skipped"
             if as_json:
                 print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)
             for line in _lines(outcome):
                 console.print(line)
-    if len(jobs) > 1:
+    if len(outcomes) > 1:
         console.print(_summary(outcomes))
-    elif not pending:
-        console.print(f"{jobs[0].output} is there already; --overwrite makes it again.")
+    elif outcomes[0].status == "skipped":
+        console.print(f"{outcomes[0].output} is there already; --overwrite makes it again.")
     return outcomes
 
 
@@ -65,7 +67,7 @@ def _lines(outcome: "Outcome") -> Iterable[str]:
 
 
 def _summary(outcomes: "Sequence[Outcome]") -> str:
-    counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
+    counts = Counter(outcome.status for outcome in outcomes)
     parts = [f"{counts['done']} of {len(outcomes)} pictures upscaled"]
     if counts["skipped"]:
         parts.append(f"{counts['skipped']} were there already (--overwrite makes them again)")

@@ -1,7 +1,6 @@
 """`tinysr upscale`."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,10 +9,9 @@ from tyro.conf import Positional, arg
 from ..errors import RequestError
 from ..model import DEFAULT_NAME
 from .options import Flag, Json, RunFlags
-from .terminal import work
+from .terminal import show_job
 
 if TYPE_CHECKING:
-    from ..folders import Doing
     from ..postprocess import Size
 
 
@@ -66,21 +64,20 @@ class Upscale:
         from ..folders import Settings, plan_jobs
         from ..postprocess import Finish
 
-        finish = Finish(size=self.requested_size(), sharpen=self.sharpen, anti_alias=self.aa)
-        settings = Settings(self.model, self.options.plain(), finish, self.quality, self.overwrite)
-        jobs = plan_jobs(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
-        outcomes = work(jobs, settings, self.doing(), self.json)
-        return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
-
-    def doing(self) -> "Doing":
-        """Who does the work. Raises RequestError for less than one worker."""
-        from ..folders import in_processes, on_cluster
-
         if self.workers is not None and self.workers < 1:
             raise RequestError(f"{self.workers} workers cannot do anything; give at least 1.")
-        if self.cluster is not None:
-            return partial(on_cluster, address=self.cluster, workers=self.workers)
-        return partial(in_processes, workers=self.workers)
+        finish = Finish(size=self.requested_size(), sharpen=self.sharpen, anti_alias=self.aa)
+        settings = Settings(self.model, self.options.plain(), finish, self.quality)
+        plan = plan_jobs(
+            self.inputs,
+            self.output,
+            settings,
+            format=self.format,
+            recursive=self.recursive,
+            overwrite=self.overwrite,
+        )
+        outcomes = show_job(plan, settings, workers=self.workers, cluster=self.cluster, as_json=self.json)
+        return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
     def requested_size(self) -> "Size | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""

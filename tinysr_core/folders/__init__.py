@@ -1,21 +1,13 @@
 """Many pictures at once: which files to upscale, whether they fit into memory, and workers that upscale them.
 
-Workers are processes of this machine or of a Ray cluster; one dispatcher serves both.
+`plan_jobs` says what is to be done, `run_job` does it. Workers are processes of this machine or of a Ray cluster; one
+dispatcher serves both.
 """
 
-from .job import Doing, Outcome, Settings, is_finished, run
-from .plan import Job, plan_jobs
-from .processes import in_processes
-from .ray_cluster import on_cluster
+from .job import run_job
+from .outcome import Outcome
+from .plan import Job, Plan, plan_jobs
+from .progress import JobProgress
+from .settings import Settings
 
-__all__ = [
-    "Doing",
-    "Job",
-    "Outcome",
-    "Settings",
-    "in_processes",
-    "is_finished",
-    "on_cluster",
-    "plan_jobs",
-    "run",
-]
+__all__ = ["Job", "JobProgress", "Outcome", "Plan", "Settings", "plan_jobs", "run_job"]

@@ -1,0 +1,87 @@
+"""How all pictures of a folder job are upscaled."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..engines import RunOptions
+from ..errors import RequestError
+from ..model import DEFAULT_NAME, find_checkpoint, model_name, read_info
+from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
+
+_SCALES = (2, 3, 4)
+"""A model's name can stand for one checkpoint of each of these scales."""
+_SAME_RESULT = ("engine", "device", "tile")
+"""Fields of `RunOptions` that change speed and memory only."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How all pictures of a job are upscaled.
+
+    Raises:
+        RequestError: the quality is out of range.
+    """
+
+    model: str = DEFAULT_NAME
+    """A name that `tinysr models` lists, or the path of a checkpoint."""
+    network: RunOptions = field(default_factory=RunOptions)
+    """How the network is run."""
+    finish: Finish = field(default_factory=Finish)
+    """The size of the results and the steps that follow."""
+    quality: int | None = None
+    """1 to 100 for JPEG, WebP and AVIF; None: see `write_picture`."""
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise RequestError(f"The quality must lie between 1 and 100, not {self.quality}.")
+
+    def checkpoint(self, factor: float | None = None) -> Path:
+        """The checkpoint that enlarges `factor` times; without it, the one that the job will most likely need.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
+        if factor is None:
+            factor = self.finish.size.factor if isinstance(self.finish.size, Factor) else 2.0
+        return find_checkpoint(self.model, factor)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, also where it was given as a path."""
+        return model_name(self.checkpoint())
+
+    @property
+    def size_mark(self) -> str:
+        """The size as it stands in the names of results: `x2` in `photo_x2.jpg`. Known before any picture is read.
+
+        Raises:
+            CheckpointError: the model is unknown, or no TinySR network.
+        """
+        match self.finish.size:
+            case None:
+                return f"x{read_info(self.checkpoint()).config.scale}"
+            case Factor(factor):
+                return f"x{factor:g}"
+            case ExactSize(width, height):
+                return f"{width}x{height}"
+            case LongestSide(pixels):
+                return f"{pixels}px"
+            case Megapixels(millions):
+                return f"{millions:g}mp"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that changes a result, the weights included. Results of equal fingerprints are alike.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
+        checkpoints = sorted({self.checkpoint(scale) for scale in _SCALES})
+        options = dataclasses.asdict(self)
+        options["network"] = {key: value for key, value in options["network"].items() if key not in _SAME_RESULT}
+        options["model"] = [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints]
+        options["size"] = type(self.finish.size).__name__  # asdict drops the class
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
