@@ -7,10 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinysr_core.engines import RunOptions
 from tinysr_core.errors import CheckpointError, PictureError, RequestError, TinySRError
-from tinysr_core.folders import Outcome, Plan, Settings, file_upscaler, plan_jobs, run_job
+from tinysr_core.folders import (
+    FileUpscaler,
+    Outcome,
+    Plan,
+    Settings,
+    file_upscaler,
+    plan_jobs,
+    preview,
+    run_job,
+    seconds_per_pixel,
+)
 from tinysr_core.folders.records import RECORD_NAME
 from tinysr_core.images import Picture, read_picture, write_picture
 from tinysr_core.model.checkpoint import write_checkpoint
@@ -212,13 +223,13 @@ def test_names_and_folders_that_the_system_refuses_fail_alone(
 
 
 def test_one_bad_picture_does_not_stop_the_rest(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:60])
     outcomes = work(photos, SETTINGS)
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert "b.png is damaged or cut off" in (outcomes[1].error or "")
     assert not (photos.with_name("photos_x2") / "b.png").exists()
 
-    def broken(path: Path) -> Picture:
+    def broken(path: Path, **options: object) -> Picture:
         raise ZeroDivisionError("nobody thought of it")
 
     monkeypatch.setattr(file_upscaler, "read_picture", broken)
@@ -297,6 +308,51 @@ def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     plan = plan_jobs([picture], None, SETTINGS, format="jpeg")
     (outcome,) = run_job(plan, SETTINGS)
     assert outcome.status == "done" and any("transparency" in note for note in outcome.notes)
+
+
+def test_pictures_that_are_too_large_are_skipped(photos: Path) -> None:
+    write(photos / "large.png", 20, 50)
+    settings = dataclasses.replace(SETTINGS, largest=40)
+    outcomes = {outcome.input.name: outcome for outcome in work(photos, settings)}
+    assert (outcomes["large.png"].skipped, outcomes["large.png"].input_size) == ("larger", (50, 20))
+    assert outcomes["a.png"].status == "done"
+    with pytest.raises(RequestError, match="at least 1"):
+        Settings(largest=0)
+
+
+def test_the_time_of_a_picture_is_kept_where_asked_for(photos: Path) -> None:
+    os.utime(photos / "a.png", ns=(10**18, 10**18))
+    settings = dataclasses.replace(SETTINGS, keep_mtime=True)
+    for expected in ("done", "skipped"):
+        assert [outcome.status for outcome in work(photos, settings)] == [expected] * 3
+    assert (photos.with_name("photos_x2") / "a.png").stat().st_mtime_ns == 10**18
+
+
+def test_metadata_is_kept_as_far_as_asked_for(home: Path, photos: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    picture = home / "a.jpg"
+    Image.new("RGB", (30, 20)).save(picture, exif=exif.tobytes())
+    for keep, there in (("all", True), ("none", False)):
+        settings = dataclasses.replace(SETTINGS, keep=keep)
+        plan = plan_jobs([picture], home / f"{keep}.jpg", settings)
+        assert [outcome.status for outcome in run_job(plan, settings)] == ["done"]
+        assert (b"A camera" in (home / f"{keep}.jpg").read_bytes()) is there
+
+
+def test_a_preview_says_what_will_be_done(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    settings = dataclasses.replace(SETTINGS, finish=Finish(LongestSide(120)), largest=100)
+    write(photos / "large.png", 20, 101)
+    plan = plan_jobs([photos], None, settings, recursive=True)
+    previews = {job.input.name: preview(job, settings) for job in plan.jobs}
+    assert (previews["a.png"].status, previews["a.png"].output_size) == ("planned", (120, 80))
+    assert previews["large.png"].skipped == "larger" and "not a picture" in (previews["broken.png"].error or "")
+    for outcome in run_job(plan, settings):
+        promised = previews[outcome.input.name]
+        assert (outcome.input_size, outcome.skipped) == (promised.input_size, promised.skipped)
+        assert outcome.output_size == (None if promised.skipped else promised.output_size)
+    assert 0 < seconds_per_pixel(FileUpscaler(SETTINGS), SETTINGS) < 1
 
 
 def test_too_little_memory_is_said_with_both_numbers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

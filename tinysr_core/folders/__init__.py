@@ -4,10 +4,23 @@
 dispatcher serves both.
 """
 
+from .file_upscaler import FileUpscaler
 from .job import run_job
 from .outcome import Outcome
 from .plan import Job, Plan, plan_jobs
+from .preview import preview, seconds_per_pixel
 from .progress import JobProgress
 from .settings import Settings
 
-__all__ = ["Job", "JobProgress", "Outcome", "Plan", "Settings", "plan_jobs", "run_job"]
+__all__ = [
+    "FileUpscaler",
+    "Job",
+    "JobProgress",
+    "Outcome",
+    "Plan",
+    "Settings",
+    "plan_jobs",
+    "preview",
+    "run_job",
+    "seconds_per_pixel",
+]

@@ -9,11 +9,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..engines import Progress, Upscaler
+from ..engines import Upscaler
 from ..errors import MemoryLimitError, PictureError, TinySRError
-from ..images import FORMATS, Picture, read_picture, write_picture
+from ..images import FORMATS, Picture, read_header, read_picture, write_picture
 from ..postprocess import ExactSize, Factor, ResultSize, result_size
-from ..util import atomic_write
+from ..util import Progress, atomic_write
 from .memory import Work, available_bytes
 from .outcome import Outcome
 from .plan import Job
@@ -41,7 +41,6 @@ class FileUpscaler:
         start = time.monotonic()
         try:
             self._upscale(job, progress, outcome)
-            outcome.status = "done"
         except TinySRError as error:
             outcome.error = str(error)
             if isinstance(error, MemoryLimitError):
@@ -63,7 +62,14 @@ class FileUpscaler:
         from ..pipeline import enhance
 
         settings = self._settings
-        picture = read_picture(job.input)
+        if settings.largest is not None:
+            header = read_header(job.input)
+            if max(header.width, header.height) > settings.largest:
+                outcome.status, outcome.skipped = "skipped", "larger"
+                outcome.input_size = header.width, header.height
+                return
+        times = job.input.stat()
+        picture = read_picture(job.input, strict=settings.strict)
         outcome.input_size = picture.width, picture.height
         outcome.notes += picture.notes
         path = settings.checkpoint(_factor(settings, picture))
@@ -82,8 +88,13 @@ class FileUpscaler:
         # the input's pixels are let go before writing
         picture = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
         with _kept(job):
-            outcome.notes += write_picture(picture, job.output, quality=settings.quality, format=job.format)
+            outcome.notes += write_picture(
+                picture, job.output, quality=settings.quality, format=job.format, keep=settings.keep
+            )
+        if settings.keep_mtime:
+            os.utime(job.output, ns=(times.st_atime_ns, times.st_mtime_ns))
         outcome.output_size = size.width, size.height
+        outcome.status = "done"
 
     def _network(self, path: Path) -> Upscaler:
         if path not in self._loaded:

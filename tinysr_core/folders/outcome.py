@@ -12,7 +12,7 @@ class Outcome:
     input: Path
     output: Path | None
     """None where it was never decided."""
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "skipped", "failed", "planned"]
     input_size: tuple[int, int] | None = None
     output_size: tuple[int, int] | None = None
     model: str | None = None
