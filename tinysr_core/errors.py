@@ -21,6 +21,10 @@ class MemoryLimitError(TinySRError):
     """The result would not fit into memory, or memory ran out at the smallest tile."""
 
 
+class WorkerError(TinySRError):
+    """No worker process could be started, or the cluster cannot be used."""
+
+
 class DataError(TinySRError):
     """Photographs, or the weights of a loss or metric network, cannot be used."""
 

@@ -1,14 +1,28 @@
 import dataclasses
+import errno
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinysr_core.engines import RunOptions
-from tinysr_core.errors import CheckpointError, RequestError
-from tinysr_core.folders import job as batch
-from tinysr_core.folders.job import Outcome, Settings, run
-from tinysr_core.folders.plan import Job, plan_jobs
+from tinysr_core.errors import CheckpointError, PictureError, RequestError, TinySRError
+from tinysr_core.folders import (
+    FileUpscaler,
+    Outcome,
+    Plan,
+    Settings,
+    file_upscaler,
+    plan_jobs,
+    preview,
+    run_job,
+    seconds_per_pixel,
+)
+from tinysr_core.folders.records import RECORD_NAME
 from tinysr_core.images import Picture, read_picture, write_picture
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
@@ -16,11 +30,13 @@ from tinysr_core.postprocess import Finish
 from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels
 
 
-def write_network(folder: Path, scale: int) -> Path:
+def write_network(folder: Path, scale: int, weights: float = 0.05) -> Path:
     """A tiny network with a last layer of zeros, so that it is exactly bicubic."""
     config = ModelConfig(scale, channels=16, blocks=2)
     random = np.random.default_rng(scale)
-    tensors = {name: (random.standard_normal(shape) * 0.05).astype(np.float32) for name, shape in config.shapes.items()}
+    tensors = {
+        name: (random.standard_normal(shape) * weights).astype(np.float32) for name, shape in config.shapes.items()
+    }
     path = folder / f"tinysr-test-x{scale}.safetensors"
     tensors |= {name: np.zeros(shape, np.float32) for name, shape in config.shapes.items() if name.startswith("tail.")}
     write_checkpoint(path, config, tensors, {})
@@ -52,9 +68,9 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def work(photos: Path, settings: Settings, **options: object) -> list[Outcome]:
-    jobs = plan_jobs([photos], None, settings.mark, recursive=True, **options)
-    return list(run(jobs, settings, lambda picture, share: None))
+def work(photos: Path, settings: Settings, **options: Any) -> list[Outcome]:
+    plan = plan_jobs([photos], None, settings, recursive=True, **options)
+    return sorted(run_job(plan, settings), key=lambda outcome: outcome.input)
 
 
 SETTINGS = Settings(model="test")
@@ -65,35 +81,159 @@ def test_every_picture_of_the_tree_is_upscaled(photos: Path) -> None:
     assert [outcome.status for outcome in outcomes] == ["done"] * 3
     assert {(o.input_size, o.output_size, o.model) for o in outcomes} == {((30, 20), (60, 40), "tinysr-test-x2")}
     results = photos.with_name("photos_x2")
-    found = {p.relative_to(results).as_posix() for p in results.rglob("*") if p.is_file()}
+    found = {p.relative_to(results).as_posix() for p in results.rglob("*") if p.is_file() and p.name != RECORD_NAME}
     assert found == {"a.png", "b.png", "deep/c.png"}
     assert read_picture(results / "deep" / "c.png").pixels.shape == (1, 3, 40, 60)
 
 
-def test_finished_pictures_are_skipped_unless_they_are_to_be_overwritten(photos: Path) -> None:
+def test_finished_pictures_are_skipped_and_foreign_files_kept_unless_they_are_to_be_overwritten(photos: Path) -> None:
     work(photos, SETTINGS)
     results = photos.with_name("photos_x2")
     (results / "b.png").write_bytes(b"mine")
     (results / "a.png").unlink()
-    assert [outcome.status for outcome in work(photos, SETTINGS)] == ["skipped", "skipped", "done"]
+    outcomes = work(photos, SETTINGS)
+    assert [(outcome.status, outcome.skipped) for outcome in outcomes] == [
+        ("done", None),
+        ("skipped", "kept"),
+        ("skipped", "finished"),
+    ]
     assert (results / "b.png").read_bytes() == b"mine"
-    again = dataclasses.replace(SETTINGS, overwrite=True)
-    assert [outcome.status for outcome in work(photos, again)] == ["done"] * 3
+    assert [outcome.status for outcome in work(photos, SETTINGS, overwrite=True)] == ["done"] * 3
     assert read_picture(results / "b.png").width == 60
 
 
+def test_finished_means_finished_with_these_settings_and_this_source(home: Path, photos: Path) -> None:
+    def statuses(settings: Settings) -> list[str]:
+        plan = plan_jobs([photos], home / "out", settings, recursive=True)
+        return [outcome.status for outcome in sorted(run_job(plan, settings), key=lambda outcome: outcome.input)]
+
+    assert statuses(SETTINGS) == ["done"] * 3
+    assert statuses(SETTINGS) == ["skipped"] * 3
+    assert statuses(dataclasses.replace(SETTINGS, network=RunOptions(tile=64, engine="torch"))) == ["skipped"] * 3
+    larger = dataclasses.replace(SETTINGS, finish=Finish(Factor(4)))
+    assert statuses(larger) == ["done"] * 3 and read_picture(home / "out" / "a.png").width == 120
+    write_network(home / ".tinysr" / "models", 4, weights=0.01)  # trained again, of the same name
+    assert statuses(larger) == ["done"] * 3
+    write(photos / "b.png", 24, 30)
+    assert statuses(larger) == ["skipped", "done", "skipped"]
+    shutil.copytree(home / "out", home / "elsewhere")
+    shutil.copytree(photos, home / "copied photos")
+    plan = plan_jobs([home / "copied photos"], home / "elsewhere", larger, recursive=True)
+    assert [outcome.skipped for outcome in plan.settled] == ["finished"] * 3
+
+
+def test_the_result_of_another_picture_is_kept(home: Path, photos: Path) -> None:
+    write(home / "others" / "a.png", 30, 20)
+    for folder, expected in [(photos, ["done"] * 3), (home / "others", ["skipped"])]:
+        plan = plan_jobs([folder], home / "out", SETTINGS, recursive=True)
+        assert [outcome.status for outcome in run_job(plan, SETTINGS)] == expected
+    assert read_picture(home / "out" / "a.png").width == 60
+
+
+def test_a_damaged_record_costs_no_picture(photos: Path) -> None:
+    work(photos, SETTINGS)
+    record = photos.with_name("photos_x2") / RECORD_NAME
+    record.write_bytes(b"\xff\n{}\n[]\n" + record.read_bytes()[:-30])
+    assert [outcome.skipped for outcome in work(photos, SETTINGS)] == ["finished", "kept", "finished"]
+
+
+def test_the_same_command_can_be_run_again_with_a_pattern_that_matches_its_results(photos: Path) -> None:
+    for status, repeated in [("done", 0), ("skipped", 2)]:
+        inputs = sorted(photos.glob("*.png"))
+        plan = plan_jobs([*inputs, photos / "." / "a.png"], None, SETTINGS)
+        assert plan.repeated == repeated + 1
+        assert [outcome.status for outcome in run_job(plan, SETTINGS)] == [status] * 2
+    inputs = sorted(photos.glob("*.png"))
+    larger = dataclasses.replace(SETTINGS, finish=Finish(Factor(4)))
+    assert {job.output.name for job in plan_jobs(inputs, None, larger).jobs} == {"a_x4.png", "b_x4.png"}
+    (photos / "a_x2.png").write_bytes((photos / "b.png").read_bytes())  # of this name, but not ours
+    plan = plan_jobs(sorted(photos.glob("*.png")), None, SETTINGS)
+    assert [job.input.name for job in plan.jobs] == ["a_x2.png"]
+    assert ["would replace" in (outcome.error or "") for outcome in plan.settled] == [True, False]
+
+
+def test_in_place_keeps_the_original_and_runs_once(photos: Path) -> None:
+    (photos / "moving.gif").write_bytes(b"GIF89a")
+    original = (photos / "a.png").read_bytes()
+    outcomes = work(photos, SETTINGS, in_place=True)
+    assert [outcome.status for outcome in outcomes] == ["done", "done", "done", "failed"]
+    assert (photos / "a.png.orig").read_bytes() == original and read_picture(photos / "a.png").width == 60
+    outcomes = work(photos, SETTINGS, in_place=True)
+    assert sorted(outcome.skipped or "" for outcome in outcomes) == ["", "finished", "finished", "finished"]
+    larger = dataclasses.replace(SETTINGS, finish=Finish(Factor(4)))
+    work(photos, larger, in_place=True)
+    assert read_picture(photos / "a.png").width == 120, "from the original, not from the result"
+    assert (photos / "a.png.orig").read_bytes() == original
+
+
+def test_in_place_without_backup_runs_once_too(photos: Path) -> None:
+    assert [outcome.status for outcome in work(photos, SETTINGS, in_place=True, keep_backup=False)] == ["done"] * 3
+    assert not list(photos.rglob("*.orig"))
+    assert [outcome.skipped for outcome in work(photos, SETTINGS, in_place=True, keep_backup=False)] == ["finished"] * 3
+    assert read_picture(photos / "a.png").width == 60
+
+
+def test_in_place_takes_nothing_away_when_writing_fails(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = (photos / "a.png").read_bytes()
+    monkeypatch.setattr(file_upscaler, "write_picture", full)
+    with pytest.raises(TinySRError, match="disk is full"):
+        work(photos, SETTINGS, in_place=True)
+    assert (photos / "a.png").read_bytes() == before and not list(photos.rglob("*.orig"))
+
+
+def test_a_full_disk_ends_the_job_after_a_few_pictures(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        write(photos / f"{number}.png")
+
+    def full(*arguments: object, **options: object) -> None:
+        raise PictureError("cannot be written") from OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(file_upscaler, "write_picture", full)
+    outcomes: list[Outcome] = []
+    plan = plan_jobs([photos], None, SETTINGS)
+    with pytest.raises(TinySRError, match="disk is full"):
+        for outcome in run_job(plan, SETTINGS):
+            outcomes.append(outcome)
+    assert [outcome.cause for outcome in outcomes] == ["disk"] * 3
+
+
+def test_names_and_folders_that_the_system_refuses_fail_alone(
+    home: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos / f"{'n' * 251}.png")
+    scandir = os.scandir
+
+    def guarded(path: Path) -> object:
+        if Path(path).name == "deep":  # root may list everything, so file modes would not do here
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    inputs = [photos, photos / f"{'n' * 251}.png", photos / f"{'m' * 300}.png"]
+    plan = plan_jobs(inputs, home / "out", SETTINGS, recursive=True)
+    outcomes = {outcome.input.name: outcome for outcome in run_job(plan, SETTINGS)}
+    assert outcomes["a.png"].status == outcomes["b.png"].status == outcomes[f"{'n' * 251}.png"].status == "done"
+    assert "cannot be listed: Permission denied" in (outcomes["deep"].error or "")
+    assert "too long" in (outcomes[f"{'m' * 300}.png"].error or "")
+    plan = plan_jobs([photos / f"{'n' * 251}.png"], None, SETTINGS)
+    assert "too long" in (plan.settled[0].error or "") and not plan.jobs
+
+
 def test_one_bad_picture_does_not_stop_the_rest(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:200])
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:60])
     outcomes = work(photos, SETTINGS)
     assert [outcome.status for outcome in outcomes] == ["done", "failed", "done"]
     assert "b.png is damaged or cut off" in (outcomes[1].error or "")
     assert not (photos.with_name("photos_x2") / "b.png").exists()
 
-    def broken(path: Path) -> Picture:
+    def broken(path: Path, **options: object) -> Picture:
         raise ZeroDivisionError("nobody thought of it")
 
-    monkeypatch.setattr(batch, "read_picture", broken)
-    outcomes = work(photos, dataclasses.replace(SETTINGS, overwrite=True))
+    monkeypatch.setattr(file_upscaler, "read_picture", broken)
+    outcomes = work(photos, SETTINGS, overwrite=True)
     assert [outcome.status for outcome in outcomes] == ["failed"] * 3
     assert "ZeroDivisionError: nobody thought of it" in (outcomes[0].error or "")
 
@@ -115,8 +255,6 @@ def test_each_network_is_loaded_once_and_only_when_needed(photos: Path, monkeypa
     assert loaded == ["tinysr-test-x2", "tinysr-test-x4"]
     assert models["a.png"] == "tinysr-test-x2"
     assert models["small.png"] == models["tiny.png"] == "tinysr-test-x4"
-    work(photos, settings)
-    assert len(loaded) == 2  # all finished: no network is needed
 
 
 @pytest.mark.parametrize(
@@ -135,8 +273,9 @@ def test_any_size_from_the_nearest_sufficient_network(
     photos: Path, target: object, size: tuple[int, int], model: str, mark: str
 ) -> None:
     settings = Settings(model="test", finish=Finish(target))
-    (job,) = plan_jobs([photos / "a.png"], None, settings.mark)
-    (outcome,) = run([job], settings, lambda picture, share: None)
+    plan = plan_jobs([photos / "a.png"], None, settings)
+    (job,) = plan.jobs
+    (outcome,) = run_job(plan, settings)
     assert (outcome.output_size, outcome.model, outcome.error) == (size, model, None)
     assert job.output == photos / f"a_{mark}.png"
     result = read_picture(job.output)
@@ -145,8 +284,9 @@ def test_any_size_from_the_nearest_sufficient_network(
 
 def test_a_single_checkpoint_sets_the_scale(home: Path, photos: Path) -> None:
     settings = Settings(model=str(write_network(home, 3)))
-    (job,) = plan_jobs([photos / "a.png"], None, settings.mark)
-    (outcome,) = run([job], settings, lambda picture, share: None)
+    plan = plan_jobs([photos / "a.png"], None, settings)
+    (job,) = plan.jobs
+    (outcome,) = run_job(plan, settings)
     assert (job.output.name, outcome.output_size) == ("a_x3.png", (90, 60))
 
 
@@ -155,9 +295,9 @@ def test_nothing_of_the_picture_is_lost(tmp_path: Path) -> None:
     whole = write(tmp_path / "whole.png", alpha=alpha, bits=16, dpi=(300.0, 300.0))
     grey = tmp_path / "grey.png"
     write_picture(Picture(np.full((1, 1, 20, 30), 0.25, np.float32)), grey)
-    jobs = plan_jobs([whole, grey], tmp_path / "out", SETTINGS.mark)
-    assert [outcome.error for outcome in run(jobs, SETTINGS, lambda picture, share: None)] == [None, None]
-    first, second = (read_picture(job.output) for job in jobs)
+    plan = plan_jobs([whole, grey], tmp_path / "out", SETTINGS)
+    assert [outcome.error for outcome in run_job(plan, SETTINGS)] == [None, None]
+    first, second = (read_picture(job.output) for job in plan.jobs)
     assert first.alpha is not None and np.allclose(first.alpha, 0.5, atol=1e-4)
     assert first.bits == 16 and first.dpi is not None and np.allclose(first.dpi, 300, atol=0.1)
     assert second.grey and np.allclose(second.pixels, 0.25, atol=0.01)
@@ -165,63 +305,109 @@ def test_nothing_of_the_picture_is_lost(tmp_path: Path) -> None:
 
 def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
     picture = write(tmp_path / "a.png", alpha=np.full((1, 1, 20, 30), 0.5, np.float32))
-    jobs = plan_jobs([picture], None, SETTINGS.mark, format="jpeg")
-    (outcome,) = run(jobs, SETTINGS, lambda picture, share: None)
+    plan = plan_jobs([picture], None, SETTINGS, format="jpeg")
+    (outcome,) = run_job(plan, SETTINGS)
     assert outcome.status == "done" and any("transparency" in note for note in outcome.notes)
 
 
+def test_pictures_that_are_too_large_are_skipped(photos: Path) -> None:
+    write(photos / "large.png", 20, 50)
+    settings = dataclasses.replace(SETTINGS, largest=40)
+    outcomes = {outcome.input.name: outcome for outcome in work(photos, settings)}
+    assert (outcomes["large.png"].skipped, outcomes["large.png"].input_size) == ("larger", (50, 20))
+    assert outcomes["a.png"].status == "done"
+    with pytest.raises(RequestError, match="at least 1"):
+        Settings(largest=0)
+
+
+def test_the_time_of_a_picture_is_kept_where_asked_for(photos: Path) -> None:
+    os.utime(photos / "a.png", ns=(10**18, 10**18))
+    settings = dataclasses.replace(SETTINGS, keep_mtime=True)
+    for expected in ("done", "skipped"):
+        assert [outcome.status for outcome in work(photos, settings)] == [expected] * 3
+    assert (photos.with_name("photos_x2") / "a.png").stat().st_mtime_ns == 10**18
+
+
+def test_metadata_is_kept_as_far_as_asked_for(home: Path, photos: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F] = "A camera"
+    picture = home / "a.jpg"
+    Image.new("RGB", (30, 20)).save(picture, exif=exif.tobytes())
+    for keep, there in (("all", True), ("none", False)):
+        settings = dataclasses.replace(SETTINGS, keep=keep)
+        plan = plan_jobs([picture], home / f"{keep}.jpg", settings)
+        assert [outcome.status for outcome in run_job(plan, settings)] == ["done"]
+        assert (b"A camera" in (home / f"{keep}.jpg").read_bytes()) is there
+
+
+def test_a_preview_says_what_will_be_done(photos: Path) -> None:
+    (photos / "broken.png").write_bytes(b"no picture")
+    settings = dataclasses.replace(SETTINGS, finish=Finish(LongestSide(120)), largest=100)
+    write(photos / "large.png", 20, 101)
+    plan = plan_jobs([photos], None, settings, recursive=True)
+    previews = {job.input.name: preview(job, settings) for job in plan.jobs}
+    assert (previews["a.png"].status, previews["a.png"].output_size) == ("planned", (120, 80))
+    assert previews["large.png"].skipped == "larger" and "not a picture" in (previews["broken.png"].error or "")
+    for outcome in run_job(plan, settings):
+        promised = previews[outcome.input.name]
+        assert (outcome.input_size, outcome.skipped) == (promised.input_size, promised.skipped)
+        assert outcome.output_size == (None if promised.skipped else promised.output_size)
+    assert 0 < seconds_per_pixel(FileUpscaler(SETTINGS), SETTINGS) < 1
+
+
 def test_too_little_memory_is_said_with_both_numbers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "available_bytes", lambda: 10_000)
+    monkeypatch.setattr(file_upscaler, "available_bytes", lambda: 10_000)
     outcome = work(photos, SETTINGS)[0]
     assert outcome.status == "failed" and outcome.error is not None
     assert "needs 1,0" in outcome.error and "10,000 are free" in outcome.error
     assert not photos.with_name("photos_x2").exists()
-    monkeypatch.setattr(batch, "available_bytes", lambda: None)
+    monkeypatch.setattr(file_upscaler, "available_bytes", lambda: None)
     assert work(photos, SETTINGS)[0].status == "done"
 
 
 def test_what_a_format_cannot_address_is_refused_before_the_work(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinysr_core.pipeline.enhance", None)
     settings = Settings(model="test", finish=Finish(ExactSize(width=20000, height=100)))
-    (job,) = plan_jobs([photos / "a.png"], None, settings.mark, format="webp")
-    (outcome,) = run([job], settings, lambda picture, share: None)
+    plan = plan_jobs([photos / "a.png"], None, settings, format="webp")
+    (outcome,) = run_job(plan, settings)
     assert "WebP holds at most 16383 pixels a side" in (outcome.error or "")
 
 
 def test_progress_covers_the_whole_job(photos: Path) -> None:
     told: list[tuple[str, float]] = []
-    jobs = plan_jobs([photos], None, SETTINGS.mark, recursive=True)
-    list(run(jobs, SETTINGS, lambda picture, share: told.append((picture.name, share))))
+    plan = plan_jobs([photos], None, SETTINGS, recursive=True)
+    list(run_job(plan, SETTINGS, lambda picture, share: told.append((picture.name, share))))
     shares = [share for _, share in told]
     assert shares == sorted(shares) and shares[0] == 0 and shares[-1] == 1
     assert list(dict.fromkeys(name for name, _ in told)) == ["a.png", "b.png", "c.png"]
 
 
 def test_an_interrupted_job_leaves_nothing_half_written_and_goes_on(photos: Path) -> None:
-    jobs = plan_jobs([photos], None, SETTINGS.mark, recursive=True)
+    plan = plan_jobs([photos], None, SETTINGS, recursive=True)
 
     def stop(picture: Path, share: float) -> None:
         if picture.name == "b.png":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(run(jobs, SETTINGS, stop))
+        list(run_job(plan, SETTINGS, stop))
     results = photos.with_name("photos_x2")
-    assert [path.name for path in results.rglob("*")] == ["a.png"]
-    outcomes = list(run(jobs, SETTINGS, lambda picture, share: None))
-    assert [outcome.status for outcome in outcomes] == ["skipped", "done", "done"]
+    assert {path.name for path in results.rglob("*")} == {"a.png", RECORD_NAME}
+    assert [outcome.status for outcome in work(photos, SETTINGS)] == ["skipped", "done", "done"]
 
 
 def test_what_is_wrong_with_the_job_is_said_once(photos: Path) -> None:
-    jobs = [Job(photos / "a.png", photos / "out.png", "png")]
+    finished = plan_jobs([photos], None, SETTINGS)
+    list(run_job(finished, SETTINGS))
     for settings, error in [
-        (Settings(model="nobody"), CheckpointError),
-        (Settings(model="test", run=RunOptions(device="abacus")), RequestError),
-        (Settings(model="test", run=RunOptions(tile=1)), RequestError),
-        (Settings(model="test", run=RunOptions(precision="fp16", device="cpu")), RequestError),
+        (Settings(model="test", network=RunOptions(device="abacus")), RequestError),
+        (Settings(model="test", network=RunOptions(tile=1)), RequestError),
+        (Settings(model="test", network=RunOptions(precision="fp16", device="cpu")), RequestError),
     ]:
-        with pytest.raises(error):
-            list(run(jobs, settings, lambda picture, share: None))
+        for plan in (finished, Plan((), finished.settled, 0, {})):
+            with pytest.raises(error):
+                list(run_job(plan, settings))
+    with pytest.raises(CheckpointError):
+        plan_jobs([photos], None, Settings(model="nobody"))
     with pytest.raises(RequestError, match="between 1 and 100"):
         Settings(quality=101)
-    assert not (photos / "out.png").exists()

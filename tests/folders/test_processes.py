@@ -13,9 +13,8 @@ from PIL import Image
 
 from tinysr_core.engines import RunOptions
 from tinysr_core.errors import RequestError
-from tinysr_core.folders.job import Outcome, Settings, run
-from tinysr_core.folders.plan import plan_jobs
-from tinysr_core.folders.processes import in_processes
+from tinysr_core.folders import Outcome, Settings, plan_jobs, run_job
+from tinysr_core.folders.records import RECORD_NAME
 from tinysr_core.images import read_picture
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
@@ -30,7 +29,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     config = ModelConfig(2, channels=16, blocks=1, attention=False)
     path = tmp_path_factory.mktemp("network") / "tiny-x2.safetensors"
     write_checkpoint(path, config, {name: np.zeros(shape, np.float32) for name, shape in config.shapes.items()}, {})
-    return Settings(model=str(path), run=RunOptions(device="cpu"))
+    return Settings(model=str(path), network=RunOptions(device="cpu"))
 
 
 def photos(folder: Path, count: int, side: int = 16) -> Path:
@@ -44,12 +43,16 @@ def photos(folder: Path, count: int, side: int = 16) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != RECORD_NAME
+    }
 
 
 def expected(folder: Path, settings: Settings) -> dict[str, bytes]:
     """The results of one process that nobody disturbs."""
-    list(run(plan_jobs([folder], folder.with_name("right"), "", recursive=True), settings, lambda picture, share: None))
+    list(run_job(plan_jobs([folder], folder.with_name("right"), settings, recursive=True), settings))
     return contents(folder.with_name("right"))
 
 
@@ -63,26 +66,20 @@ def test_results_are_those_of_one_process_also_where_workers_are_killed(tmp_path
             killed.append(multiprocessing.active_children()[0].pid or 0)
             os.kill(killed[-1], signal.SIGKILL)
 
-    jobs = plan_jobs([folder], tmp_path / "out", "", recursive=True)
-    outcomes = list(run(jobs, settings, kill_two, lambda *job: in_processes(*job, workers=2)))
+    plan = plan_jobs([folder], tmp_path / "out", settings, recursive=True)
+    outcomes = list(run_job(plan, settings, kill_two, workers=2))
     assert len(set(killed)) == 2
     assert [outcome.input.name for outcome in outcomes if outcome.status == "failed"] == ["007.png"]
-    assert sorted(outcome.input for outcome in outcomes) == sorted(job.input for job in jobs)
+    assert sorted(outcome.input for outcome in outcomes) == sorted(job.input for job in plan.jobs)
     assert contents(tmp_path / "out") == expected(folder, settings)
     assert not multiprocessing.active_children()
 
 
 def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path) -> None:
-    jobs = plan_jobs([photos(tmp_path / "photos", 4)], None, "x2")
+    settings = Settings(network=RunOptions(device="abacus"))
+    plan = plan_jobs([photos(tmp_path / "photos", 4)], None, settings)
     with pytest.raises(RequestError, match="cannot be used here"):
-        list(
-            run(
-                jobs,
-                Settings(run=RunOptions(device="abacus")),
-                lambda picture, share: None,
-                lambda *job: in_processes(*job, workers=2),
-            )
-        )
+        list(run_job(plan, settings, workers=2))
     assert not multiprocessing.active_children()
 
 

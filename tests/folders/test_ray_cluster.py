@@ -4,7 +4,6 @@ import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,8 @@ import pytest
 from PIL import Image
 
 from tinysr_core.engines import RunOptions
-from tinysr_core.errors import CheckpointError, RequestError
-from tinysr_core.folders.job import Outcome, Settings, run
-from tinysr_core.folders.plan import plan_jobs
-from tinysr_core.folders.ray_cluster import on_cluster
+from tinysr_core.errors import RequestError, WorkerError
+from tinysr_core.folders import Outcome, Settings, plan_jobs, run_job
 from tinysr_core.images import read_picture
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
@@ -30,7 +27,7 @@ def settings(tmp_path: Path) -> Settings:
     path = tmp_path / "network" / "tiny-x2.safetensors"
     path.parent.mkdir()
     write_checkpoint(path, config, {name: np.zeros(shape, np.float32) for name, shape in config.shapes.items()}, {})
-    return Settings(model=str(path), run=RunOptions(device="cpu"))
+    return Settings(model=str(path), network=RunOptions(device="cpu"))
 
 
 def photos(folder: Path, count: int, side: int) -> Path:
@@ -59,49 +56,48 @@ def cluster() -> Iterator[Any]:
 def test_a_node_killed_in_the_middle_loses_nothing(tmp_path: Path, settings: Settings, cluster: Any) -> None:
     folder = photos(tmp_path / "photos", 40, 200)
     (folder / "007.png").write_bytes(b"no picture")
-    jobs = plan_jobs([folder], tmp_path / "out", "")
+    plan = plan_jobs([folder], tmp_path / "out", settings)
     shares: list[float] = []
     outcomes: list[Outcome] = []
-    do = partial(on_cluster, address=cluster.address, workers=None)
-    for outcome in run(jobs, settings, lambda picture, share: shares.append(share), do):
+    options = {"workers": None, "cluster": cluster.address}
+    for outcome in run_job(plan, settings, lambda picture, share: shares.append(share), **options):
         outcomes.append(outcome)
         if len(outcomes) == 12:
             cluster.remove_node(cluster.second, allow_graceful=False)
-    assert Counter(outcome.input for outcome in outcomes) == Counter(job.input for job in jobs)
+    assert Counter(outcome.input for outcome in outcomes) == Counter(job.input for job in plan.jobs)
     assert [outcome.input.name for outcome in outcomes if outcome.status != "done"] == ["007.png"]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
-    found = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert found == sorted(job.output.name for job in jobs if job.output.name != "007.png")
-    alone = plan_jobs([folder], tmp_path / "alone", "")
-    list(run(alone, settings, lambda picture, share: None))
-    for job, other in zip(jobs, alone, strict=True):
+    found = sorted(path.name for path in (tmp_path / "out").glob("*.png"))
+    assert found == sorted(job.output.name for job in plan.jobs if job.output.name != "007.png")
+    alone = plan_jobs([folder], tmp_path / "alone", settings)
+    list(run_job(alone, settings))
+    for job, other in zip(plan.jobs, alone.jobs, strict=True):
         if job.output.exists():
             assert np.array_equal(read_picture(job.output).pixels, read_picture(other.output).pixels)
-    again = list(run(jobs, settings, lambda picture, share: None, do))
+    again = list(run_job(plan_jobs([folder], tmp_path / "out", settings), settings, **options))
     assert Counter(outcome.status for outcome in again) == {"skipped": 39, "failed": 1}
 
 
 @needs_ray
 @pytest.mark.slow
 def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path, cluster: Any) -> None:
-    jobs = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, "x2")
-    do = partial(on_cluster, address=cluster.address, workers=1)
-    with pytest.raises(CheckpointError, match="no model 'nobody'"):
-        list(run(jobs, Settings(model="nobody"), lambda picture, share: None, do))
+    plan = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, Settings())
+    with pytest.raises(RequestError, match="cannot be used here"):
+        list(run_job(plan, Settings(network=RunOptions(device="abacus")), workers=1, cluster=cluster.address))
 
 
 @needs_ray
 @pytest.mark.slow
 def test_a_cluster_that_does_not_answer(tmp_path: Path, settings: Settings) -> None:
-    jobs = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, "x2")
-    with pytest.raises(RequestError, match=r"cluster 127\.0\.0\.1:9 does not answer"):
-        list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="127.0.0.1:9", workers=1)))
+    plan = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, settings)
+    with pytest.raises(WorkerError, match=r"cluster 127\.0\.0\.1:9 does not answer"):
+        list(run_job(plan, settings, workers=1, cluster="127.0.0.1:9"))
 
 
 def test_without_ray_it_is_said_how_to_get_it(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    jobs = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, "x2")
-    with pytest.raises(RequestError, match=r'pip install "\.\[cluster\]"'):
-        list(run(jobs, settings, lambda picture, share: None, partial(on_cluster, address="auto", workers=1)))
+    plan = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, settings)
+    with pytest.raises(WorkerError, match=r'pip install "\.\[cluster\]"'):
+        list(run_job(plan, settings, workers=1, cluster="auto"))

@@ -1,13 +1,11 @@
 """How many workers a machine gets, and which GPU each of them."""
 
-from typing import Any
-
 import pytest
 import torch
 
 from tinysr_core.engines import RunOptions
 from tinysr_core.folders import processes
-from tinysr_core.folders.job import Settings
+from tinysr_core.folders.settings import Settings
 
 GB = 10**9
 
@@ -40,16 +38,13 @@ def test_a_gpu_never_gets_a_worker_for_each_core(
 def test_windows_has_no_more_than_it_can_wait_for(large: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "MOST_WORKERS", 60)
     assert processes._useful_workers([]) == 60
-    asked: list[Any] = []
-    monkeypatch.setattr(processes, "dispatch", lambda jobs, report, crew: asked.append(crew.size) or [])
-    list(processes.in_processes([object()] * 200, Settings(), lambda *_: None, workers=100))
-    assert asked == [60]
+    assert processes.ProcessPool(Settings(), 100, 200).size == 60
 
 
 def test_workers_share_the_gpus_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "usable_gpus", lambda *_: ("cuda:0", "cuda:1"))
-    settings = Settings(run=RunOptions(precision="fp16"))
-    given = [processes._own_gpu(settings, number)[0].run for number in range(3)]
+    settings = Settings(network=RunOptions(precision="fp16"))
+    given = [processes._own_gpu(settings, number)[0].network for number in range(3)]
     assert [run.device for run in given] == ["cuda:0", "cuda:1", "cuda:0"]
     assert {run.precision for run in given} == {"fp16"}
     monkeypatch.setattr(processes, "usable_gpus", lambda *_: ())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tinysr_core import __version__
-from tinysr_core.errors import RequestError
+from tinysr_core.errors import RequestError, TinySRError
 from tinysr_core.gimp import install as gimp_install
 from tinysr_core.gimp.install import (
     Profile,
@@ -108,7 +108,7 @@ class TestProfileAt:
 
 
 def test_no_profile_is_an_error() -> None:
-    with pytest.raises(RequestError, match="Start GIMP 3 once"):
+    with pytest.raises(TinySRError, match="Start GIMP 3 once"):
         install_plugin([])
 
 

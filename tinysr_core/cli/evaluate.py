@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ..engines import EngineName, Precision
-from ..errors import RequestError
+from ..errors import RequestError, TinySRError
 from ..model import DEFAULT_NAME
 from ..util import atomic_write
 from .options import Flag
@@ -104,7 +104,7 @@ class Evaluate:
                 for path in worst.write(self.worst[1]):
                     say(f"{path} is written.")
         except OSError as error:
-            raise RequestError(f"The results cannot be written ({error.strerror}); choose another place.") from error
+            raise TinySRError(f"The results cannot be written ({error.strerror}); choose another place.") from error
         return 0
 
 
@@ -112,4 +112,4 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"The folder {path} cannot be made: {error.strerror}.") from error
+        raise TinySRError(f"The folder {path} cannot be made: {error.strerror}.") from error

@@ -3,10 +3,13 @@
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
+import tyro
 from tyro.conf import FlagCreatePairsOff, arg
 
 from ..engines import RunOptions
 
+CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
+"""How dataclasses become flags: without the names of the groups that they are in."""
 Flag = FlagCreatePairsOff[bool]
 Json = Annotated[Flag, arg(name="json", help="Print JSON on stdout, for scripts.")]
 DETAIL_HELP = "Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."
@@ -16,7 +19,7 @@ CLEAN_HELP = "Blend the model with its photo network, which removes JPEG blocks 
 
 @dataclass(frozen=True)
 class RunFlags(RunOptions):
-    """The flags of `RunOptions`, with the values that help shows."""
+    """How the network is run."""
 
     detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = RunOptions.detail
     clean: Annotated[

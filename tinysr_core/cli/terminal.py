@@ -1,16 +1,6 @@
-"""What the command line shows: a bar, outcomes, tables. Records for scripts go to stdout, what happens to stderr."""
+"""Messages to the user. Results that scripts read go to stdout, everything else to stderr."""
 
-import dataclasses
-import json
 import sys
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from rich.console import Console
-
-if TYPE_CHECKING:
-    from ..folders import Doing, Job, Outcome, Settings
 
 
 def say(text: str) -> None:
@@ -18,58 +8,14 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def work(jobs: "Sequence[Job]", settings: "Settings", do: "Doing", as_json: bool) -> "list[Outcome]":
-    """Have `do` run `jobs` with a bar that shows the progress of all of them, and tell what became of each."""
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    from ..folders import is_finished, run
-
-    pending = sum(not is_finished(job, settings) for job in jobs)
-    outcomes: list[Outcome] = []
-    ended = 0
-    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    name = TextColumn("{task.description}", markup=False)
-    columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn())
-    hidden = not console.is_terminal or (as_json and sys.stdout.isatty())
-    with Progress(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("loading the network", total=1.0)
-
-        def report(picture: Path, share: float) -> None:
-            number = min(ended + 1, pending)
-            progress.update(task, completed=share, description=f"{number}/{pending} {picture.name}")
-
-        for outcome in run(jobs, settings, report, do):
-            outcomes.append(outcome)
-            ended += outcome.status != "skipped"
-            if as_json:
-                print(json.dumps(dataclasses.asdict(outcome), default=str), flush=True)
-            for line in _lines(outcome):
-                console.print(line)
-    if len(jobs) > 1:
-        console.print(_summary(outcomes))
-    elif not pending:
-        console.print(f"{jobs[0].output} is there already; --overwrite makes it again.")
-    return outcomes
+def sides(size: tuple[int, int]) -> str:
+    """A size in pixels as it is shown: `400 x 300`."""
+    return f"{size[0]} x {size[1]}"
 
 
-def _lines(outcome: "Outcome") -> Iterable[str]:
-    match outcome.status:
-        case "skipped":
-            return ()
-        case "failed":
-            return (f"tinysr: {outcome.error}",)
-        case "done":
-            before, after = (f"{w} x {h}" for w, h in filter(None, (outcome.input_size, outcome.output_size)))
-            what = f"{outcome.output} ({before} to {after}, {outcome.model}, {outcome.seconds:.1f} s)"
-            clean = [] if outcome.clean_reason is None else [f"clean {outcome.clean:g}: {outcome.clean_reason}"]
-            return (what, *(f"  {line}" for line in [*clean, *outcome.notes]))
-
-
-def _summary(outcomes: "Sequence[Outcome]") -> str:
-    counts = {status: sum(o.status == status for o in outcomes) for status in ("done", "skipped", "failed")}
-    parts = [f"{counts['done']} of {len(outcomes)} pictures upscaled"]
-    if counts["skipped"]:
-        parts.append(f"{counts['skipped']} were there already (--overwrite makes them again)")
-    if counts["failed"]:
-        parts.append(f"{counts['failed']} failed")
-    return ", ".join(parts) + "."
+def duration(seconds: float) -> str:
+    """A time as it is estimated: in seconds, minutes or hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,20 +1,61 @@
 """`tinysr upscale`."""
 
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from ..errors import RequestError
 from ..model import DEFAULT_NAME
 from .options import Flag, Json, RunFlags
-from .terminal import work
 
 if TYPE_CHECKING:
-    from ..folders import Doing
+    from ..folders import Plan, Settings
+    from ..images import Keep
     from ..postprocess import Size
+
+SIZE_OPTIONS = ("scale", "size", "longest", "megapixels")
+"""The options of which only one can be given."""
+
+
+@dataclass(frozen=True)
+class FileFlags:
+    """Which files are read, and which are written."""
+
+    recursive: Annotated[Flag, arg(aliases=["-r"])] = False
+    """Upscale folders with all folders below them; results keep the tree."""
+    exclude: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="GLOB", help_behavior_hint="(repeatable)")] = ()
+    """Leave out files and folders whose name or path matches, for example '*_small.jpg' or 'drafts/*'."""
+    skip_larger_than: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """Skip pictures whose longer side has more than N pixels."""
+    strict: Flag = False
+    """Refuse a JPEG that is cut off; without it, what is there is upscaled and a note says so."""
+    suffix: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="(default: _x2 or the like)")] = None
+    """What is added to the names of results: _large makes photo_large.jpg."""
+    name_pattern: Annotated[str | None, arg(metavar="PATTERN", help_behavior_hint="")] = None
+    """Names of results without suffix; {name}, {model} and {size} are filled in."""
+    in_place: Flag = False
+    """Replace each picture by its result; the original is kept as photo.jpg.orig."""
+    no_backup: Flag = False
+    """With --in-place: do not keep the originals."""
+    keep_mtime: Flag = False
+    """Give each result the modification time of its picture."""
+    overwrite: Flag = False
+    """Upscale finished pictures again, and replace files that are not results of this command."""
+
+
+@dataclass(frozen=True)
+class ShowFlags:
+    """What is reported."""
+
+    dry_run: Annotated[Flag, arg(aliases=["-n"])] = False
+    """Only say what would be done, and about how long it would take."""
+    quiet: Annotated[Flag, arg(aliases=["-q"])] = False
+    """Report errors only."""
+    verbose: Annotated[Flag, arg(aliases=["-v"])] = False
+    """Also report settings, skipped pictures, the notes of each picture, and warnings of libraries."""
+    json: Json = False
 
 
 @dataclass(frozen=True)
@@ -26,14 +67,15 @@ class Upscale:
     Example: tinysr upscale photos --recursive --longest 4096 -o large
     """
 
-    inputs: Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT...", help_behavior_hint="")]
-    """Picture files, and folders of them."""
-    output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE|DIR", help_behavior_hint="")] = None
-    """Where results go. Without it photo.jpg becomes photo_x2.jpg beside it, and the folder photos becomes photos_x2; a
-    format that cannot be written (GIF, HEIC) becomes PNG. Results that are there already are kept."""
-    model: Annotated[str, arg(metavar="NAME|PATH")] = DEFAULT_NAME
+    inputs: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT...", help_behavior_hint="")]
+    """Picture files, and folders of them; - is a picture on standard input."""
+    output: Annotated[str | None, arg(aliases=["-o"], metavar="FILE|DIR", help_behavior_hint="")] = None
+    """Where results go; - is standard output. Without it, results go beside the inputs: photo_x2.jpg, photos_x2/."""
+    model: Annotated[str, arg(aliases=["-m"], metavar="NAME|PATH")] = DEFAULT_NAME
     """A name that `tinysr models` lists, or a checkpoint file."""
-    scale: Annotated[float | None, arg(metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")] = None
+    scale: Annotated[
+        float | None, arg(aliases=["-s"], metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")
+    ] = None
     """How many times larger, 1.5 or 3.7 for example."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
     """Exact width and height in pixels, for example 1920x1080; stretches where the ratio differs."""
@@ -46,41 +88,87 @@ class Upscale:
     aa: bool = False
     """Smooth jagged edges of the result by supersampling."""
     format: Annotated[
-        Literal["png", "jpeg", "webp", "tiff", "avif", "bmp"] | None, arg(help_behavior_hint="(default: the input's)")
+        Literal["png", "jpeg", "jpg", "webp", "tiff", "tif", "avif", "bmp"] | None,
+        arg(aliases=["-f"], help_behavior_hint="(default: the input's)"),
     ] = None
     """File format of the results."""
-    quality: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 95, AVIF 90)")] = None
+    quality: Annotated[
+        int | None, arg(metavar="N", help_behavior_hint="(default: like a JPEG source's, else 95, AVIF 90)")
+    ] = None
     """1 to 100 for JPEG, WebP and AVIF."""
-    options: RunFlags = field(default_factory=RunFlags)
-    recursive: Flag = False
-    """Look into the folders below a folder too; results keep the tree."""
-    overwrite: Flag = False
-    """Make results again that are there already."""
+    keep: Literal["all", "none", "no-gps"] = "all"
+    """Which metadata the results have; none still keeps colours and resolution."""
+    strip: Flag = False
+    """The same as --keep none."""
+    network: RunFlags = field(default_factory=RunFlags)
     workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what keeps the machine busy)")] = None
     """How many pictures are worked on at the same time, each in a process of its own."""
     cluster: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
     """Work on a Ray cluster: HOST:PORT of its head, or auto. Inputs and results lie where all its machines see them."""
-    json: Json = False
+    files: FileFlags = field(default_factory=FileFlags)
+    show: ShowFlags = field(default_factory=ShowFlags)
 
     def run(self) -> int:
-        from ..folders import Settings, plan_jobs
-        from ..postprocess import Finish
-
-        finish = Finish(size=self.requested_size(), sharpen=self.sharpen, anti_alias=self.aa)
-        settings = Settings(self.model, self.options.plain(), finish, self.quality, self.overwrite)
-        jobs = plan_jobs(self.inputs, self.output, settings.mark, format=self.format, recursive=self.recursive)
-        outcomes = work(jobs, settings, self.doing(), self.json)
-        return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
-
-    def doing(self) -> "Doing":
-        """Who does the work. Raises RequestError for less than one worker."""
-        from ..folders import in_processes, on_cluster
+        from ..images import silence_decoders
+        from .job_display import show_job
+        from .job_preview import show_plan
+        from .streams import upscale_stream
 
         if self.workers is not None and self.workers < 1:
-            raise RequestError(f"{self.workers} workers cannot do anything; give at least 1.")
-        if self.cluster is not None:
-            return partial(on_cluster, address=self.cluster, workers=self.workers)
-        return partial(in_processes, workers=self.workers)
+            raise RequestError(f"The number of workers must be at least 1, not {self.workers}.")
+        if not self.show.verbose:
+            silence_decoders()
+        settings = self.settings()
+        if "-" in (*self.inputs, self.output):
+            return upscale_stream(self, settings)
+        plan = self.plan(settings, [Path(name) for name in self.inputs], self.output)
+        if self.show.dry_run:
+            return show_plan(plan, settings, as_json=self.show.json)
+        outcomes = show_job(plan, settings, self.show, workers=self.workers, cluster=self.cluster)
+        return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+    def settings(self) -> "Settings":
+        """How pictures are upscaled. Raises RequestError for values that make no sense."""
+        from ..folders import Settings
+        from ..postprocess import Finish
+
+        if self.strip and self.keep == "no-gps":
+            raise RequestError("--strip and --keep no-gps contradict each other; give only one of them.")
+        keep: Keep = "none" if self.strip else self.keep
+        return Settings(
+            self.model,
+            self.network.plain(),
+            Finish(size=self.requested_size(), sharpen=self.sharpen, anti_alias=self.aa),
+            self.quality,
+            keep,
+            strict=self.files.strict,
+            largest=self.files.skip_larger_than,
+            keep_mtime=self.files.keep_mtime,
+        )
+
+    def plan(self, settings: "Settings", inputs: list[Path], output: str | None) -> "Plan":
+        """What is to be done. Raises RequestError for inputs and outputs that do not fit."""
+        from ..folders import plan_jobs
+
+        files, pattern = self.files, self.files.name_pattern
+        if files.no_backup and not files.in_place:
+            raise RequestError("--no-backup is for --in-place; without it originals always stay.")
+        if files.suffix is not None:
+            if pattern is not None:
+                raise RequestError("--suffix and --name-pattern both name the results; give only one of them.")
+            pattern = "{name}" + files.suffix.replace("{", "{{").replace("}", "}}")
+        return plan_jobs(
+            inputs,
+            output,
+            settings,
+            format=self.format,
+            name_pattern=pattern,
+            recursive=files.recursive,
+            exclude=files.exclude,
+            in_place=files.in_place,
+            keep_backup=not files.no_backup,
+            overwrite=files.overwrite,
+        )
 
     def requested_size(self) -> "Size | None":
         """The size asked for. Raises RequestError for more than one, or nonsense."""

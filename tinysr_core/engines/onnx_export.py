@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RequestError, installs
+from ..errors import RequestError, TinySRError, installs
 from ..model import Checkpoint, skip_kernel
 from ..util import atomic_write
 
@@ -49,7 +49,7 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> float | None:
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
-        raise RequestError(f"{path} cannot be written: {error.strerror}.") from error
+        raise TinySRError(f"{path} cannot be written: {error.strerror}.") from error
     return difference
 
 

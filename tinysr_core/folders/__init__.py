@@ -1,24 +1,29 @@
 """Many pictures at once: which files to upscale, whether they fit into memory, and workers that upscale them.
 
-Workers are processes of this machine or of a Ray cluster; one dispatcher serves both.
+`plan_jobs` says what is to be done, `run_job` does it. Workers are processes of this machine or of a Ray cluster; one
+dispatcher serves both.
 """
 
-from .job import Doing, Outcome, Settings, is_finished, run
+from .file_upscaler import FileUpscaler
+from .job import run_job
 from .memory import Work, available_bytes
-from .plan import Job, plan_jobs
-from .processes import in_processes
-from .ray_cluster import on_cluster
+from .outcome import Outcome
+from .plan import Job, Plan, plan_jobs
+from .preview import preview, seconds_per_pixel
+from .progress import JobProgress
+from .settings import Settings
 
 __all__ = [
-    "Doing",
+    "FileUpscaler",
     "Job",
+    "JobProgress",
     "Outcome",
+    "Plan",
     "Settings",
     "Work",
     "available_bytes",
-    "in_processes",
-    "is_finished",
-    "on_cluster",
     "plan_jobs",
-    "run",
+    "preview",
+    "run_job",
+    "seconds_per_pixel",
 ]

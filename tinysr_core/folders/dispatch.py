@@ -1,17 +1,18 @@
-"""Many pictures and several workers: who gets which picture, and what happens when a worker dies.
+"""Many pictures and several workers: which worker gets which picture, and what happens when a worker dies.
 
-It knows of workers only what they do: `processes` has those of one machine, `cluster` those of several.
+It knows workers only by their protocol: `processes` has those of this machine, `ray_cluster` those of several.
 """
 
 import dataclasses
 from collections import Counter, deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from ..errors import RequestError, TinySRError
-from .job import Outcome, Report, file_size
+from ..errors import TinySRError, WorkerError
+from .outcome import Outcome
 from .plan import Job
+from .progress import ProgressTracker
 
 TRIES = 3
 """How often a picture is begun before it is given up; the last time while no other picture is in work."""
@@ -22,7 +23,7 @@ class Ready:
     """A worker has loaded the network and waits for a picture."""
 
     workers: int
-    """How many workers would keep busy what it has found to work with."""
+    """How many workers would keep the resources busy that it has found."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Died:
 
 
 Event = Ready | float | Outcome | Died | TinySRError
-"""What a worker tells. A number is the share of its picture that is done; an error is why nobody can do this job."""
+"""What a worker reports. A number is the share of its picture that is done; an error means: no worker can do this."""
 
 
 class Worker(Protocol):
@@ -52,69 +53,66 @@ class Worker(Protocol):
 AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
-class Crew(Protocol[AnyWorker]):
-    """Where workers come from."""
+class WorkerPool(Protocol[AnyWorker]):
+    """Starts workers of one kind and waits for them."""
 
     @property
     def size(self) -> int:
-        """How many to begin with."""
+        """How many workers to begin with."""
         ...
 
-    def hire(self) -> AnyWorker:
-        """A new worker, which tells when it is ready."""
+    def start_worker(self) -> AnyWorker:
+        """A new worker, which reports when it is ready."""
         ...
 
-    def events(self, workers: Collection[AnyWorker]) -> Iterable[tuple[AnyWorker, Event]]:
-        """What some of the workers have to tell; waits until there is something."""
+    def wait(self, workers: Sequence[AnyWorker]) -> list[tuple[AnyWorker, Event]]:
+        """Wait until some of the workers report something; at most one event of each."""
         ...
 
 
-def dispatch(jobs: Sequence[Job], report: Report, crew: Crew[Any]) -> Iterator[Outcome]:
+def dispatch(jobs: Sequence[Job], pool: WorkerPool[Any], tracker: ProgressTracker) -> Iterator[Outcome]:
     """Have all pictures upscaled; yields the outcome of each as soon as it is known.
 
     A picture whose worker dies is begun again, after all others; one that does not fit into memory beside others is
     begun again when no other is in work.
 
     Raises:
-        TinySRError: no worker can do this job, or none lives until it is ready.
+        WorkerError: no worker could be started.
+        TinySRError: no worker can do this job.
     """
-    shift = _Shift(jobs, report, crew)
+    dispatcher = _Dispatcher(jobs, pool, tracker)
     try:
-        while shift.unfinished:
-            shift.fill_up()
-            for worker, event in crew.events(shift.workers):
-                yield from shift.hear(worker, event)
+        while dispatcher.unfinished:
+            dispatcher.assign()
+            for worker, event in pool.wait(dispatcher.workers):
+                yield from dispatcher.handle(worker, event)
     finally:
-        for worker in shift.workers:
+        for worker in dispatcher.workers:
             worker.stop()
 
 
-class _Shift(Generic[AnyWorker]):
+class _Dispatcher(Generic[AnyWorker]):
     """The state of one `dispatch`."""
 
-    def __init__(self, jobs: Sequence[Job], report: Report, crew: Crew[AnyWorker]) -> None:
-        self._crew, self._report = crew, report
+    def __init__(self, jobs: Sequence[Job], pool: WorkerPool[AnyWorker], tracker: ProgressTracker) -> None:
+        self._pool, self._tracker = pool, tracker
         self._waiting, self._alone = deque(jobs), deque[Job]()
         self._tries = Counter[Job]()
-        self._size = crew.size
-        self._stillborn = 0
+        self._size = pool.size
+        self._failed_starts = 0
         self.workers: list[AnyWorker] = []
         self._idle: list[AnyWorker] = []
         self._busy: dict[AnyWorker, Job] = {}
-        self._bytes = {job: file_size(job.input) for job in jobs}
-        self._all_bytes = sum(self._bytes.values())
-        self._done = dict.fromkeys(jobs, 0.0)  # bytes
-        self._all_done = 0.0
 
     @property
     def unfinished(self) -> int:
         """How many pictures have no outcome yet."""
         return len(self._waiting) + len(self._alone) + len(self._busy)
 
-    def fill_up(self) -> None:
-        """Hire who is missing, and give everybody a picture."""
-        while len(self.workers) < min(self._size - self._stillborn, self.unfinished):
-            self.workers.append(self._crew.hire())
+    def assign(self) -> None:
+        """Start missing workers, and give each idle one a picture."""
+        while len(self.workers) < min(self._size - self._failed_starts, self.unfinished):
+            self.workers.append(self._pool.start_worker())
         while self._idle and self._waiting:
             self._begin(self._waiting.popleft())
         if self._idle and self._alone and not self._busy:
@@ -125,10 +123,10 @@ class _Shift(Generic[AnyWorker]):
         self._busy[worker] = job
         self._tries[job] += 1
         worker.upscale(job)
-        self._tell(job, 0)
+        self._tracker.update(job, 0)
 
-    def hear(self, worker: AnyWorker, event: Event) -> Iterator[Outcome]:
-        """Take note of what a worker tells; yields the outcome if that settles a picture."""
+    def handle(self, worker: AnyWorker, event: Event) -> Iterator[Outcome]:
+        """Take note of what a worker reports; yields the outcome if that settles a picture."""
         match event:
             case Ready():
                 self._idle.append(worker)
@@ -136,27 +134,28 @@ class _Shift(Generic[AnyWorker]):
             case Outcome():
                 job = self._busy.pop(worker)
                 self._idle.append(worker)
-                if event.out_of_memory and self._tries[job] < TRIES:
+                if event.cause == "memory" and self._tries[job] < TRIES:
                     self._tries[job] = TRIES - 1
                     self._alone.append(job)
                 else:
                     yield from self._settle(job, event)
             case Died():
-                yield from self._bury(worker, event.how)
+                yield from self._remove(worker, event.how)
             case TinySRError():
                 raise event
             case share:
-                self._tell(self._busy[worker], share)
+                self._tracker.update(self._busy[worker], share)
 
-    def _bury(self, worker: AnyWorker, how: str) -> Iterator[Outcome]:
+    def _remove(self, worker: AnyWorker, how: str) -> Iterator[Outcome]:
+        """Forget a dead worker; its picture is begun again, or given up."""
         self.workers.remove(worker)
         job = self._busy.pop(worker, None)
         if worker in self._idle:
             self._idle.remove(worker)
         elif job is None:  # it was starting: another one would fare no better
-            self._stillborn += 1
+            self._failed_starts += 1
             if not self.workers:
-                raise RequestError(f"No worker could be started: it {how}; try --workers 1.")
+                raise WorkerError(f"No worker could be started: it {how}. Try --workers 1.")
         elif self._tries[job] < TRIES:
             (self._waiting if self._tries[job] < TRIES - 1 else self._alone).append(job)
         else:
@@ -166,11 +165,4 @@ class _Shift(Generic[AnyWorker]):
     def _settle(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
         # A worker may know the files by other paths than the user.
         yield dataclasses.replace(outcome, input=job.input, output=job.output)
-        self._tell(job, 1)
-
-    def _tell(self, job: Job, share: float) -> None:
-        """Report the progress of all pictures; what a dead worker had done is not taken back."""
-        gained = max(0.0, share * self._bytes[job] - self._done[job])
-        self._done[job] += gained
-        self._all_done += gained
-        self._report(job.input, min(1.0, self._all_done / self._all_bytes))
+        self._tracker.update(job, 1)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -13,10 +13,11 @@ from multiprocessing.connection import Connection, wait
 from ..engines import usable_gpus
 from ..errors import TinySRError
 from ..util import cores
-from .dispatch import Died, Event, Ready, dispatch
-from .job import Desk, Outcome, Report, Settings, one_by_one
+from .dispatch import Died, Event, Ready
+from .file_upscaler import FileUpscaler
 from .memory import available_bytes
 from .plan import Job
+from .settings import Settings
 
 WORKER_BYTES = 1_000_000_000
 """Memory, and memory of a GPU, that a worker takes with a photograph of some megapixels in work."""
@@ -24,26 +25,6 @@ WORKERS_PER_GPU = 4
 """While one waits for the GPU, others read and write pictures; each holds half a gigabyte for its context there."""
 MOST_WORKERS = 60 if sys.platform == "win32" else 1000
 """Windows waits for no more than 63 things at a time."""
-
-
-def in_processes(jobs: Sequence[Job], settings: Settings, report: Report, *, workers: int | None) -> Iterator[Outcome]:
-    """Upscale pictures in several processes.
-
-    Args:
-        jobs: the pictures.
-        settings: how they are upscaled.
-        report: called with the progress.
-        workers: how many processes; None: as many as keep the machine busy and fit into its memory.
-
-    Raises:
-        TinySRError: see `dispatch`.
-    """
-    if workers == 1 or len(jobs) == 1:
-        yield from one_by_one(jobs, settings, report)
-    else:
-        workers = workers and min(workers, MOST_WORKERS)
-        threads = max(1, cores() // min(workers or cores(), len(jobs)))
-        yield from dispatch(jobs, report, _Processes(settings, workers, threads))
 
 
 @dataclass(frozen=True)
@@ -65,7 +46,7 @@ class _Process:
         context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
         self.connection, its_end = context.Pipe()
         self._process = context.Process(target=_work, args=(its_end, task), daemon=True)
-        with _deaf_to_ctrl_c():
+        with _interrupts_ignored():
             self._process.start()
         its_end.close()  # so that the end of the process is the end of the pipe
 
@@ -74,7 +55,7 @@ class _Process:
             self.connection.send(job)
 
     def event(self) -> Event:
-        """What it tells next; waits for it."""
+        """What it reports next; waits for it."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -88,46 +69,61 @@ class _Process:
         self.connection.close()
 
 
-class _Processes:
-    """The `Crew` of this machine. Where its size is left open, the first worker tells what there is to work with."""
+class ProcessPool:
+    """A `WorkerPool` of processes.
 
-    def __init__(self, settings: Settings, workers: int | None, threads: int) -> None:
+    Args:
+        settings: how pictures are upscaled.
+        workers: how many processes; None: the first one finds out how many keep the machine busy and fit into memory.
+        jobs: the number of pictures.
+    """
+
+    def __init__(self, settings: Settings, workers: int | None, jobs: int) -> None:
+        workers = workers and min(workers, MOST_WORKERS)
         self.size = workers or 1
-        self._settings, self._workers, self._threads = settings, workers, threads
-        self._hired = 0
+        self._settings, self._workers = settings, workers
+        self._threads = max(1, cores() // min(workers or cores(), jobs))
+        self._started = 0
 
-    def hire(self) -> _Process:
-        self._hired += 1
-        return _Process(_Task(self._settings, self._hired - 1, self._workers, self._threads))
+    def start_worker(self) -> _Process:
+        self._started += 1
+        return _Process(_Task(self._settings, self._started - 1, self._workers, self._threads))
 
-    def events(self, workers: Collection[_Process]) -> Iterable[tuple[_Process, Event]]:
+    def wait(self, workers: Sequence[_Process]) -> list[tuple[_Process, Event]]:
         ready = wait([worker.connection for worker in workers])
-        for worker in workers:
-            if worker.connection in ready:
-                yield worker, worker.event()
+        return [(worker, worker.event()) for worker in workers if worker.connection in ready]
 
 
 def _work(connection: Connection, task: _Task) -> None:
     """What a worker's process does: networks first, then one picture after the other until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(task.threads)  # read by the engines when they are loaded
     try:
         settings, gpus = _own_gpu(task.settings, task.number)
-        desk = Desk(settings)
+        upscaler = FileUpscaler(settings)
     except TinySRError as error:
         connection.send(error)
         return
-    with suppress(EOFError, OSError):  # who waits for the results has gone
+    with suppress(EOFError, OSError):  # the parent has gone
         connection.send(Ready(task.workers or _useful_workers(gpus)))
         while True:
-            connection.send(desk.upscale(connection.recv(), lambda done, total: connection.send(done / total)))
+            connection.send(upscaler.upscale(connection.recv(), lambda done, total: connection.send(done / total)))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent ends, even if it is killed, without finishing the picture in work."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _own_gpu(settings: Settings, number: int) -> tuple[Settings, tuple[str, ...]]:
     """The settings with one of the GPUs as the device, and all GPUs that there are to work with."""
-    run = settings.run
-    gpus = usable_gpus(run.engine, run.device, run.precision)
-    return replace(settings, run=replace(run, device=gpus[number % len(gpus)])) if gpus else settings, gpus
+    options = settings.network
+    gpus = usable_gpus(options.engine, options.device, options.precision)
+    return replace(settings, network=replace(options, device=gpus[number % len(gpus)])) if gpus else settings, gpus
 
 
 def _useful_workers(gpus: Sequence[str]) -> int:
@@ -150,8 +146,8 @@ def _free_bytes(gpu: str) -> int:
 
 
 @contextmanager
-def _deaf_to_ctrl_c() -> Generator[None]:
-    """Processes started here do not hear Ctrl-C, which a terminal sends to all: this process ends them."""
+def _interrupts_ignored() -> Generator[None]:
+    """Processes started here ignore Ctrl-C, which a terminal sends to all of them: this process ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's business
         return

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .. import __version__
-from ..errors import RequestError
+from ..errors import RequestError, TinySRError
 
 CORE = Path(__file__).parents[1]
 PLUGIN_NAME = "tinysr-gimp"
@@ -111,10 +111,10 @@ def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) ->
     copied where the worker does not answer.
 
     Raises:
-        RequestError: there is no profile.
+        TinySRError: there is no profile.
     """
     if not profiles:
-        raise RequestError(
+        raise TinySRError(
             "No GIMP 3 profile was found. Start GIMP 3 once and close it, or give --folder the folder that its "
             "Edit > Preferences > Folders > Plug-ins shows."
         )

@@ -92,7 +92,9 @@ class Header:
 
     width: int
     height: int
-    """Size in pixels, upright or not."""
+    """Size in pixels of the upright picture."""
+    kind: str
+    """Name of the format: PNG, JPEG, WebP, TIFF, AVIF, HEIC, GIF or BMP."""
     quantization: tuple[int, ...] | None = None
     """The first quantisation table of a JPEG."""
 
@@ -108,13 +110,16 @@ def read_header(path: Path, *, max_pixels: int = MAX_PIXELS) -> Header:
         if kind == "TIFF":
             tiff = Tiff(FileBytes(stream))
             found = deep.tiff_kind(tiff, tiff.directory(tiff.first))
-            header = Header(found.width, found.height)
+            width, height, tables = found.width, found.height, dict[int, list[int]]()
         else:
             image = _open(kind, stream, path)
-            tables: dict[int, list[int]] = getattr(image, "quantization", {})
-            header = Header(*image.size, tuple(tables[min(tables)]) if tables else None)
-        _refuse_bomb(path, header.width, header.height, max_pixels)
-        return header
+            width, height = image.size
+            tables = getattr(image, "quantization", {})
+        _refuse_bomb(path, width, height, max_pixels)
+        stream.seek(0)
+        if metadata.read_metadata(kind, stream).turn() > 4:
+            width, height = height, width
+        return Header(width, height, kind, tuple(tables[min(tables)]) if tables else None)
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""`tinysr upscale -`: a picture from standard input, a result to standard output."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import RequestError, TinySRError
+from .terminal import say
+
+if TYPE_CHECKING:
+    from ..folders import Settings
+    from .upscale import Upscale
+
+
+def upscale_stream(command: "Upscale", settings: "Settings") -> int:
+    """Upscale one picture where its input, its output, or both are streams; returns the exit status.
+
+    Raises:
+        RequestError: there is more than one picture, or an option that needs a file.
+        TinySRError: the picture cannot be upscaled.
+    """
+    from ..folders import run_job
+
+    if len(command.inputs) != 1:
+        raise RequestError("Standard input and output hold one picture; give exactly one input.")
+    to_stdout = command.output in (None, "-")
+    if to_stdout and (command.show.json or command.show.dry_run):
+        raise RequestError("The result goes to standard output; name a file with -o for --json or --dry-run.")
+    if to_stdout and sys.stdout.isatty():
+        raise RequestError("The result would go to the terminal; name a file with -o, or redirect the output.")
+    with tempfile.TemporaryDirectory(prefix="tinysr-") as folder:
+        source = _spooled(Path(folder)) if command.inputs[0] == "-" else Path(command.inputs[0])
+        output = f"{folder}/results/" if to_stdout else command.output
+        plan = command.plan(settings, [source], output)
+        for outcome in run_job(plan, settings):
+            if outcome.status != "done":
+                problem = f"{outcome.output} was not made from this picture; --overwrite replaces it."
+                raise TinySRError((outcome.error or problem).replace(f"{folder}/", ""))
+            if not command.show.quiet:
+                for note in outcome.notes:
+                    say(f"  {note}")
+            if to_stdout and outcome.output is not None:
+                with outcome.output.open("rb") as result:
+                    shutil.copyfileobj(result, sys.stdout.buffer)
+    return 0
+
+
+def _spooled(folder: Path) -> Path:
+    """Standard input as a file, with the suffix of its format."""
+    from ..images import FORMATS, read_header
+
+    path = folder / "standard input"
+    with path.open("wb") as stream:
+        shutil.copyfileobj(sys.stdin.buffer, stream)
+    try:
+        kind = read_header(path).kind
+    except TinySRError as error:
+        raise type(error)(str(error).replace(str(path), path.name)) from error
+    suffix = next((known.suffixes[0] for known in FORMATS.values() if known.name == kind), "")
+    return path.rename(path.with_name(path.name + suffix))

@@ -1,0 +1,111 @@
+"""How all pictures of a folder job are upscaled."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..engines import RunOptions
+from ..errors import RequestError
+from ..images import Keep
+from ..model import DEFAULT_NAME, find_checkpoint, model_name, read_info
+from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
+
+_SCALES = (2, 3, 4)
+"""A model's name can stand for one checkpoint of each of these scales."""
+_SAME_RESULT = ("engine", "device", "tile")
+"""Fields of `RunOptions` that change speed and memory only."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How all pictures of a job are upscaled.
+
+    Raises:
+        RequestError: the quality is out of range.
+    """
+
+    model: str = DEFAULT_NAME
+    """A name that `tinysr models` lists, or the path of a checkpoint."""
+    network: RunOptions = field(default_factory=RunOptions)
+    """How the network is run."""
+    finish: Finish = field(default_factory=Finish)
+    """The size of the results and the steps that follow."""
+    quality: int | None = None
+    """1 to 100 for JPEG, WebP and AVIF; None: see `write_picture`."""
+    keep: Keep = "all"
+    """Which metadata the results have; see `write_picture`."""
+    strict: bool = False
+    """Refuse pictures that are cut off, instead of upscaling what is there."""
+    largest: int | None = None
+    """Skip pictures whose longer side has more pixels than this."""
+    keep_mtime: bool = False
+    """Give each result the modification time of its picture."""
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise RequestError(f"The quality must lie between 1 and 100, not {self.quality}.")
+        if self.largest is not None and self.largest < 1:
+            raise RequestError(f"The longer side that is still upscaled must be at least 1 pixel, not {self.largest}.")
+
+    def checkpoint(self, factor: float | None = None) -> Path:
+        """The checkpoint that enlarges `factor` times; without it, the one that the job will most likely need.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
+        if factor is None:
+            factor = self.finish.size.factor if isinstance(self.finish.size, Factor) else 2.0
+        return find_checkpoint(self.model, factor)
+
+    @property
+    def model_name(self) -> str:
+        """The model's name, also where it was given as a path."""
+        return model_name(self.checkpoint())
+
+    @property
+    def scale(self) -> int:
+        """How many times the network enlarges that the job will most likely need.
+
+        Raises:
+            CheckpointError: the model is unknown, or no TinySR network.
+        """
+        return read_info(self.checkpoint()).config.scale
+
+    @property
+    def size_mark(self) -> str:
+        """The size as it stands in the names of results: `x2` in `photo_x2.jpg`. Known before any picture is read.
+
+        Raises:
+            CheckpointError: the model is unknown, or no TinySR network.
+        """
+        match self.finish.size:
+            case None:
+                return f"x{self.scale}"
+            case Factor(factor):
+                return f"x{factor:g}"
+            case ExactSize(width, height):
+                return f"{width}x{height}"
+            case LongestSide(pixels):
+                return f"{pixels}px"
+            case Megapixels(millions):
+                return f"{millions:g}mp"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that changes a result, the weights included. Results of equal fingerprints are alike.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
+        checkpoints = sorted({self.checkpoint(scale) for scale in _SCALES})
+        network = dataclasses.asdict(self.network)
+        made_by = {
+            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints],
+            "network": {key: value for key, value in network.items() if key not in _SAME_RESULT},
+            "finish": repr(self.finish),
+            "quality": self.quality,
+            "keep": self.keep,
+        }
+        return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]
