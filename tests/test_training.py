@@ -188,7 +188,7 @@ sys.exit(command.main(sys.argv[1:-1]))
         (["FOLDER", "--scale", "7"], "no portrait weights for x7 to start from; choose another --scale"),
         (["FOLDER", "--model.channels", "20"], "has 54 channels and 10 blocks, and the recipe asks for another"),
         (["FOLDER", "--name", "portrait"], "'portrait' is the name of weights that come with TinySR"),
-        (["FOLDER", "--data.patch", "24", "--backbones", "FOLDER"], "no vgg19_features.safetensors"),
+        (["FOLDER", "--data.patch", "24", "--backbones", "FOLDER"], "no lpips_squeeze.safetensors"),
     ],
 )
 def test_mistakes_are_told(
@@ -198,7 +198,9 @@ def test_mistakes_are_told(
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [["--loss.l2", "1"], ["--data.degrade.share", "2"], ["--scale", "two"]])
+@pytest.mark.parametrize(
+    "arguments", [["--loss.l2", "1"], ["--data.degrade.share", "2"], ["--judge", "alex"], ["--scale", "two"]]
+)
 def test_a_command_line_that_makes_no_sense(
     toy: list[str], arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from tinysr_core.errors import TinySRError, TrainingError
 from tinysr_core.images import list_photos
-from tinysr_core.loss import load_lpips, load_vgg19
+from tinysr_core.loss import Downloads, load_lpips, load_vgg19
 from tinysr_core.model import (
     Checkpoint,
     ModelConfig,
@@ -27,10 +27,21 @@ from tinysr_core.model import (
     read_checkpoint,
     shipped_folder,
 )
-from tinysr_core.trainer import NO_BASE, DataCheck, Recipe, Trained, check_photos, load_recipe, train
+from tinysr_core.trainer import (
+    NO_BASE,
+    DataCheck,
+    JudgeName,
+    Recipe,
+    Trained,
+    check_photos,
+    load_recipe,
+    sized,
+    train,
+    trains_on_gpu,
+)
 
 from .check_table import check_bar, show_check
-from .progress import progress_bar
+from .progress import download_bar, opening, progress_bar
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "finetune"
@@ -74,10 +85,13 @@ class Arguments:
     """Say which photographs are fit to train on, and stop; the exit status is 0 if there are enough."""
     use_all: FlagCreatePairsOff[bool] = False
     """Train on soft and strongly compressed photographs too."""
-    lpips: bool = True
-    """Choose the best weights by LPIPS where the recipe's aim is how a picture looks; otherwise by its loss."""
-    backbones: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: torch.hub fetches them)")] = None
-    """Folder with vgg19_features.safetensors, lpips_alex.safetensors, lpips_squeeze.safetensors, as far as needed."""
+    judge: Annotated[JudgeName | None, arg(help_behavior_hint="(default: the recipe's)")] = None
+    """What chooses the best weights. lpips-alex downloads AlexNet once (244 MB)."""
+    backbones: Annotated[str | None, arg(metavar="DIR|URL", help_behavior_hint="(default: downloaded once)")] = None
+    """Folder, here or on a server, with lpips_squeeze.safetensors, and where the loss or the judge needs them,
+    vgg19_features.safetensors and lpips_alex.safetensors."""
+    preview: FlagCreatePairsOff[bool] = False
+    """Open the run's report page in the browser; it refreshes itself."""
     install: bool = True
     """Copy the checkpoint to ~/.tinysr/models, where the command line, ComfyUI and GIMP find it."""
 
@@ -123,7 +137,10 @@ def _run(arguments: Arguments, console: Console) -> int:
     recipe = Recipe(**_fields(arguments.values))
     scale = arguments.scale or recipe.model.scale
     base = None if recipe.base == NO_BASE else _base(recipe.base, scale)
-    recipe = dataclasses.replace(recipe, model=_network(recipe, scale, base))
+    judge = arguments.judge or recipe.validation.judge
+    validation = dataclasses.replace(recipe.validation, judge=judge)
+    recipe = dataclasses.replace(recipe, model=_network(recipe, scale, base), validation=validation)
+    recipe = sized(recipe, trains_on_gpu())
     run_folder = arguments.out / f"{arguments.name}-x{scale}"
     if arguments.install and arguments.name in {model_name(path) for path in shipped_folder().iterdir()}:
         raise TrainingError(f"{arguments.name!r} is the name of weights that come with TinySR; choose another --name.")
@@ -135,7 +152,7 @@ def _run(arguments: Arguments, console: Console) -> int:
     fabric = Fabric(devices=devices, num_nodes=nodes)
     fabric.launch()
     with fabric.rank_zero_first(local=True):  # the first process of a machine fetches what the others then find there
-        networks = {} if arguments.check_only else _load_networks(recipe, arguments)
+        networks = {} if arguments.check_only else _load_networks(recipe, arguments, console)
     first = fabric.is_global_zero
     checked = fabric.broadcast(_check(photos, kept, recipe, arguments.use_all, console) if first else None)
     assert checked is not None
@@ -160,7 +177,7 @@ def _run(arguments: Arguments, console: Console) -> int:
             max_minutes=arguments.max_minutes,
             devices=devices,
             nodes=nodes,
-            report=report,
+            report=opening(run_folder / "report.html", report) if arguments.preview else report,
         )
     if fabric.is_global_zero:
         _tell(trained, run_folder, arguments, console)
@@ -193,15 +210,18 @@ def _network(recipe: Recipe, scale: int, base: Checkpoint | None) -> ModelConfig
     return network
 
 
-def _load_networks(recipe: Recipe, arguments: Arguments) -> dict[str, Any]:
-    """The networks that loss and validation need, as `train` takes them."""
-    loss, folder = recipe.loss, arguments.backbones
-    judged = arguments.lpips and (loss.vgg or loss.lpips)
-    return {
-        "vgg_tensors": load_vgg19(folder) if loss.vgg else None,
-        "lpips": load_lpips("squeeze", folder) if loss.lpips else None,
-        "judge": load_lpips("alex", folder) if judged else None,
-    }
+def _load_networks(recipe: Recipe, arguments: Arguments, console: Console) -> dict[str, Any]:
+    """The networks that loss and judge need, as `train` takes them."""
+    loss, place = recipe.loss, arguments.backbones
+    mirror = place if place is not None and "://" in place else None
+    folder = None if place is None or mirror else Path(place)
+    with download_bar(console) as progress:
+        downloads = Downloads(mirror, progress=progress)
+        return {
+            "vgg_tensors": load_vgg19(folder, downloads) if loss.vgg else None,
+            "lpips": load_lpips("squeeze", folder, downloads) if loss.lpips else None,
+            "alex": load_lpips("alex", folder, downloads) if recipe.validation.judge == "lpips-alex" else None,
+        }
 
 
 def _check(

@@ -1,14 +1,17 @@
 """What the terminal shows while training goes on."""
 
 import time
+import webbrowser
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from tinysr_core.loss import Source
 from tinysr_core.trainer import TrainingProgress, comparison
 
 LINE_SECONDS = 30.0
@@ -41,6 +44,38 @@ def progress_bar(console: Console) -> Generator[Callable[[TrainingProgress], Non
 
         yield update
         live.update(Text())
+
+
+def opening(page: Path, report: Callable[[TrainingProgress], None]) -> Callable[[TrainingProgress], None]:
+    """`report`, and in addition open `page` in the browser as soon as it is there."""
+    opened = False
+
+    def update(now: TrainingProgress) -> None:
+        nonlocal opened
+        report(now)
+        if not opened and page.is_file():
+            opened = True
+            webbrowser.open(page.resolve().as_uri())
+
+    return update
+
+
+@contextmanager
+def download_bar(console: Console) -> Generator[Callable[[Source, int, int], None]]:
+    """Yield what `Downloads` reports to: a line with the size before each download, and in a terminal a bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    tasks: dict[Source, TaskID] = {}
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+
+        def update(source: Source, done: int, total: int) -> None:
+            if source not in tasks:
+                size = f"{total / 1e6:.0f} MB" if total > 1e6 else f"{total / 1e3:.0f} kB"
+                resumed = f", resumed at {done / 1e6:.0f} MB" if done else ""
+                console.print(f"Downloading {source.title} once ({size}{resumed}).", highlight=False, markup=False)
+                tasks[source] = bar.add_task(source.title, total=total)
+            bar.update(tasks[source], completed=done, total=total)
+
+        yield update
 
 
 def time_left(seconds: float) -> str:

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from tinysr_core.errors import DataError
-from tinysr_core.evaluation.metrics import lpips_distance, luma, psnr_y, ssim_y
+from tinysr_core.evaluation.metrics import lpips_distance, luma, psnr_y, ssim_y, texture_distance
 from tinysr_core.loss.lpips import Lpips, load_lpips
 
 
@@ -49,6 +49,23 @@ def test_ssim_agrees_with_scikit_image() -> None:
     )
     assert ssim_y(a, b, 0) == pytest.approx(whole[5:-5, 5:-5].mean(), abs=1e-6)
     assert ssim_y(a, a, 3) == pytest.approx(1)
+
+
+def test_texture_prefers_sharp_detail_to_blur_and_to_noise(shared: Path) -> None:
+    """As people and LPIPS do; PSNR ranks the blurred picture above the shifted one."""
+    original = read(next((shared / "data" / "val" / "set5" / "x2").glob("*_HR.png")))[:128, :128]
+    height, width = original.shape[:2]
+    small = Image.fromarray(original).resize((width // 2, height // 2), Image.Resampling.BICUBIC)
+    blurred = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC))
+    noisy = np.clip(blurred + np.random.default_rng(0).normal(0, 8, original.shape), 0, 255).astype(np.uint8)
+    half = (original // 2 + blurred // 2).astype(np.uint8)
+    distances = [texture_distance(picture, original, 2) for picture in (original, half, blurred, noisy)]
+    assert distances[0] == pytest.approx(0, abs=1e-9)
+    assert distances == sorted(distances)
+
+
+def test_texture_of_small_pictures_is_a_number() -> None:
+    assert 0 < texture_distance(noise(0, 17, 9), noise(1, 17, 9), 2) < 1
 
 
 def test_other_sizes_are_refused() -> None:

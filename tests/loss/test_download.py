@@ -79,7 +79,7 @@ def publish(server: FileServer, name: str = "net.pth") -> tuple[Source, dict[str
     tensors = {"keep": torch.rand(100), "drop": torch.rand(2**18)}
     torch.save(tensors, server.folder / name)
     digest = hashlib.sha256((server.folder / name).read_bytes()).hexdigest()[:8]
-    return Source("a network", f"https://example.invalid/{name}", digest, 1), tensors
+    return Source("a network", f"{server.address}/{name}", digest), tensors
 
 
 def load(source: Source, downloads: Downloads) -> dict[str, torch.Tensor]:
@@ -88,15 +88,15 @@ def load(source: Source, downloads: Downloads) -> dict[str, torch.Tensor]:
 
 def test_only_what_is_needed_stays_on_the_disk(server: FileServer, tmp_path: Path) -> None:
     source, tensors = publish(server)
+    size = (server.folder / "net.pth").stat().st_size
     seen: list[tuple[int, int]] = []
     cache = tmp_path / "cache"
-    downloads = Downloads(server.address, cache, lambda _, done, total: seen.append((done, total)))
+    downloads = Downloads(None, cache, lambda _, done, total: seen.append((done, total)))
     for _ in range(2):
         torch.testing.assert_close(load(source, downloads), {"keep": tensors["keep"]})
     assert server.requests == [("net.pth", None)]
     assert sum(path.stat().st_size for path in cache.iterdir()) < 1000
-    size = (server.folder / "net.pth").stat().st_size
-    assert seen[0] == (0, 1_000_000)
+    assert seen[0] == (0, size)
     assert seen[-1] == (size, size)
 
 
@@ -104,7 +104,7 @@ def test_only_what_is_needed_stays_on_the_disk(server: FileServer, tmp_path: Pat
 def test_a_broken_download_is_resumed(server: FileServer, tmp_path: Path, resumes: bool) -> None:
     source, tensors = publish(server)
     server.break_after, server.resumes = 300_000, resumes
-    torch.testing.assert_close(load(source, Downloads(server.address, tmp_path)), {"keep": tensors["keep"]})
+    torch.testing.assert_close(load(source, Downloads(cache=tmp_path)), {"keep": tensors["keep"]})
     assert server.requests == [("net.pth", None), ("net.pth", "bytes=300000-")]
 
 
@@ -114,7 +114,7 @@ def test_a_later_call_resumes(server: FileServer, tmp_path: Path, received: int 
     source, tensors = publish(server)
     data = (server.folder / "net.pth").read_bytes()[:received]
     (tmp_path / f"{source.file_name}.part").write_bytes(data)
-    torch.testing.assert_close(load(source, Downloads(server.address, tmp_path)), {"keep": tensors["keep"]})
+    torch.testing.assert_close(load(source, Downloads(cache=tmp_path)), {"keep": tensors["keep"]})
     assert server.requests == [("net.pth", f"bytes={len(data)}-")]
 
 
@@ -123,21 +123,21 @@ def test_a_damaged_download_is_refused_and_fetched_again(server: FileServer, tmp
     good = (server.folder / "net.pth").read_bytes()
     (server.folder / "net.pth").write_bytes(good[:-1] + b"?")
     with pytest.raises(DataError, match=r"net\.safetensors is damaged.*SHA-256.*Try again"):
-        load(source, Downloads(server.address, tmp_path))
+        load(source, Downloads(cache=tmp_path))
     (server.folder / "net.pth").write_bytes(good)
-    torch.testing.assert_close(load(source, Downloads(server.address, tmp_path)), {"keep": tensors["keep"]})
+    torch.testing.assert_close(load(source, Downloads(cache=tmp_path)), {"keep": tensors["keep"]})
 
 
 def test_a_damaged_cache_is_made_again(server: FileServer, tmp_path: Path) -> None:
     source, tensors = publish(server)
     (tmp_path / "net.safetensors").write_bytes(b"half a file")
-    torch.testing.assert_close(load(source, Downloads(server.address, tmp_path)), {"keep": tensors["keep"]})
+    torch.testing.assert_close(load(source, Downloads(cache=tmp_path)), {"keep": tensors["keep"]})
 
 
 def test_what_torch_hub_has_is_not_downloaded(server: FileServer, tmp_path: Path, hub: Path) -> None:
     source, tensors = publish(server)
     (server.folder / "net.pth").rename(hub / source.file_name)
-    torch.testing.assert_close(load(source, Downloads(server.address, tmp_path)), {"keep": tensors["keep"]})
+    torch.testing.assert_close(load(source, Downloads(cache=tmp_path)), {"keep": tensors["keep"]})
     assert not server.requests
     assert (hub / source.file_name).is_file()
 
@@ -146,11 +146,22 @@ def test_without_network_two_ways_out_are_told(server: FileServer, tmp_path: Pat
     source, _ = publish(server)
     (server.folder / "net.pth").unlink()
     with pytest.raises(DataError, match=r"404.*Connect to the network.*--backbones"):
-        load(source, Downloads(server.address, tmp_path))
+        load(source, Downloads(cache=tmp_path))
     assert len(server.requests) == 1
-    server.server.server_close()
     with pytest.raises(DataError, match=r"net\.safetensors could not be downloaded"):
-        load(source, Downloads("http://127.0.0.1:1", tmp_path))
+        load(Source("a network", "http://127.0.0.1:1/net.pth", "0"), Downloads(cache=tmp_path))
+
+
+def test_a_mirror_has_the_files_as_they_are_kept(server: FileServer, tmp_path: Path) -> None:
+    (server.folder / "net.safetensors").write_bytes(b"an error page")
+    source = Source("a network", "http://127.0.0.1:1/net.pth", "0")
+    with pytest.raises(DataError, match=r"net\.safetensors is damaged"):
+        load(source, Downloads(server.address, tmp_path))
+    tensors = {"keep": torch.rand(10)}
+    save_file(tensors, server.folder / "net.safetensors")
+    for _ in range(2):
+        torch.testing.assert_close(load(source, Downloads(server.address, tmp_path)), tensors)
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("name", [VGG19_FILE, "lpips_alex.safetensors", "lpips_squeeze.safetensors"])

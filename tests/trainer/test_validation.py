@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinysr_core.errors import TrainingError
 from tinysr_core.evaluation.table import interpolation
 from tinysr_core.images import Pixels8
 from tinysr_core.loss.lpips import load_lpips
@@ -15,6 +16,7 @@ from tinysr_core.trainer.validation import (
     PHOTOS,
     SHARE,
     SIDE,
+    JudgeName,
     Scores,
     ValidationConfig,
     Validator,
@@ -78,21 +80,24 @@ def test_scores_are_means_of_the_metrics(tmp_path: Path) -> None:
     assert 40 < validator.measure(one_level_off).scores.psnr < 60
 
 
-def test_perceptual_recipes_are_judged_by_lpips_or_else_by_their_own_loss(tmp_path: Path, shared: Path) -> None:
+def test_judges(tmp_path: Path, shared: Path) -> None:
     paths = write_photos(tmp_path, 1)
     own = Loss(LossConfig(vgg=0, edge=0, lab=0, l1=1, lpips=1), lpips=load_lpips("squeeze", shared / "weights"))
-    judge = load_lpips("alex", shared / "weights")
+    alex = load_lpips("alex", shared / "weights")
     bicubic, smooth = interpolation("bicubic", 2), lambda lr: interpolation("bicubic", 2)(lr) * 0
-    for validator, metric in (
-        (Validator(paths, 2, DataConfig(), own), "loss"),
-        (Validator(paths, 2, DataConfig(), own, judge), "lpips"),
-    ):
+    judges: dict[JudgeName, str] = {"auto": "texture", "psnr": "psnr", "lpips-alex": "lpips", "loss": "loss"}
+    for name, metric in judges.items():
+        validator = Validator(paths, 2, DataConfig(), own, name, alex)
         assert validator.judge == metric
         good, bad = (validator.measure(method).scores for method in (bicubic, smooth))
         assert good.better_than(bad, validator.judge)
         assert not bad.better_than(good, validator.judge)
-        assert (good.loss is None) == (metric == "lpips")
-    assert Validator(paths, 2, DataConfig(), PLAIN, judge).judge == "psnr"
+        assert (good.loss is not None) == (metric == "loss")
+    assert Validator(paths, 2, DataConfig(), PLAIN).judge == "psnr"
+    with pytest.raises(TrainingError, match="lpips-alex needs"):
+        Validator(paths, 2, DataConfig(), own, "lpips-alex")
+    with pytest.raises(ValueError, match="no judge 'lpips'; choose auto, psnr, texture, lpips-alex, loss"):
+        ValidationConfig(judge="lpips")  # type: ignore[arg-type]
 
 
 def test_figures_in_words() -> None:

@@ -2,7 +2,7 @@
 
 from .identity import FaceRecognizer
 from .methods import by_name, network, peer
-from .metrics import lpips_distance, psnr_y
+from .metrics import lpips_distance, psnr_y, texture_distance
 from .table import Measurement, Method, as_csv, as_json, as_markdown, evaluate, interpolation, to_8_bits, to_float
 from .worst import Worst
 
@@ -21,6 +21,7 @@ __all__ = [
     "network",
     "peer",
     "psnr_y",
+    "texture_distance",
     "to_8_bits",
     "to_float",
 ]

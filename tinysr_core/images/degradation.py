@@ -47,8 +47,7 @@ FEWEST_LARGE = 20
 IN_STEP = 0.5
 """From this mean cosine on, coefficients count as multiples of a step: 1 where all are, 0 where chance decides."""
 
-PERIODS = np.geomspace(4.4, 24, 400)
-PERIODS = PERIODS[np.abs(16 / PERIODS - np.rint(16 / PERIODS)) > 0.06]
+PERIODS = np.array([side for side in np.geomspace(4.4, 24, 400) if abs(16 / side - round(16 / side)) > 0.06])
 """Sides of blocks, in pixels, that are looked for in resized pictures: not 8, nor what shares waves with it."""
 GOOD_QUALITY, MANY_BLOCKS, STRONG_PERIOD, STRONG_NOISE = 87, 0.075, 3.3, 2.6
 """Where cleaning begins to be worth it, measured on photographs."""

@@ -36,9 +36,7 @@ class Source:
     """What it is, for people."""
     url: str
     digest: str
-    """The first digits of its SHA-256."""
-    megabytes: float
-    """About its size."""
+    """The first digits of its SHA-256; empty where they are not known."""
 
     @property
     def file_name(self) -> str:
@@ -56,11 +54,11 @@ class Downloads:
     """How files that are missing are fetched."""
 
     mirror: str | None = None
-    """Address of a folder with the same files on another server; None: where their publishers have them."""
+    """Address of a folder that has the safetensors files; None: they are made from their publishers' files."""
     cache: Path = field(default_factory=cache_folder)
     """Folder for the layers that are needed, and for unfinished downloads."""
     progress: Callable[[Source, int, int], None] = _silent
-    """Called with the bytes received so far and in total; first before the connection is made, with an estimate."""
+    """Called with the bytes received so far and in total; first when the server has told the size."""
 
     def fetch(self, source: Source) -> Path:
         """The whole file of `source` in the cache. A download that broke off is resumed, by a later call too.
@@ -87,9 +85,7 @@ class Downloads:
     def _receive(self, source: Source, part: Path) -> None:
         """Append to `part` what it lacks of the file."""
         done = part.stat().st_size if part.is_file() else 0
-        self.progress(source, done, max(done, round(source.megabytes * 1e6)))
-        url = source.url if self.mirror is None else f"{self.mirror.rstrip('/')}/{source.url.rsplit('/', 1)[-1]}"
-        request = urllib.request.Request(url, headers={"Range": f"bytes={done}-"} if done else {})
+        request = urllib.request.Request(source.url, headers={"Range": f"bytes={done}-"} if done else {})
         try:
             answer = urllib.request.urlopen(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
@@ -100,13 +96,13 @@ class Downloads:
             if answer.status != 206:  # the server cannot resume: it sends everything
                 stream.truncate(0)
                 done = 0
-            left = answer.headers["Content-Length"]
-            total = done + int(left) if left else round(source.megabytes * 1e6)
+            total = done + int(answer.headers["Content-Length"])
+            self.progress(source, done, total)
             while chunk := answer.read(CHUNK):
                 stream.write(chunk)
                 done += len(chunk)
                 self.progress(source, done, total)
-        if left and done < total:
+        if done < total:
             raise OSError(f"the connection broke after {done} of {total} bytes")
 
 
@@ -119,8 +115,9 @@ def load_backbone(
 ) -> dict[str, Tensor]:
     """The tensors of the safetensors file `name`: in `folder` if one is given, else in the cache.
 
-    If the cache has no such file, `select` makes it from the files of `sources`: those in the cache of `torch.hub`, or
-    else downloaded ones, which are deleted afterwards. Several processes may ask at the same time.
+    If the cache has no such file, it is downloaded from the mirror, or made by `select` from the files of `sources`:
+    those in the cache of `torch.hub`, or else downloaded ones, which are deleted afterwards. Several processes may ask
+    at the same time.
 
     Raises:
         DataError: the file is missing or damaged, or a source cannot be downloaded.
@@ -140,6 +137,8 @@ def load_backbone(
         with FileLock(path.with_name(f"{name}.lock")):
             with contextlib.suppress(FileNotFoundError, SafetensorError):
                 return load_file(path)
+            if downloads.mirror is not None:
+                return _mirrored(path, downloads.mirror, downloads)
             return _make(path, sources, select, downloads)
     except OSError as error:
         raise DataError(
@@ -148,6 +147,15 @@ def load_backbone(
         ) from error
     except ValueError as error:
         raise DataError(f"What was downloaded for {name} is damaged ({error}). Try again.") from error
+
+
+def _mirrored(path: Path, mirror: str, downloads: Downloads) -> dict[str, Tensor]:
+    downloads.fetch(Source(path.stem, f"{mirror.rstrip('/')}/{path.name}", digest=""))
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        path.unlink()
+        raise ValueError(str(error)) from error
 
 
 def _make(

@@ -12,16 +12,16 @@ from .download import Downloads, Source, load_backbone
 
 Backbone = Literal["alex", "squeeze"]
 NETWORKS: Mapping[Backbone, Source] = {
-    "alex": Source("AlexNet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79", 244),
-    "squeeze": Source("SqueezeNet", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0", 5),
+    "alex": Source("AlexNet", "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth", "7be5be79"),
+    "squeeze": Source("SqueezeNet", "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth", "b8a52dc0"),
 }
 _HEADS = (
     "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/082bb24f84c091ea94de2867d34c4544f68e0963"
     "/lpips/weights/v0.1/"
 )
 HEADS: Mapping[Backbone, Source] = {
-    "alex": Source("LPIPS for AlexNet", f"{_HEADS}alex.pth", "df73285e", 0.01),
-    "squeeze": Source("LPIPS for SqueezeNet", f"{_HEADS}squeeze.pth", "4a5350f2", 0.01),
+    "alex": Source("LPIPS for AlexNet", f"{_HEADS}alex.pth", "df73285e"),
+    "squeeze": Source("LPIPS for SqueezeNet", f"{_HEADS}squeeze.pth", "4a5350f2"),
 }
 SHIFT = (-0.030, -0.088, -0.188)
 SCALE = (0.458, 0.448, 0.450)

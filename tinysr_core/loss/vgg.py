@@ -11,7 +11,7 @@ from ..errors import DataError
 from .download import Downloads, Source, load_backbone
 
 VGG19_FILE = "vgg19_features.safetensors"
-VGG19 = Source("VGG19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d", 575)
+VGG19 = Source("VGG19", "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth", "dcbb9e9d")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 

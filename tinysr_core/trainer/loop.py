@@ -24,6 +24,7 @@ from ..errors import MemoryLimitError, TrainingError
 from ..images import fingerprint
 from ..loss import Loss, Lpips
 from ..model import Checkpoint, TinySR, relatives_of_descendant
+from .device import sized
 from .monitor import Monitor, Trained, TrainingProgress
 from .optimizer import build_optimizer
 from .patches import PatchDataset, batches
@@ -63,7 +64,7 @@ def train(
     name: str = "model",
     vgg_tensors: dict[str, Tensor] | None = None,
     lpips: Lpips | None = None,
-    judge: Lpips | None = None,
+    alex: Lpips | None = None,
     base: Checkpoint | None = None,
     max_minutes: float = math.inf,
     devices: int = 1,
@@ -77,8 +78,8 @@ def train(
     Called again with the same recipe and folder, it goes on from the last saved state, to the same weights as a run
     that was never stopped. `base` gives the first weights; tensors of another shape (the tail of another scale) start
     afresh. `validation` are photographs that are not trained on: the checkpoint has the weights that did best on them,
-    as `judge` (LPIPS with AlexNet) or else the recipe's own aim has it; without them, the last weights. After
-    `max_minutes` the state is saved and training stops short of its steps.
+    by the recipe's judge; without them, the last weights. `lpips` (SqueezeNet) is for the loss, `alex` (AlexNet) for
+    the judge lpips-alex. After `max_minutes` the state is saved and training stops short of its steps.
 
     A row of metrics.jsonl is written every `report_every` steps, the state every `save_seconds`.
     Under torchrun, `devices` is the number of processes on each of `nodes` machines. `report` is called after each
@@ -92,6 +93,7 @@ def train(
     """
     fabric = Fabric(devices=devices, num_nodes=nodes)
     fabric.launch()
+    recipe = sized(recipe, fabric.device.type != "cpu")
     if recipe.data.batch % fabric.world_size:
         raise TrainingError(
             f"A batch of {recipe.data.batch} cannot be shared by {fabric.world_size} processes; choose a multiple."
@@ -127,7 +129,10 @@ def train(
         run = RunState(network, average, optimizer, tuple(recipe.loss.weights))
         monitor = None
         if fabric.is_global_zero:
-            validator = Validator(validation, recipe.model.scale, recipe.data, loss, judge) if validation else None
+            validator = None
+            if validation:
+                config = recipe.validation
+                validator = Validator(validation, recipe.model.scale, recipe.data, loss, config.judge, alex)
             origin = base if base is not None and base.config == recipe.model else None
             card = definition if origin is None else {**definition, **relatives_of_descendant(origin)}
             monitor = Monitor(folder, name, recipe, card, validator, max_minutes, report)

@@ -28,15 +28,17 @@ class DataConfig:
     """How patches are cut out of the photographs."""
 
     patch: int = 48
-    """Side of an LR patch, in pixels; the HR patch is `scale` times as large."""
+    """Side of an LR patch, in pixels; the HR patch is `scale` times as large. 0: 32 on a CPU, 64 on a GPU."""
     batch: int = 16
-    """Patches per step, over all processes."""
+    """Patches per step, over all processes. 0: 8 on a CPU, 16 on a GPU. If batch or patch is 0, the learning rate is
+    that of 8 patches of 32x32, and is scaled."""
     crops: int = 0
     """Number of distinct crops that the run draws from, each augmented anew every time; 0: always fresh crops."""
     flips: bool = True
     """Mirror each patch left-right and top-bottom with probability 1/2 each."""
     max_rotation: float = 0.0
-    """Rotate by an angle drawn from [-max_rotation, max_rotation] degrees."""
+    """Rotate by an angle drawn from [-max_rotation, max_rotation] degrees. Rotated patches are resampled and so softer
+    than the photographs: weights that make sharp pictures forget it (benchmarks/results/finetune.md)."""
     shares: Mapping[str, float] = field(default_factory=dict[str, float])
     """Share of the patches drawn from the folders whose name begins so; folders of no share are not used. Empty: every
     photograph is as likely as any other."""

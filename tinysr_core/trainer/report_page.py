@@ -17,6 +17,7 @@ MAX_POINTS = 500
 """A curve of more points is thinned."""
 METRIC_TITLES: Mapping[Judge, str] = {
     "psnr": "PSNR-Y in dB, higher is better",
+    "texture": "texture distance, lower is better",
     "lpips": "LPIPS, lower is better",
     "loss": "loss on the validation photographs, lower is better",
 }

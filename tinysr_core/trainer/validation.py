@@ -1,16 +1,17 @@
 """How good a network is on photographs it does not train on, at a bounded price."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 from PIL import Image
 
-from ..evaluation import Method, lpips_distance, psnr_y
+from ..errors import TrainingError
+from ..evaluation import Method, lpips_distance, psnr_y, texture_distance
 from ..images import Pixels8, decode
 from ..loss import Loss, Lpips
 from .degrade import Box, make_lr
@@ -28,18 +29,33 @@ COST = 0.5
 """What a pixel costs to validate, against training on it: forward alone, where a step also goes back through the
 network and the loss."""
 
-Judge = Literal["lpips", "psnr", "loss"]
-METRIC_NAMES: Mapping[Judge, str] = {"psnr": "PSNR-Y", "lpips": "LPIPS", "loss": "validation loss"}
+Judge = Literal["psnr", "texture", "lpips", "loss"]
+METRIC_NAMES: Mapping[Judge, str] = {
+    "psnr": "PSNR-Y",
+    "texture": "texture distance",
+    "lpips": "LPIPS",
+    "loss": "validation loss",
+}
+JudgeName = Literal["auto", "psnr", "texture", "lpips-alex", "loss"]
+"""What a recipe can name as its judge."""
 
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """When to look at the validation photographs."""
+    """When to look at the validation photographs, and what decides there."""
 
+    judge: JudgeName = "auto"
+    """What chooses the best weights: psnr, texture, lpips-alex (needs AlexNet) or loss, the recipe's own; auto: texture
+    where the loss has a perceptual term, else psnr. The perceptual terms themselves would prefer what they were trained
+    on."""
     every: int = 0
     """Steps from one validation to the next; 0: as many as keep validation within a tenth of the time."""
     patience: int = 0
     """Stop after so many validations without a better one; 0: never."""
+
+    def __post_init__(self) -> None:
+        if self.judge not in get_args(JudgeName):
+            raise ValueError(f"there is no judge {self.judge!r}; choose {', '.join(get_args(JudgeName))}")
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,8 @@ class Scores:
     """LPIPS (AlexNet), where its weights were given."""
     loss: float | None = None
     """The recipe's own loss, where it is the judge."""
+    texture: float | None = None
+    """`texture_distance`."""
 
     def better_than(self, other: "Scores", judge: Judge) -> bool:
         """Whether `judge` prefers these to `other`."""
@@ -89,18 +107,27 @@ def comparison(all_scores: Mapping[str, Scores], method: str) -> str:
 class Validator:
     """Centre crops of photographs, and the judge of what is made of them.
 
-    Recipes with a perceptual term are judged by LPIPS (AlexNet, which is never trained on) where `lpips` is given, and
-    by their own loss otherwise; other recipes by PSNR.
+    `lpips` is LPIPS with AlexNet; it is measured where it is given, whether it is the judge or not.
 
     LR crops are made as those of the training are, spoilt where `config` says so.
 
     Raises:
         PictureError: a photograph cannot be read.
+        TrainingError: the judge needs `lpips`.
     """
 
     def __init__(
-        self, photos: Sequence[Path], scale: int, config: DataConfig, loss: Loss, lpips: Lpips | None = None
+        self,
+        photos: Sequence[Path],
+        scale: int,
+        config: DataConfig,
+        loss: Loss,
+        judge: JudgeName = "auto",
+        lpips: Lpips | None = None,
     ) -> None:
+        self.judge: Judge = choose_judge(judge, loss.weights)
+        if self.judge == "lpips" and lpips is None:
+            raise TrainingError("The judge lpips-alex needs the weights of LPIPS with AlexNet.")
         number = min(len(photos), PHOTOS)
         chosen = [photos[i * len(photos) // number] for i in range(number)]
         side = min(SIDE, math.isqrt(LR_PIXELS // len(chosen)))
@@ -112,8 +139,6 @@ class Validator:
             size = ((box[2] - box[0]) // scale, (box[3] - box[1]) // scale)
             self.lr.append(np.array(make_lr(picture, box, size, config.degrade, np.random.default_rng(number))))
         self.scale, self.loss, self.lpips = scale, loss, lpips
-        perceptual = loss.weights.keys() & {"vgg", "lpips"}
-        self.judge: Judge = "psnr" if not perceptual else "loss" if lpips is None else "lpips"
 
     def interval(self, config: ValidationConfig, step_pixels: int) -> int:
         """Steps between validations, where a step trains on `step_pixels` LR pixels. It follows from sizes alone, not
@@ -128,6 +153,7 @@ class Validator:
         lpips = self.lpips
         scores = Scores(
             psnr=_mean([psnr_y(sr, hr, self.scale) for sr, hr in pairs]),
+            texture=_mean([texture_distance(sr, hr, self.scale) for sr, hr in pairs]),
             lpips=None if lpips is None else _mean([lpips_distance(lpips, sr, hr) for sr, hr in pairs]),
             loss=_mean([self._loss(sr, hr) for sr, hr in pairs]) if self.judge == "loss" else None,
         )
@@ -139,6 +165,13 @@ class Validator:
         tensors = [torch.from_numpy(picture).to(device).permute(2, 0, 1)[None].float() / 255 for picture in (sr, hr)]
         total, _ = self.loss(*tensors)
         return float(total)
+
+
+def choose_judge(name: JudgeName, terms: Collection[str]) -> Judge:
+    """The metric that a recipe with these loss terms is judged by."""
+    if name == "auto":
+        return "texture" if {"vgg", "lpips"} & set(terms) else "psnr"
+    return "lpips" if name == "lpips-alex" else name
 
 
 def _centre(size: tuple[int, int], scale: int, side: int) -> Box:
