@@ -108,6 +108,7 @@ class _Dialog:
         config = self._config
         rows = _Rows()
         self._message = _explanation()
+        self._message.get_style_context().remove_class("dim-label")
         rows.add_wide(self._message)
         models = [(name, name, _model_explanation(model)) for name, model in self._models.items()]
         self._model = _Choice(config, "model", models)
