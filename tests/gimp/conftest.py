@@ -16,7 +16,7 @@ from tinysr_core.engines import load_upscaler
 from tinysr_core.gimp.install import Profile, install_plugin
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
-from tinysr_core.pipeline import enhance
+from tinysr_core.pipeline import enhance, enhance_mask
 from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.postprocess.resize import resize
 
@@ -119,15 +119,16 @@ class Gimp:
         source, result, options = case.record["source"], case.record["result"], case.record["options"]
         size = result["height"], result["width"]
         values = _decoded(case.source, source)
+        upscaler = load_upscaler(
+            self.models / f"tinysr-{options['model']}-{options.get('scale', 'x2')}.safetensors",
+            detail=options.get("detail", 1.0),
+        )
         if source["mask"]:
-            planes = resize(_planes(values), *size).clip(0, 1)
+            planes = enhance_mask(upscaler, _planes(values), size)
         else:
             colours = values.shape[2] - source["alpha"]
             pixels, alpha = enhance(
-                load_upscaler(
-                    self.models / f"tinysr-{options['model']}-{options.get('scale', 'x2')}.safetensors",
-                    detail=options.get("detail", 1.0),
-                ),
+                upscaler,
                 _planes(values[:, :, :colours]),
                 _planes(values[:, :, colours:]) if source["alpha"] else None,
                 Finish(

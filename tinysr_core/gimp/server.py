@@ -46,7 +46,7 @@ from .. import __version__
 from ..engines import RunOptions, Upscaler, preload
 from ..errors import MemoryLimitError, TinySRError
 from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, model_name
-from ..pipeline import enhance
+from ..pipeline import enhance, enhance_mask
 from ..postprocess import ExactSize, resize
 from ..util import Progress
 from .protocol import PROTOCOL, UPDATE, NetworkChoice, ProtocolError, Request, parse_request
@@ -125,7 +125,7 @@ class Enlarger:
         self, request: Request, network: NetworkChoice, planes: Planes, same_size: bool, progress: Progress
     ) -> Planes:
         if request.kind == "mask":
-            return resize(planes, *request.size).clip(0, 1)
+            return enhance_mask(self._upscaler(network), planes, request.size, progress=progress)
         colours = 3 if request.channels > 2 else 1
         size = None if same_size else ExactSize(request.result_width, request.result_height)
         colour, alpha = enhance(

@@ -14,7 +14,7 @@ gi.require_version("Gtk", "3.0")
 from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402  # versions have to be asked for first
 
 from .choices import Choices, inputs, outputs, scales  # noqa: E402
-from .enlarge import check, enlarge_all, lay_out  # noqa: E402
+from .enlarge import check, check_model, enlarge_all, lay_out  # noqa: E402
 from .geometry import MAX_SIDE, Box, Plan  # noqa: E402
 from .options import DEFAULT_MODEL, Options  # noqa: E402
 from .preview import Preview, View  # noqa: E402
@@ -84,6 +84,9 @@ class _Dialog:
         self._preview = Preview(worker)
         self._open.callback(self._preview.close)
         self._notes = [_use_a_model_that_exists(config, self._models)]
+        if config.get_property("scale") != "size":  # else sizes of another image would be offered
+            config.set_property("width", 0)
+            config.set_property("height", 0)
         self._build(hello, runtime)
         self._refreshing = False
         handler = config.connect("notify", self._changed)
@@ -105,32 +108,33 @@ class _Dialog:
         config = self._config
         rows = _Rows()
         self._message = _explanation()
+        self._message.get_style_context().remove_class("dim-label")
         rows.add_wide(self._message)
         models = [(name, name, _model_explanation(model)) for name, model in self._models.items()]
         self._model = _Choice(config, "model", models)
         for reason in hello.damaged:
             self._model.add_impossible(_("Damaged: {reason}").format(reason=reason))
-        rows.add(_("_Model"), self._model)
+        rows.add_row(_("_Model"), self._model)
         self._input = _Choice(config, "input", inputs())
-        rows.add(_("_Input"), self._input)
+        rows.add_row(_("_Input"), self._input)
         self._scale = _Choice(config, "scale", scales(), explained=False)
-        rows.add(_("_Enlarge"), self._scale)
+        rows.add_row(_("_Enlarge"), self._scale)
         self._size = _SizeEntry(config, self._image)
         rows.add_wide(self._size.widget)
         self._sizes = _explanation()
-        rows.add("", self._sizes)
+        rows.add_row("", self._sizes)
         self._keep_print_size = self._dialog.get_widget("keep-print-size", GObject.TYPE_NONE)
-        rows.add("", self._keep_print_size)
+        rows.add_row("", self._keep_print_size)
         self._output = _Choice(config, "output", outputs())
-        rows.add(_("O_utput"), self._output)
+        rows.add_row(_("O_utput"), self._output)
         self._detail = self._dialog.get_widget("detail", GimpUi.SpinScale)
         rows.add_wide(self._detail)
         for name in ("sharpen", "anti-alias"):
-            rows.add("", self._dialog.get_widget(name, GObject.TYPE_NONE))
+            rows.add_row("", self._dialog.get_widget(name, GObject.TYPE_NONE))
         if len(Gimp.get_images()) > 1:
-            rows.add("", self._dialog.get_widget("all-images", GObject.TYPE_NONE))
+            rows.add_row("", self._dialog.get_widget("all-images", GObject.TYPE_NONE))
         if runtime.help:
-            rows.add("", Gtk.LinkButton(uri=runtime.help, label=_("Help"), halign=Gtk.Align.START))
+            rows.add_row("", Gtk.LinkButton(uri=runtime.help, label=_("Help"), halign=Gtk.Align.START))
         columns = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=18, border_width=12)
         columns.pack_start(rows, False, False, 0)
         columns.pack_start(self._preview, False, False, 0)
@@ -162,7 +166,7 @@ class _Dialog:
         try:
             sources, layout = self._laid_out(options)
             self._sizes.set_text(self._in_words(layout, options, model))
-            self._check_model(options, model)
+            check_model(self._models.values(), options)
             possible = True
             self._preview.show_view(
                 View(sources.items[0], layout.factors, options.output == "same-size-layer", options.network)
@@ -192,12 +196,6 @@ class _Dialog:
         options = Options.of(self._config)
         check(self._image, options)
         return sources, lay_out(self._image, sources, options)
-
-    def _check_model(self, options: Options, model: Model | None) -> None:
-        """What only the network would refuse."""
-        if model and options.scale != "size" and int(options.scale[1:]) not in model.scales:
-            scales = ", ".join(f"{scale}×" for scale in model.scales)
-            raise RefusalError(_("This model enlarges {scales} only. Choose one of these.").format(scales=scales))
 
     def _in_words(self, layout: Plan, options: Options, model: Model | None) -> str:
         """The sizes before and after, and the size of a print."""
@@ -234,7 +232,7 @@ class _Rows(Gtk.Grid):
         super().__init__(row_spacing=6, column_spacing=12)
         self._count = 0
 
-    def add(self, label: str, child: Gtk.Widget) -> None:
+    def add_row(self, label: str, child: Gtk.Widget) -> None:
         """Append a row."""
         if label:
             title = Gtk.Label.new_with_mnemonic(label)

@@ -16,7 +16,7 @@ from .placement import Enlarged
 from .snapshot import Snapshot, image_changed
 from .sources import RefusalError, Source, Sources
 from .translation import _
-from .worker_client import Result, Worker
+from .worker_client import Model, Result, Worker
 
 
 def enlarge_all(
@@ -112,6 +112,18 @@ def check(image: Gimp.Image, options: Options) -> None:
         )
     if options.input == "visible" and options.output.startswith("replace-"):
         raise RefusalError(_("The visible image is not a layer and cannot be replaced. Choose another output."))
+
+
+def check_model(models: Iterable[Model], options: Options) -> None:
+    """See whether the chosen one of `models` has a network of the wanted scale. A path is left to the worker.
+
+    Raises:
+        RefusalError: it has not, so that plain interpolation would have to do the rest.
+    """
+    for model in models:
+        if model.name == options.model and options.scale != "size" and int(options.scale[1:]) not in model.scales:
+            scales = ", ".join(f"{scale}×" for scale in model.scales)
+            raise RefusalError(_("This model enlarges {scales} only. Choose one of these.").format(scales=scales))
 
 
 def lay_out(image: Gimp.Image, sources: Sources, options: Options) -> Plan:

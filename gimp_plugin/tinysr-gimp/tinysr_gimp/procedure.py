@@ -11,9 +11,9 @@ from pathlib import Path
 from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 
 from .choices import Choices, inputs, outputs, scales
-from .enlarge import enlarge_all
+from .enlarge import check_model, enlarge_all
 from .geometry import MAX_SIDE
-from .options import DEFAULT_MODEL
+from .options import DEFAULT_MODEL, Options
 from .sources import RefusalError
 from .translation import _
 from .worker_client import Worker, WorkerError, read_runtime
@@ -116,7 +116,7 @@ def run(
                 return procedure.new_return_values(status.CANCEL, None)
         else:
             with Worker(runtime, log) as worker:
-                worker.hello()
+                check_model(worker.hello().models, Options.of(config))
                 image = enlarge_all(worker, image, drawables, config, show=run_mode != Gimp.RunMode.NONINTERACTIVE)
         if run_mode != Gimp.RunMode.NONINTERACTIVE:
             Gimp.displays_flush()

@@ -74,7 +74,7 @@ for drawable in (layer, mask):
 
 # a selection: its bounds, as far as the layer reaches
 image = image_of(40, 30)
-layer = add_layer(image, 30, 20, x=5, y=5, alpha=True, seed=8)
+layer = add_layer(image, 30, 20, x=5, y=5, seed=8)
 image.select_ellipse(Gimp.ChannelOps.REPLACE, 20, 12, 30, 30)
 new, (result,) = enlarge(image, [layer])
 assert (new.get_width(), new.get_height()) == (30, 26)

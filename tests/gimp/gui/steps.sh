@@ -8,8 +8,7 @@ dialog_opens() {   # from the menu, or later by the key that shows the last filt
   DIALOG=$(wait_window "Enlarge with TinySR" 60); sleep 1
   eval "$(xdotool getwindowgeometry --shell "$DIALOG")"
   PREVIEW="300x300+$((X + 500))+$((Y + 90))"; until_more "$PREVIEW" 1000; park; }
-choose() { click $((X + 260)) $((Y + $1)); for i in $(seq "$3"); do xdotool key "$2"; sleep 0.2; done; xdotool key Return; sleep 1; }
-OUTPUT=266   # where the list of outputs is, from the dialog's upper edge
+output() { xdotool key alt+u; sleep 0.5; for i in $(seq "$2"); do xdotool key "$1"; sleep 0.3; done; sleep 1; }   # Down or Up, how often
 ok() { xdotool mousemove $((X + WIDTH - 70)) $((Y + HEIGHT - 45)) click 1; sleep 1; }
 
 echo '(image-title-format "%f (%t, %L) %wx%h active=%n.")' >> "$(ls "$HOME"/.config/GIMP/3.*/gimprc)"
@@ -34,11 +33,11 @@ park; shot split.png
 [ "$BEFORE" != "$(convert split.png -crop "$PREVIEW" +repage rgba:- | md5sum)" ] || { echo "the border does not move" >&2; exit 1; }
 
 echo "output: replace; OK; one step back"
-choose $OUTPUT Down 2; ok; expect "1 layer) 1200x1200 active=face.png."; park 2; shot replaced.png
+output Down 2; shot output.png; ok; expect "1 layer) 1200x1200 active=face.png."; park 2; shot replaced.png
 xdotool windowactivate --sync "$WIN" key ctrl+z; expect "1 layer) 600x600 active=face.png."; sleep 1
 
 echo "output: scale this image; OK"
-xdotool key ctrl+shift+f; dialog_opens; choose $OUTPUT Up 1; sleep 1
+xdotool key ctrl+shift+f; dialog_opens; output Up 1; sleep 1
 xdotool mousemove $((X + WIDTH - 70)) $((Y + HEIGHT - 45)) click 1; sleep 1.5; shot progress.png
 expect "2 layers) 1200x1200 active=face.png (TinySR)."; park 2; shot result.png
 
