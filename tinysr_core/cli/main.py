@@ -17,6 +17,7 @@ from tyro.conf import subcommand
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `util.threads`
 
 from ..errors import TinySRError
+from ..util import escape_unprintable
 from .compare import Compare
 from .evaluate import Evaluate
 from .export import Export
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: help was asked for, or the command line makes no sense.
     """
+    escape_unprintable()
     command: Any = tyro.cli(
         Command,
         prog="tinysr",
