@@ -39,6 +39,7 @@ from tinysr_core.trainer import (
     train,
     trains_on_gpu,
 )
+from tinysr_core.util import escape_unprintable
 
 from .check_table import check_bar, show_check
 from .progress import download_bar, opening, progress_bar
@@ -102,6 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: help was asked for, or the command line makes no sense.
     """
+    escape_unprintable()
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
     try:
         return _run(_parse(sys.argv[1:] if arguments is None else arguments), console)

@@ -20,6 +20,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it; see `util.
 
 from .. import __version__
 from ..errors import RequestError, TinySRError
+from ..util import escape_unprintable
 from .compare import Compare
 from .defaults import with_defaults
 from .evaluate import Evaluate
@@ -51,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: help was asked for, or the command line makes no sense.
     """
+    escape_unprintable()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments in (["--version"], ["-V"]):
         print(f"tinysr {__version__}")
