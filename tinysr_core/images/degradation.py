@@ -50,7 +50,7 @@ IN_STEP = 0.5
 PERIODS = np.geomspace(4.4, 24, 400)
 PERIODS = PERIODS[np.abs(16 / PERIODS - np.rint(16 / PERIODS)) > 0.06]
 """Sides of blocks, in pixels, that are looked for in resized pictures: not 8, nor what shares waves with it."""
-GOOD_QUALITY, MANY_BLOCKS, STRONG_PERIOD, STRONG_NOISE = 87, 0.075, 3.3, 2.6
+GOOD_QUALITY, MANY_BLOCKS, STRONG_PERIOD, STRONG_NOISE = 92, 0.075, 3.6, 2.6
 """Where cleaning begins to be worth it, measured on photographs."""
 
 SMALLEST_RESIZED = 96
