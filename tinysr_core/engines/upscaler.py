@@ -46,7 +46,7 @@ class Upscaler:
         """What upscales alpha and masks, which need no cleaning."""
         return self
 
-    def for_picture(self, image: Image, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
+    def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """What upscales a picture [B,C,H,W], and why: this one, unless it was loaded with `clean="auto"`.
 
         `jpeg_quality` is that of the picture's file, where it is known.
@@ -153,7 +153,7 @@ class AutoUpscaler(Upscaler):
     def plain(self) -> Upscaler:
         return self._load(0)
 
-    def for_picture(self, image: Image, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean | None]:
+    def for_picture(self, image: Any, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean | None]:
         """The upscaler of the amount that the picture needs. Of a batch, a middle picture decides for all."""
         middle = image[image.shape[0] // 2]
         pixels = middle if isinstance(middle, np.ndarray) else middle.cpu()
