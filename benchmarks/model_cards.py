@@ -34,7 +34,7 @@ else:
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256", "average")
+TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256")
 """What the trainer wrote into the card, and stays."""
 
 RELATIONS = ("twin", "photo")

@@ -262,12 +262,26 @@ def table(rows: Sequence[Row], scale: int, methods: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def summary(rows: Sequence[Row]) -> str:
+    """PSNR / LPIPS of what matters most, as Markdown."""
+    measured = means(rows)
+    columns = [(scale, data) for scale in (2, 4) for data in ("clean", "q75", "q50", "phone")]
+    heads = " | ".join(f"{data} ×{scale}" for scale, data in columns)
+    lines = [f"| PSNR-Y dB / LPIPS | {heads} |", "|---" * (len(columns) + 1) + "|"]
+    for method in ("bicubic", "portrait", "photo", "auto"):
+        cells = (measured.get((scale, method, data)) for scale, data in columns)
+        lines.append(f"| {method} | {' | '.join(f'{c[0]:.2f} / {c[1]:.3f}' if c else '' for c in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def page(rows: Sequence[Row], peers: Path) -> str:
     """benchmarks/results/photos.md."""
     measured = means(rows)
     parts = [
         "# Photographs as people have them\n",
         PROTOCOL,
+        "## In short\n",
+        summary(rows),
     ]
     scales = sorted({row.scale for row in rows})
     for scale in scales:

@@ -21,7 +21,7 @@ BANDS = 8
 """Only so many bands of rows, and of columns, are looked at, evenly spaced."""
 BAND = 16
 """Rows of a band: a whole row of blocks lies in it, wherever the grid begins."""
-MOST_BLOCKS = 1200
+MOST_BLOCKS = 600
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """BT.601, what JPEG keeps."""
 
@@ -40,7 +40,7 @@ QUANTIZATION_50 = np.array(
 """Quantisation steps of luma at quality 50 (ITU-T T.81, table K.1); libjpeg scales them."""
 POSITIONS = ((0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0))
 """Coefficients (row, column) that are large often enough to show their steps."""
-STEPS = np.arange(2, 60)
+STEPS = np.arange(2, 40, dtype=np.float32)
 """Quantisation steps that can be told from the rounding of pixels."""
 FEWEST_LARGE = 20
 """So many coefficients of a position must be larger than half a step."""
@@ -49,7 +49,7 @@ IN_STEP = 0.5
 
 PERIODS = np.array([side for side in np.geomspace(4.4, 24, 400) if abs(16 / side - round(16 / side)) > 0.06])
 """Sides of blocks, in pixels, that are looked for in resized pictures: not 8, nor what shares waves with it."""
-GOOD_QUALITY, MANY_BLOCKS, STRONG_PERIOD, STRONG_NOISE = 87, 0.075, 3.3, 2.6
+GOOD_QUALITY, MANY_BLOCKS, STRONG_PERIOD, STRONG_NOISE = 92, 0.075, 3.6, 2.6
 """Where cleaning begins to be worth it, measured on photographs."""
 
 SMALLEST_RESIZED = 96
@@ -188,7 +188,7 @@ def _jpeg_quality(coefficients: NDArray[np.float64]) -> float | None:
     """From the steps that the coefficients are multiples of; None unless three positions show one."""
     scales: list[float] = []
     for row, column in POSITIONS:
-        values = np.abs(coefficients[:, row, column])
+        values = np.abs(coefficients[:, row, column]).astype(np.float32)
         large = values[:, None] > STEPS / 2
         counts = large.sum(0)
         cosines = (np.cos(2 * np.pi * values[:, None] / STEPS) * large).sum(0) / np.maximum(counts, 1)
