@@ -18,6 +18,7 @@ ROOMS = (
     "folders",
     "trainer",
     "evaluation",
+    "api",
     "pipeline",
     "engines",
     "postprocess",
@@ -124,6 +125,7 @@ def test_the_public_names() -> None:
         "read_picture",
         "sharpen",
         "to_pil",
+        "upscale",
         "write_picture",
     ]
     for name in tinysr_core.__all__:
