@@ -7,10 +7,9 @@ from torch import Tensor
 
 from ..tinysr_core.engines import Upscaler, inference
 from ..tinysr_core.errors import MemoryLimitError
-from ..tinysr_core.folders import Work
 from ..tinysr_core.pipeline import enhance
 from ..tinysr_core.postprocess import ExactSize, Finish
-from ..tinysr_core.util import Progress
+from ..tinysr_core.util import Progress, Work
 from . import host
 from .engine import SpandrelEngine, foreign_memory
 from .size import Sizing

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from ..tinysr_core.errors import MemoryLimitError, RequestError
-from ..tinysr_core.folders import available_bytes
 from ..tinysr_core.model import cache_folder as core_cache_folder
 from ..tinysr_core.model import shipped_folder, user_folder
+from ..tinysr_core.util import available_bytes
 
 MODEL_FOLDER = "tinysr"
 """Checkpoints live in `models/tinysr`; the same word is the key in extra_model_paths.yaml."""

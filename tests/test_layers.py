@@ -19,6 +19,7 @@ ROOMS = (
     "trainer",
     "evaluation",
     "video",
+    "api",
     "pipeline",
     "engines",
     "postprocess",
@@ -125,6 +126,7 @@ def test_the_public_names() -> None:
         "read_picture",
         "sharpen",
         "to_pil",
+        "upscale",
         "write_picture",
     ]
     for name in tinysr_core.__all__:

@@ -1,5 +1,8 @@
 """TinySR: one tiny network that upscales portraits.
 
+Five functions do most of it: `upscale` (a file, a Pillow picture or an array), `load_upscaler`, `enhance` (arrays, with
+alpha and any size), `read_picture` and `write_picture`.
+
 Names are imported when they are used, so that `import tinysr_core` is quick; none of them imports torch before a
 network is run.
 """
@@ -8,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api import upscale
     from .engines import Upscaler, load_upscaler
     from .errors import TinySRError
     from .images import Picture, from_pil, read_picture, to_pil, write_picture
@@ -32,10 +36,12 @@ __all__ = [
     "read_picture",
     "sharpen",
     "to_pil",
+    "upscale",
     "write_picture",
 ]
 
 _MODULES = {
+    "api": ("upscale",),
     "engines": ("Upscaler", "load_upscaler"),
     "errors": ("TinySRError",),
     "images": ("Picture", "from_pil", "read_picture", "to_pil", "write_picture"),

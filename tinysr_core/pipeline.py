@@ -3,11 +3,13 @@
 import dataclasses
 
 from .engines import Upscaler
-from .errors import RequestError
+from .errors import MemoryLimitError, RequestError
 from .images import Picture, jpeg_quality
 from .postprocess import Finish, resize
-from .util import Image, Progress, clamp_in_place
+from .util import Image, Progress, Work, available_bytes, clamp_in_place
 
+FAR_OUTSIDE = -1, 2
+"""Values beyond these are a mistake, 8-bit pixels for example, and no overshoot of another filter."""
 FLAT_REACH = 2
 """How far a bicubic enlargement sees: what is flat so far around a pixel is flat in the result."""
 UNCHANGED = Finish()
@@ -35,13 +37,14 @@ def enhance(
         The pixels, grey where they came grey, and the alpha, in [0,1] and of the kind that went in.
 
     Raises:
-        RequestError: the arrays have other shapes, or are not of floating point.
+        RequestError: the arrays have other shapes, are not of floating point, or hold NaN or values far outside [0,1].
         MemoryLimitError: memory does not suffice.
     """
     _check(pixels, alpha)
     given, masks = pixels, upscaler
     upscaler, _ = upscaler.for_picture(pixels)
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
+    _refuse_what_does_not_fit(upscaler, pixels, alpha, finish, size)
     pulse = _Pulse(progress)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
@@ -102,6 +105,25 @@ def _check(pixels: Image, alpha: Image | None) -> None:
     for array in (pixels, alpha):
         if array is not None and "float" not in str(array.dtype):
             raise RequestError(f"Pictures must be float32 in [0, 1], not {array.dtype}; divide 8-bit pixels by 255.")
+        if array is not None:
+            lowest, highest = float(array.min()), float(array.max())
+            if not FAR_OUTSIDE[0] <= lowest <= highest <= FAR_OUTSIDE[1]:  # also where one of them is NaN
+                raise RequestError(f"Pixels must be numbers in [0, 1], not {lowest:g} to {highest:g}.")
+
+
+def _refuse_what_does_not_fit(
+    upscaler: Upscaler, pixels: Image, alpha: Image | None, finish: Finish, size: tuple[int, int]
+) -> None:
+    """Raise MemoryLimitError where the work would not fit into this machine's memory."""
+    available = available_bytes() if str(getattr(pixels, "device", "cpu")) == "cpu" else None
+    batch, colours, height, width = pixels.shape
+    work = Work(height, width, colours, alpha is not None, upscaler.scale, *size, finish.steps, upscaler.tile)
+    needed = work.bytes_needed() + 4 * (batch - 1) * colours * size[0] * size[1]
+    if available is not None and needed > available:
+        raise MemoryLimitError(
+            f"A result of {size[1]} x {size[0]} pixels needs {needed:,} bytes of memory, and {available:,} are free."
+            " Close other programs or ask for a smaller size."
+        )
 
 
 class _Pulse:

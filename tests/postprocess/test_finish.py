@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from tinysr_core.errors import RequestError
-from tinysr_core.folders import memory
 from tinysr_core.postprocess import banded_matrix as bands
 from tinysr_core.postprocess.finish import BoxBlur, anti_alias, sharpen
+from tinysr_core.util import memory
 from tinysr_core.util.threads import thread_count
 
 OPERATIONS = [sharpen, anti_alias]

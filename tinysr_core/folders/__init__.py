@@ -6,7 +6,6 @@ dispatcher serves both.
 
 from .file_upscaler import FileUpscaler
 from .job import run_job
-from .memory import Work, available_bytes
 from .outcome import Outcome
 from .plan import Job, Plan, plan_jobs
 from .preview import preview, seconds_per_pixel
@@ -20,8 +19,6 @@ __all__ = [
     "Outcome",
     "Plan",
     "Settings",
-    "Work",
-    "available_bytes",
     "plan_jobs",
     "preview",
     "run_job",

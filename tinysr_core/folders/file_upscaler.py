@@ -13,8 +13,7 @@ from ..engines import Upscaler
 from ..errors import MemoryLimitError, PictureError, TinySRError
 from ..images import FORMATS, Picture, jpeg_quality, read_header, read_picture, write_picture
 from ..postprocess import ExactSize, Factor, ResultSize, result_size
-from ..util import Progress, atomic_write
-from .memory import Work, available_bytes
+from ..util import Progress, Work, atomic_write, available_bytes
 from .outcome import Outcome
 from .plan import Job
 from .settings import Settings

@@ -12,10 +12,9 @@ from multiprocessing.connection import Connection, wait
 
 from ..engines import usable_gpus
 from ..errors import TinySRError
-from ..util import cores
+from ..util import available_bytes, cores
 from .dispatch import Died, Event, Ready
 from .file_upscaler import FileUpscaler
-from .memory import available_bytes
 from .plan import Job
 from .settings import Settings
 

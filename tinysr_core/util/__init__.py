@@ -6,14 +6,17 @@ Nothing here knows about networks or pictures, and nothing imports torch.
 from .arrays import Image, all_finite, clamp_in_place, continued
 from .console import escape_unprintable
 from .files import atomic_write, delete_later, exclusive, remove_leftovers
+from .memory import Work, available_bytes
 from .progress import Progress
 from .threads import cores, in_order, thread_count
 
 __all__ = [
     "Image",
     "Progress",
+    "Work",
     "all_finite",
     "atomic_write",
+    "available_bytes",
     "clamp_in_place",
     "continued",
     "cores",

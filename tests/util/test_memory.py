@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from tinysr_core.engines.upscaler import Upscaler
-from tinysr_core.folders import memory
-from tinysr_core.folders.memory import Work, available_bytes
 from tinysr_core.pipeline import enhance
 from tinysr_core.postprocess import ExactSize, Finish
+from tinysr_core.util import memory
+from tinysr_core.util.memory import Work, available_bytes
 from tinysr_core.util.threads import thread_count
 
 LARGE = Work(

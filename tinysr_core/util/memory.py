@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..util import thread_count
+from .threads import thread_count
 
 TILE_BYTES = 1100
 """Bytes of features for each LR pixel of a tile (measured: 300 MB at 512 x 512, with torch)."""
