@@ -85,7 +85,7 @@ def _picture(source: str | Path | Image.Image | NDArray[Any]) -> Picture:
             f"An array must be [height, width] or [height, width, 1 to 4 channels], not {list(source.shape)};"
             " `enhance` takes [batch, channels, height, width]."
         )
-    planes = np.moveaxis(array, -1, 0)[None].astype(np.float32) / _white(source.dtype)
+    planes = np.moveaxis(array, -1, 0)[None].astype(np.float32) / np.float32(_white(source.dtype))
     colours = 1 if array.shape[2] < 3 else 3
     alpha = planes[:, colours:] if array.shape[2] > colours else None
     return Picture(np.ascontiguousarray(planes[:, :colours]), alpha)
@@ -103,6 +103,6 @@ def _white(dtype: np.dtype[Any]) -> int:
     """The value of white in an array of this type."""
     if dtype.kind == "f":
         return 1
-    if dtype in (np.uint8, np.uint16):
+    if dtype.kind == "u" and dtype.itemsize <= 2:
         return int(np.iinfo(dtype).max)
     raise RequestError(f"An array must be of uint8, uint16 or floating point, not {dtype}.")
