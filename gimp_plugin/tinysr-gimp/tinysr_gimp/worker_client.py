@@ -232,6 +232,7 @@ class Worker:
                 if message["type"] == "done":
                     row = message["width"] * message["channels"] * 4
                     size = message["size"] = row * message["height"]
+                    message["clipped"] = bool(message["clipped"])
             except (ValueError, KeyError, TypeError):
                 message = {"type": "unreadable"}
             self._messages.put(message)
