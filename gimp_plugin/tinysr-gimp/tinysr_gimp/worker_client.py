@@ -49,6 +49,8 @@ class Model:
     """One line in English; empty where the model card has none."""
     has_detail: bool = False
     """Whether `detail` can be less than 1."""
+    has_clean: bool = False
+    """Whether `clean` can be more than 0."""
 
 
 @dataclass(frozen=True)
