@@ -129,6 +129,10 @@ class _Dialog:
         rows.add_row(_("O_utput"), self._output)
         self._detail = self._dialog.get_widget("detail", GimpUi.SpinScale)
         rows.add_wide(self._detail)
+        self._auto_clean = self._dialog.get_widget("auto-clean", GObject.TYPE_NONE)
+        rows.add_row("", self._auto_clean)
+        self._clean = self._dialog.get_widget("clean", GimpUi.SpinScale)
+        rows.add_wide(self._clean)
         for name in ("sharpen", "anti-alias"):
             rows.add_row("", self._dialog.get_widget(name, GObject.TYPE_NONE))
         if len(Gimp.get_images()) > 1:
@@ -154,12 +158,16 @@ class _Dialog:
         model = self._models.get(self._config.get_property("model"))
         if model and not model.has_detail:
             self._config.set_property("detail", 1.0)
+        if model and not model.has_clean:
+            self._config.set_property("auto-clean", True)
         options = Options.of(self._config)
         self._model.refresh()
         self._input.refresh()
         self._output.refresh()
         self._scale.refresh({"size", *(f"x{scale}" for scale in model.scales)} if model else None)
         self._detail.set_sensitive(model is None or model.has_detail)
+        self._auto_clean.set_sensitive(model is None or model.has_clean)
+        self._clean.set_sensitive(not options.auto_clean)
         self._keep_print_size.set_sensitive(options.output in NEW_SIZE)
         self._size.widget.set_visible(options.scale == "size")
         notes = [note for note in self._notes if note]

@@ -25,6 +25,9 @@ class Options:
     output: str
     keep_print_size: bool
     detail: float
+    auto_clean: bool
+    """Whether TinySR chooses `clean`, for each picture."""
+    clean: float
     sharpen: bool
     anti_alias: bool
 
@@ -36,9 +39,10 @@ class Options:
     @property
     def network(self) -> dict[str, object]:
         """What the worker needs to know of the network and the steps after it."""
-        return {
+        network: dict[str, object] = {
             "model": self.model,
             "detail": self.detail,
             "sharpen": self.sharpen,
             "anti_alias": self.anti_alias,
         }
+        return network if self.auto_clean else network | {"clean": self.clean}

@@ -68,6 +68,15 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     detail_help = _("1 is the model as it is; towards 0, fewer invented details and closer to the pixels")
     procedure.add_double_argument("detail", _("_Detail"), detail_help, 0.0, 1.0, 1.0, read_write)
     procedure.add_boolean_argument(
+        "auto-clean",
+        _("C_lean automatically"),
+        _("TinySR measures how much JPEG and noise there is to be removed"),
+        True,
+        read_write,
+    )
+    clean_help = _("Removes JPEG blocks and noise: 0 leaves them, 1 is for heavy compression")
+    procedure.add_double_argument("clean", _("Clea_n"), clean_help, 0.0, 1.0, 0.0, read_write)
+    procedure.add_boolean_argument(
         "sharpen", _("Shar_pen"), _("Unsharp mask on the result: radius 1.2, 100 %"), False, read_write
     )
     procedure.add_boolean_argument(
@@ -75,7 +84,7 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     )
     procedure.add_boolean_argument(
         "all-images",
-        _("All ope_n images"),
+        _("All open ima_ges"),
         _("Do the same with the chosen layers of every image that is open"),
         False,
         read_write,

@@ -49,6 +49,8 @@ class Model:
     """One line in English; empty where the model card has none."""
     has_detail: bool = False
     """Whether `detail` can be less than 1."""
+    has_clean: bool = False
+    """Whether `clean` can be more than 0."""
 
 
 @dataclass(frozen=True)
@@ -211,10 +213,10 @@ class Worker:
         """`message`, if it is of one of `kinds`; errors, an end and anything else are raised."""
         if message is None:
             text = _("TinySR's Python ended before it was done (status {status})")
-            hint = _("Try again; if it happens at the start, run `tinysr gimp check` in a terminal.")
-            raise WorkerError(text.format(status=self._process.wait()), f"{hint} {self._see_log}")
+            hint = f"{_('Try again.')} {self._hint} {self._see_log}"
+            raise WorkerError(text.format(status=self._process.wait()), hint)
         if isinstance(message, dict) and message.get("type") == "error":
-            title, hint = _explained(str(message.get("kind")))
+            title, hint = _explained(str(message.get("kind")), self._hint)
             raise WorkerError(title, f"{hint} ({message.get('detail')}) {self._see_log}")
         if not isinstance(message, dict) or message.get("type") not in kinds:
             text = _("TinySR's Python sent an unknown message")
@@ -232,6 +234,7 @@ class Worker:
                 if message["type"] == "done":
                     row = message["width"] * message["channels"] * 4
                     size = message["size"] = row * message["height"]
+                    message["clipped"] = bool(message["clipped"])
             except (ValueError, KeyError, TypeError):
                 message = {"type": "unreadable"}
             self._messages.put(message)
@@ -245,15 +248,12 @@ class Worker:
         self._messages.put(None)
 
 
-def _explained(kind: str) -> tuple[str, str]:
+def _explained(kind: str, install_again: str) -> tuple[str, str]:
     """What an error of the worker means, and what to do, in the user's language; its own words are English."""
     texts = {
         "CheckpointError": (_("This model cannot be used"), _("Choose another model.")),
         "MemoryLimitError": (_("There is not enough memory"), _("Close other programs, or enlarge a smaller part.")),
-        "ProtocolError": (
-            _("The plug-in and TinySR do not understand each other"),
-            _("Install the plug-in again with `tinysr gimp install`."),
-        ),
+        "ProtocolError": (_("The plug-in and TinySR do not understand each other"), install_again),
         "ImportError": (_("TinySR's Python lacks a package"), _("Install TinySR in it again.")),
         "RequestError": (_("This cannot be done"), _("Choose other settings.")),
     }

@@ -2,6 +2,7 @@
 
 import random
 import struct
+from pathlib import Path
 
 from gi.repository import Babl, Gegl, Gimp, Gio
 from helper import SUCCESS, add_layer, descendants, enlarge, image_of, native, offsets, run
@@ -250,3 +251,14 @@ for layer in image.get_layers():
     if layer.get_name() in widths and isinstance(layer, Gimp.TextLayer):
         assert abs(layer.get_width() - 2 * widths[layer.get_name()]) <= 6, layer.get_name()
 assert named(image, "text True").is_text_layer()
+
+# how much is cleaned is chosen by TinySR, or by the user
+shipped = str(Path(__file__).parents[3] / "weights" / "tinysr-portrait-x2.safetensors")
+image = image_of(40, 30)
+layer = add_layer(image, 40, 30)
+cleaned = [
+    native(enlarge(image, [layer], model=shipped, **settings)[1][0])
+    for settings in ({}, {"auto_clean": False, "clean": 0.0}, {"auto_clean": False, "clean": 1.0})
+]
+assert cleaned[1] != cleaned[2]
+assert cleaned[0] in cleaned[1:] or len(set(cleaned)) == 3

@@ -75,7 +75,8 @@ fails(image, layer, "different versions", "9.0", "/opt/tinysr")
 hello = '{"type": "hello", "protocol": 2, "version": "9.0", "location": "/", "models": [], "damaged": []}'
 command(f"echo '{hello}'; exit 3")
 fails(image, layer, "status 3")
-command(f"""echo '{hello}'; echo '{{"type": "done", "width": 48, "height": 36, "channels": 3}}'; echo too little""")
+done = '{"type": "done", "width": 48, "height": 36, "channels": 3, "clipped": false}'
+command(f"echo '{hello}'; echo '{done}'; echo too little")
 fails(image, layer, "ended before it was done")
 command(f"""echo '{hello}'; echo '{{"type": "done"}}'; sleep 60""")
 fails(image, layer, "unknown message")

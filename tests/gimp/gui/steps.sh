@@ -49,7 +49,7 @@ xdotool key ctrl+z; expect "1 layer) 600x600"; sleep 1
 echo "cancel"
 xdotool key ctrl+f
 for i in $(seq 100); do [ "$(workers)" = 1 ] && break; sleep 0.1; done
-sleep 0.8; shot cancel.png; xdotool mousemove 1000 862; sleep 0.3; xdotool click 1
+sleep 0.3; shot cancel.png; xdotool mousemove 1000 862; sleep 0.3; xdotool click 1
 sleep 1; [ "$(workers)" = 0 ] || { echo "the worker lives on" >&2; exit 1; }
 case "$(title)" in *"1 layer) 600x600"*) ;; *) echo "cancel left $(title)" >&2; exit 1;; esac
 
