@@ -71,18 +71,18 @@ app.registerExtension({
   beforeConfigureGraph(graph) {
     const { registered_node_types: types, vueNodesMode } = globalThis.LiteGraph
     for (const node of [...(graph.nodes ?? [])]) {
-      const substitute = node.properties?.tinysr_fallback
-      if (!substitute || (vueNodesMode && node.type in types)) continue
+      const titles = node.properties?.tinysr_previews
+      if (!titles || (vueNodesMode && node.type in types)) continue
       const height = node.size[1] / 2 - 20
-      const previews = ["before", "after"].map((title, i) => ({
+      const previews = titles.map((title, i) => ({
         ...node,
         id: i ? ++graph.last_node_id : node.id,
-        type: substitute,
-        title: `${node.title}: ${title}`,
+        type: "PreviewImage",
+        title,
         pos: [node.pos[0], node.pos[1] + i * (height + 60)],
         size: [node.size[0], height],
         inputs: [{ name: "images", type: "IMAGE", link: node.inputs[i].link }],
-        properties: { "Node name for S&R": substitute },
+        properties: { "Node name for S&R": "PreviewImage" },
       }))
       for (const preview of previews)
         for (const link of graph.links) if (link[0] === preview.inputs[0].link) link.splice(3, 2, preview.id, 0)
