@@ -1,5 +1,5 @@
-// Shows only the widgets that the chosen size mode and codec read, and gives old front ends a substitute for the core's
-// Compare Images in TinySR's examples. Values of hidden widgets stay in the workflow.
+// Shows only the widgets that the chosen size mode and codec read; values of hidden widgets stay in the workflow. Where the
+// front end has no Compare Images (it needs Nodes 2.0), TinySR's examples show two previews instead.
 import { app } from "../../scripts/app.js"
 
 const ALWAYS = () => true
@@ -16,14 +16,25 @@ function isLinked(node, name) {
   return node.inputs?.some((slot) => slot.widget?.name === name && slot.link != null)
 }
 
+const NO_HEIGHT = () => [0, -4] // makes up for the gap between widgets
+
+function setShown(widget, shown) {
+  widget.hidden = !shown
+  if (widget.options) widget.options.hidden = !shown // Nodes 2.0
+  if (!shown && widget.computeSize !== NO_HEIGHT) {
+    widget.tinysrComputeSize = widget.computeSize
+    widget.computeSize = NO_HEIGHT // front ends of 2025 leave room for hidden widgets
+  } else if (shown && widget.computeSize === NO_HEIGHT) {
+    widget.computeSize = widget.tinysrComputeSize
+  }
+}
+
 function showWhatMatters(node) {
   const chosen = Object.fromEntries(node.widgets.map((widget) => [widget.name, widget.value]))
   const before = node.computeSize()[1]
   for (const widget of node.widgets) {
     const linkedMode = isLinked(node, "size") // what comes through the link is not known here
-    const shown = linkedMode || isLinked(node, widget.name) || (READ_BY[widget.name] ?? ALWAYS)(chosen)
-    widget.hidden = !shown
-    if (widget.options) widget.options.hidden = !shown // Nodes 2.0
+    setShown(widget, linkedMode || isLinked(node, widget.name) || (READ_BY[widget.name] ?? ALWAYS)(chosen))
   }
   const after = node.computeSize()[1]
   if (after !== before) node.setSize([node.size[0], Math.max(after, node.size[1] + after - before)])
@@ -58,18 +69,24 @@ app.registerExtension({
 
   // Runs before the graph is built. Only nodes of TinySR's examples have the property.
   beforeConfigureGraph(graph) {
-    const types = globalThis.LiteGraph.registered_node_types
-    for (const node of graph.nodes ?? []) {
-      const substitute = node.properties?.tinysr_fallback
-      if (!substitute || node.type in types) continue
-      const [unused, kept] = node.inputs.map((slot) => slot.link)
-      graph.links = graph.links.filter(([id]) => id !== unused)
-      for (const link of graph.links) if (link[0] === kept) link[4] = 0
-      for (const other of graph.nodes)
-        for (const output of other.outputs ?? []) output.links = output.links?.filter((id) => id !== unused)
-      node.type = substitute
-      node.inputs = [{ name: "images", type: "IMAGE", link: kept }]
-      node.properties = { "Node name for S&R": substitute }
+    const { registered_node_types: types, vueNodesMode } = globalThis.LiteGraph
+    for (const node of [...(graph.nodes ?? [])]) {
+      const titles = node.properties?.tinysr_previews
+      if (!titles || (vueNodesMode && node.type in types)) continue
+      const height = node.size[1] / 2 - 20
+      const previews = titles.map((title, i) => ({
+        ...node,
+        id: i ? ++graph.last_node_id : node.id,
+        type: "PreviewImage",
+        title,
+        pos: [node.pos[0], node.pos[1] + i * (height + 60)],
+        size: [node.size[0], height],
+        inputs: [{ name: "images", type: "IMAGE", link: node.inputs[i].link }],
+        properties: { "Node name for S&R": "PreviewImage" },
+      }))
+      for (const preview of previews)
+        for (const link of graph.links) if (link[0] === preview.inputs[0].link) link.splice(3, 2, preview.id, 0)
+      graph.nodes.splice(graph.nodes.indexOf(node), 1, ...previews)
     }
   },
 })

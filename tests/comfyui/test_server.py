@@ -141,8 +141,7 @@ def test_the_examples_compare(server, picture):
         example = json.loads(file.read_text())
         compared = [node for node in example["nodes"] if node["type"] == "ImageCompare"]
         assert len(compared) == (0 if file.stem == "Video from file to file" else 1)
-        for node in compared:
-            assert node["properties"]["tinysr_fallback"] in server.get("/object_info")
+        assert all(len(node["properties"]["tinysr_previews"]) == 2 for node in compared)
     if "ImageCompare" not in server.get("/object_info"):
         return
     workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
