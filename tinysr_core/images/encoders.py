@@ -165,7 +165,7 @@ def encode_jpeg(
     options: dict[str, Any] = {"quality": quality or 95, "subsampling": "4:4:4"}
     if like is not None:
         options["subsampling"] = like.subsampling
-        if quality is None and like.tables and sum(like.tables[0]) <= COARSEST:
+        if quality is None and sum(like.tables[0]) <= COARSEST and max(map(max, like.tables)) <= 255:
             options["quality"] = -1  # or Pillow would scale the tables by it
             options["qtables"] = [list(table) for table in like.tables]
         elif quality is None:

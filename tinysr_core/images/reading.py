@@ -174,7 +174,7 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tup
     source = shallow_source(image)
     if cut_off:
         source.notes.append(Note("truncated", "The file is cut off; part of the picture is missing or blurred."))
-    if frames > 1 and kind != "JPEG":  # further pictures in a JPEG are told from gain maps and previews elsewhere
+    if frames > 1:
         source.notes.append(Note("frames", f"Only the first of {frames} frames was read."))
     if file_bits > source.bits:
         helps = (
@@ -216,8 +216,8 @@ def _jpeg_encoding(image: Image.Image) -> JpegEncoding | None:
         return None
     numbers = [layer[3] for layer in image.layer[:2]]
     tables = tuple(tuple(image.quantization[number]) for number in numbers if number in image.quantization)
-    if any(max(table) > 255 for table in tables):
-        tables = ()
+    if not tables:
+        return None
     subsampling = {1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), "4:4:4")
     return JpegEncoding(tables, subsampling)
 
@@ -271,7 +271,7 @@ def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
         case "PNG":
             return PngImagePlugin.PngImageFile(png.without_compressed_text(stream))
         case "JPEG":
-            return JpegImagePlugin.jpeg_factory(stream)
+            return JpegImagePlugin.JpegImageFile(stream)
         case "WebP":
             return WebPImagePlugin.WebPImageFile(stream)
         case "GIF":
