@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -58,6 +59,27 @@ def test_a_file_without_header_is_read_by_its_shapes(tmp_path: Path) -> None:
     save_file(random_tensors(), path)
     info = read_info(path)
     assert (info.config.shapes, info.card) == (CONFIG.shapes, {})
+
+
+def test_the_bytes_are_as_the_security_page_says(path: Path) -> None:
+    tensors = random_tensors()
+    write_checkpoint(path, CONFIG, tensors, {"title": "Random"})
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    assert length % 8 == 0
+    header = json.loads(data[8 : 8 + length].decode("utf-8"))
+    meta = header.pop("__metadata__")
+    assert (meta["format"], meta["version"]) == ("tinysr", "1")
+    assert json.loads(meta["config"]) == dataclasses.asdict(CONFIG)
+    assert json.loads(meta["card"]) == {"title": "Random"}
+    end = 0
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, stop = entry["data_offsets"]
+        assert (entry["dtype"], begin) == ("F32", end)
+        values = np.frombuffer(data[8 + length + begin : 8 + length + stop], "<f4")
+        np.testing.assert_array_equal(values.reshape(entry["shape"]), tensors.pop(name))
+        end = stop
+    assert not tensors and 8 + length + end == len(data)
 
 
 def _truncated(path: Path) -> None:
