@@ -225,7 +225,7 @@ def test_gimp_commands_reach_the_installer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "GIMP" / "3.0" / "plug-ins"
-    assert main(["gimp", "check", "--folder", str(folder)]) == 1
+    assert main(["gimp", "check", "--folder", str(folder)]) == 2
     assert "There is no folder" in capsys.readouterr().err
     folder.mkdir(parents=True)
     assert main(["gimp", "check", "--folder", str(folder)]) == 1
@@ -411,8 +411,8 @@ def test_a_reader_that_has_gone_is_no_trouble() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_and_its_like_leave_nothing_half_written(network: Path, tmp_path: Path, number: int) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_its_like_leave_nothing_half_written(network: Path, tmp_path: Path, asked: int) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(6):
@@ -420,14 +420,14 @@ def test_ctrl_c_and_its_like_leave_nothing_half_written(network: Path, tmp_path:
     command = [sys.executable, "-m", "tinysr_core.cli", "upscale", str(folder), "--model", str(network), "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     # A shell's background jobs ignore Ctrl-C, and so would what they start.
-    listen = functools.partial(signal.signal, number, signal.SIG_DFL)
+    listen = functools.partial(signal.signal, asked, signal.SIG_DFL)
     with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True, preexec_fn=listen) as program:
         assert program.stdout is not None
         first = json.loads(program.stdout.readline())
         time.sleep(0.2)
-        program.send_signal(number)
+        program.send_signal(asked)
         out, err = program.communicate(timeout=60)
-    assert program.returncode == 128 + number
+    assert program.returncode == 128 + asked
     assert "stopped" in err and "Traceback" not in err
     done = {Path(outcome["output"]).name for outcome in [first, *map(json.loads, out.splitlines())]}
     results = {path.name for path in (tmp_path / "photos_x2").glob("[!.]*")}

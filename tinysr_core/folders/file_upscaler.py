@@ -67,8 +67,8 @@ class FileUpscaler:
                 outcome.status, outcome.skipped = "skipped", "larger"
                 outcome.input_size = header.width, header.height
                 return
-        times = job.input.stat()
         picture = read_picture(job.input, strict=settings.strict)
+        times = job.input.stat()
         outcome.input_size = picture.width, picture.height
         outcome.notes += picture.notes
         path = settings.checkpoint(_factor(settings, picture))
