@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..tinysr_core.engines import Engine, TorchEngine, Upscaler, inference, load_engine
+from ..tinysr_core.engines import Engine, RunOptions, TorchEngine, Upscaler, inference, load_engine
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.model import Checkpoint, TinySR, cache_folder, weights_digest
 from . import host
@@ -99,8 +99,10 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
     if network is not None:
         host.make_room(TINYSR_MEMORY, device)
         if device.type == "cpu" and precision in ("auto", "fp32"):
-            return Upscaler(cpu_engine.get(network, precision), tile)
-        return Upscaler(TorchEngine(network, str(device), host.precision(precision, device)), tile)
+            return Upscaler(cpu_engine.get(network, precision), tile, RunOptions(device="cpu", tile=tile).follower)
+        own = host.precision(precision, device)
+        follower = RunOptions(engine="torch", device=str(device), precision=own, tile=tile).follower
+        return Upscaler(TorchEngine(network, str(device), own), tile, follower)
     host.make_room(FOREIGN_MEMORY * model.scale, device)
     whole = getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL"  # it cuts its own tiles
     return Upscaler(SpandrelEngine(model, device, precision), WHOLE_PICTURE if whole else tile)

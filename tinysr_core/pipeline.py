@@ -43,7 +43,8 @@ def enhance(
         alpha = _resized(alpha, size, pulse.again)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     runs = enlarges or not upscaler.engine.only_enlarges
-    result = _resized(_upscaled(upscaler, pixels, pulse.tell) if runs else pixels, size, pulse.again)
+    factor = max(size[0] / pixels.shape[2], size[1] / pixels.shape[3])
+    result = _resized(_enlarged(upscaler, pixels, factor, pulse.tell) if runs else pixels, size, pulse.again)
     # What was made here may be written over.
     return finish.apply(result, in_place=result is not given, progress=pulse.again), alpha
 
@@ -81,10 +82,10 @@ class _Pulse:
         self.tell(*self._last)
 
 
-def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress) -> Image:
+def _enlarged(upscaler: Upscaler, pixels: Image, factor: float, progress: Progress) -> Image:
     if pixels.shape[1] != 1:
-        return upscaler.upscale(pixels, progress)
-    result = upscaler.upscale(pixels[:, [0, 0, 0]], progress)
+        return upscaler.enlarge(pixels, factor, progress)
+    result = upscaler.enlarge(pixels[:, [0, 0, 0]], factor, progress)
     return (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
 
 

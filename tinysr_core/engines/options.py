@@ -1,12 +1,16 @@
 """How a network is run, and the upscaler that runs it so."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, load_checkpoint
+from ..errors import CheckpointError, RequestError
+from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, find_exactly, load_checkpoint
 from .engine import EngineName, Precision
 from .select import load_engine
 from .upscaler import Upscaler
+
+FOLLOWER, FOLLOWER_SCALE = "fidelity", 2
+"""Measured against a plain resize: docs/how-it-works.md, "Beyond ×4"."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +29,23 @@ class RunOptions:
     """Side of the tiles in pixels of the input; None: what suits the engine. It never changes the result."""
 
     def load(self, path: Path) -> Upscaler:
-        """The upscaler that runs the checkpoint at `path` so.
+        """The upscaler that runs the checkpoint at `path` so, and beyond its scale is followed by `follower`.
 
         Raises:
             CheckpointError: the file is not a TinySR checkpoint, or has no twin for the detail.
             RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
         """
         checkpoint = load_checkpoint(path, self.detail)
-        return Upscaler(load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder()), self.tile)
+        engine = load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder())
+        return Upscaler(engine, self.tile, self.follower)
+
+    def follower(self) -> Upscaler | None:
+        """What doubles a network's result: fidelity ×2, which adds no texture to texture; None where it is missing."""
+        try:
+            path = find_exactly(FOLLOWER, FOLLOWER_SCALE)
+        except (CheckpointError, RequestError):
+            return None
+        return replace(self, detail=1.0).load(path)
 
 
 def load_upscaler(

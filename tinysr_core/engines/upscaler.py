@@ -1,5 +1,8 @@
 """Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
 
+import math
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,9 @@ from .tiling import Window, probes, tiles
 
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""
+STRETCH = 1.2
+"""Up to this much more than the network's scale is left to a bicubic resize. At 1.25 a second network is worth 18 % of
+LPIPS (docs/how-it-works.md)."""
 
 
 class Upscaler:
@@ -23,16 +29,41 @@ class Upscaler:
     one from evenly spaced probe windows.
     """
 
-    def __init__(self, engine: Engine, tile: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, tile: int | None = None, follower: "Callable[[], Upscaler | None]" = lambda: None
+    ) -> None:
         if tile is not None and tile < SMALLEST_TILE:
             raise RequestError(f"A tile of {tile} pixels is too small; give at least {SMALLEST_TILE}, or leave it out.")
         self.engine = engine
         self.tile = tile or engine.tile
+        self._load_follower = follower
 
     @property
     def scale(self) -> int:
         """Upscaling factor."""
         return self.engine.scale
+
+    @cached_property
+    def follower(self) -> "Upscaler | None":
+        """What enlarges the result further where a factor beyond this network's scale is asked for."""
+        return self._load_follower()
+
+    def steps(self, factor: float) -> list[int]:
+        """The scales of the networks that `enlarge` runs one after the other to reach `factor`, or to come close."""
+        steps = [self.scale]
+        while factor > STRETCH * math.prod(steps) and self.follower is not None:
+            steps.append(self.follower.scale)
+        return steps
+
+    def enlarge(self, image: Image, factor: float, progress: Progress | None = None) -> Image:
+        """As `upscale`, and then by the follower as often as `steps` says: the product of the steps as large."""
+        steps = self.steps(factor)
+        work = [math.prod(steps[:i]) ** 2 for i in range(len(steps))]  # the pixels that each network sees
+        result = self.upscale(image, _stage(progress, work, 0))
+        for i in range(1, len(steps)):
+            assert self.follower is not None
+            result = self.follower.upscale(result, _stage(progress, work, i))
+        return result
 
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
         """LR pictures [B,3,H,W], float32 in [0,1] -> SR pictures [B,3,s*H,s*W], clamped to [0,1].
@@ -91,6 +122,22 @@ class Upscaler:
         if not cores and len(windows) == 1:
             return None  # the network sees the whole picture and derives the same gate on its way
         return self.engine.gate(image, cores or windows)
+
+
+def beyond_scale(steps: Sequence[int], factor: float) -> str:
+    """A note for the user: how a factor beyond the largest network's scale was reached by `Upscaler.steps`."""
+    networks = ", then ".join(f"×{scale}" for scale in steps)
+    how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
+    rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"
+    return f"No network enlarges ×{factor:.3g} at once; it was reached {how}{rest}."
+
+
+def _stage(progress: Progress | None, work: list[int], index: int) -> Progress | None:
+    """Progress of network `index`, told as progress of all: `work` is what each has to do."""
+    if progress is None or len(work) == 1:
+        return progress
+    before, own, whole = sum(work[:index]), work[index], sum(work)
+    return lambda done, total: progress(before * total + own * done, whole * total)
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

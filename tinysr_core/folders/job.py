@@ -5,6 +5,7 @@ Needs no torch until a picture has to be upscaled.
 """
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from ..engines import RunOptions, Upscaler
+from ..engines import RunOptions, Upscaler, beyond_scale
 from ..errors import MemoryLimitError, PictureError, RequestError, TinySRError
 from ..images import FORMATS, Picture, read_picture, write_picture
 from ..model import DEFAULT_NAME, find_checkpoint, read_info
@@ -189,7 +190,10 @@ class Desk:
         upscaler = self._network(path)
         outcome.model = path.stem
         size = result_size(settings.finish.size or Factor(upscaler.scale), picture.height, picture.width)
-        _refuse_what_does_not_fit(job, settings, picture, size, upscaler.scale)
+        steps = upscaler.steps(size.factor)
+        if size.factor > upscaler.scale:
+            outcome.notes.append(beyond_scale(steps, size.factor))
+        _refuse_what_does_not_fit(job, settings, picture, size, math.prod(steps))
         _prepare_output(job, size)
         pixels, alpha = enhance(
             upscaler,
