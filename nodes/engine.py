@@ -3,13 +3,14 @@
 import copy
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..tinysr_core.engines import AutoUpscaler, Engine, TorchEngine, Upscaler, inference, load_engine
+from ..tinysr_core.engines import AutoUpscaler, Engine, RunOptions, TorchEngine, Upscaler, inference, load_engine
 from ..tinysr_core.errors import RequestError
 from ..tinysr_core.model import Checkpoint, TinySR, weights_digest
 from . import host
@@ -158,10 +159,13 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
         def load(clean: float) -> Upscaler:
             blended = _blended(network, photo, clean) if clean and photo is not None else network
             if device.type == "cpu" and precision in ("auto", "fp32"):
-                engine = cpu_engine.get(blended, precision)
+                engine, options = cpu_engine.get(blended, precision), RunOptions(device="cpu")
             else:
-                engine = TorchEngine(blended, str(device), host.precision(precision, device))
-            return Upscaler(engine, tile or (min(engine.tile, CPU_TILE) if device.type == "cpu" else None))
+                own = host.precision(precision, device)
+                engine = TorchEngine(blended, str(device), own)
+                options = RunOptions(engine="torch", device=str(device), precision=own)
+            side = tile or (min(engine.tile, CPU_TILE) if device.type == "cpu" else None)
+            return Upscaler(engine, side, replace(options, tile=side).follower)
 
         photo = getattr(model, "tinysr_photo", None)
         return load(0) if photo is None else AutoUpscaler(load, network.config.scale)

@@ -51,7 +51,7 @@ def enhance(
         alpha = enhance_mask(masks, alpha, size, progress=pulse.again)
     enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
     runs = enlarges or not upscaler.engine.only_enlarges
-    result = _resized(_upscaled(upscaler, pixels, pulse.tell) if runs else pixels, size, pulse.again)
+    result = _resized(_enlarged(upscaler, pixels, size, pulse.tell) if runs else pixels, size, pulse.again)
     # What was made here may be written over.
     return finish.apply(result, in_place=result is not given, progress=pulse.again), alpha
 
@@ -78,7 +78,7 @@ def enhance_mask(upscaler: Upscaler, mask: Image, size: tuple[int, int], *, prog
     flat = _flat(mask)
     if bool(flat.all()):
         return _nearest(mask, size)
-    result = _resized(_upscaled(upscaler, mask, progress), size, progress)
+    result = _resized(_enlarged(upscaler, mask, size, progress), size, progress)
     flat = _nearest(flat, size)
     return result * ~flat + _nearest(mask, size) * flat
 
@@ -147,10 +147,12 @@ class _Pulse:
         self.tell(*self._last)
 
 
-def _upscaled(upscaler: Upscaler, pixels: Image, progress: Progress | None) -> Image:
-    if pixels.shape[1] != 1:
-        return upscaler.upscale(pixels, progress)
-    result = upscaler.upscale(pixels[:, [0, 0, 0]], progress)
+def _enlarged(upscaler: Upscaler, image: Image, size: tuple[int, int], progress: Progress | None) -> Image:
+    """Through as many networks as bring it near `size`; grey stays grey."""
+    factor = max(size[0] / image.shape[2], size[1] / image.shape[3])
+    if image.shape[1] != 1:
+        return upscaler.enlarge(image, factor, progress)
+    result = upscaler.enlarge(image[:, [0, 0, 0]], factor, progress)
     return (result[:, 0:1] + result[:, 1:2] + result[:, 2:3]) / 3
 
 

@@ -15,7 +15,7 @@ from tinysr_core.engines.engine import BORDER
 from tinysr_core.engines.tiling import probes
 from tinysr_core.engines.torch_cpu import run_in_bands
 from tinysr_core.engines.torch_engine import TorchEngine
-from tinysr_core.engines.upscaler import Upscaler
+from tinysr_core.engines.upscaler import Upscaler, beyond_scale
 from tinysr_core.errors import MemoryLimitError, RequestError
 from tinysr_core.model.checkpoint import Checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
@@ -137,6 +137,39 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
     with pytest.raises(KeyboardInterrupt):
         Upscaler(engine, 32).upscale(picture(60, 60), stop)
     assert engine.ran == 2 * (30 + SMALL.halo + BORDER) ** 2
+
+
+def chain(scale: int, tile: int | None = None) -> Upscaler:
+    """A network of `scale`, followed by one of scale 2."""
+    engine = TorchEngine.from_checkpoint(checkpoint(dataclasses.replace(SMALL, scale=scale)), "cpu", "fp32")
+    return Upscaler(engine, tile, lambda: upscaler(tile=tile))
+
+
+@pytest.mark.parametrize(
+    ("factor", "steps"), [(1, [4]), (4, [4]), (5, [4]), (5.1, [4, 2]), (8, [4, 2]), (16, [4, 2, 2])]
+)
+def test_beyond_the_scale_networks_follow_each_other(factor: float, steps: list[int]) -> None:
+    assert chain(4).steps(factor) == steps
+    assert upscaler(dataclasses.replace(SMALL, scale=4)).steps(factor) == [4]
+
+
+def test_a_chain_is_exact_in_tiles_and_tells_steady_progress() -> None:
+    image = picture(40, 50)
+    told: list[tuple[int, int]] = []
+    whole = chain(4).enlarge(image, 8)
+    tiled = chain(4, tile=32).enlarge(image, 8, lambda done, total: told.append((done, total)))
+    assert whole.shape == (1, 3, 320, 400)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)
+    shares = [done / total for done, total in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    np.testing.assert_array_equal(chain(4).enlarge(image, 4), chain(4).upscale(image))
+
+
+def test_the_note_says_what_was_done() -> None:
+    assert beyond_scale([4, 2], 8) == "No network enlarges ×8 at once; it was reached by networks for ×4, then ×2."
+    assert beyond_scale([4, 2], 6.5).endswith("by networks for ×4, then ×2 and a bicubic resize.")
+    assert beyond_scale([4], 4.5).endswith("by a network for ×4 and a bicubic resize.")
 
 
 def test_out_of_memory_halves_the_tile() -> None:

@@ -282,6 +282,14 @@ def test_any_size_from_the_nearest_sufficient_network(
     assert (result.width, result.height) == size
 
 
+def test_beyond_the_largest_network_fidelity_follows_and_a_note_says_so(photos: Path) -> None:
+    outcomes = work(photos, Settings(model="test", finish=Finish(Factor(8))))
+    assert {outcome.output_size for outcome in outcomes} == {(240, 160)}
+    assert {tuple(outcome.notes) for outcome in outcomes} == {
+        ("No network enlarges ×8 at once; it was reached by networks for ×4, then ×2.",)
+    }
+
+
 def test_a_single_checkpoint_sets_the_scale(home: Path, photos: Path) -> None:
     settings = Settings(model=str(write_network(home, 3)))
     plan = plan_jobs([photos / "a.png"], None, settings)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .engine import Engine, EngineName, Precision
 from .options import RunOptions, load_upscaler
 from .select import gpu_is_likely, load_engine, preload, usable_gpus
-from .upscaler import AutoUpscaler, Upscaler
+from .upscaler import AutoUpscaler, Upscaler, beyond_scale
 
 if TYPE_CHECKING:
     from .onnx_export import TOLERANCE, export_onnx
@@ -24,6 +24,7 @@ __all__ = [
     "RunOptions",
     "TorchEngine",
     "Upscaler",
+    "beyond_scale",
     "computes_in_bf16",
     "export_onnx",
     "gpu_is_likely",

@@ -4,10 +4,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ..model import DEFAULT_NAME, cache_folder, find_checkpoint, has_photo, load_checkpoint, read_info
+from ..errors import CheckpointError, RequestError
+from ..model import (
+    DEFAULT_NAME,
+    cache_folder,
+    find_checkpoint,
+    find_exactly,
+    has_photo,
+    load_checkpoint,
+    read_info,
+)
 from .engine import EngineName, Precision
 from .select import load_engine
 from .upscaler import AutoUpscaler, Upscaler
+
+FOLLOWER, FOLLOWER_SCALE = "fidelity", 2
+"""Measured against a plain resize: docs/how-it-works.md, "Beyond ×4"."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class RunOptions:
     """Side of the tiles in pixels of the input; None: what suits the engine. It never changes the result."""
 
     def load(self, path: Path) -> Upscaler:
-        """The upscaler that runs the checkpoint at `path` so.
+        """The upscaler that runs the checkpoint at `path` so, and beyond its scale is followed by `follower`.
 
         Raises:
             CheckpointError: the file is not a TinySR checkpoint, or lacks what it is blended with.
@@ -41,7 +53,16 @@ class RunOptions:
             if has_photo(info):
                 return AutoUpscaler(lambda clean: replace(self, clean=clean).load(path), info.config.scale)
         checkpoint = load_checkpoint(path, self.detail, 0 if self.clean == "auto" else self.clean)
-        return Upscaler(load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder()), self.tile)
+        engine = load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder())
+        return Upscaler(engine, self.tile, self.follower)
+
+    def follower(self) -> Upscaler | None:
+        """What doubles a network's result: fidelity ×2, which adds no texture to texture; None where it is missing."""
+        try:
+            path = find_exactly(FOLLOWER, FOLLOWER_SCALE)
+        except (CheckpointError, RequestError):
+            return None
+        return replace(self, detail=1.0, clean=0).load(path)
 
 
 def load_upscaler(

@@ -1,8 +1,9 @@
 """Runs an engine over pictures of any size: exact tiles, one gate per picture, bounded memory, progress, cancel."""
 
 import logging
-from collections.abc import Callable
-from functools import cache
+import math
+from collections.abc import Callable, Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from .tiling import Window, probes, tiles
 
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""
+STRETCH = 1.2
+"""Up to this much more than the network's scale is left to a bicubic resize. At 1.25 a second network is worth 18 % of
+LPIPS (docs/how-it-works.md)."""
 
 
 class Upscaler:
@@ -30,16 +34,41 @@ class Upscaler:
     Several threads may use one upscaler; they share its device.
     """
 
-    def __init__(self, engine: Engine, tile: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, tile: int | None = None, follower: "Callable[[], Upscaler | None]" = lambda: None
+    ) -> None:
         if tile is not None and tile < SMALLEST_TILE:
             raise RequestError(f"A tile of {tile} pixels is too small; give at least {SMALLEST_TILE}, or leave it out.")
         self.engine = engine
         self.tile = tile or engine.tile
+        self._load_follower = follower
 
     @property
     def scale(self) -> int:
         """Upscaling factor."""
         return self.engine.scale
+
+    @cached_property
+    def follower(self) -> "Upscaler | None":
+        """What enlarges the result further where a factor beyond this network's scale is asked for."""
+        return self._load_follower()
+
+    def steps(self, factor: float) -> list[int]:
+        """The scales of the networks that `enlarge` runs one after the other to reach `factor`, or to come close."""
+        steps = [self.scale]
+        while factor > STRETCH * math.prod(steps) and self.follower is not None:
+            steps.append(self.follower.scale)
+        return steps
+
+    def enlarge(self, image: Image, factor: float, progress: Progress | None = None) -> Image:
+        """As `upscale`, and then by the follower as often as `steps` says: the product of the steps as large."""
+        steps = self.steps(factor)
+        work = [math.prod(steps[:i]) ** 2 for i in range(len(steps))]  # the pixels that each network sees
+        result = self.upscale(image, _stage(progress, work, 0))
+        for i in range(1, len(steps)):
+            assert self.follower is not None
+            result = self.follower.upscale(result, _stage(progress, work, i))
+        return result
 
     @property
     def plain(self) -> "Upscaler":
@@ -144,6 +173,7 @@ class AutoUpscaler(Upscaler):
     def __init__(self, load: Callable[[float], Upscaler], scale: int) -> None:
         self._load = cache(load)
         self._scale = scale
+        self._load_follower = lambda: self.plain.follower
 
     @property
     def scale(self) -> int:
@@ -171,6 +201,22 @@ def _require_pictures(image: Any) -> None:
         raise RequestError(f"Pictures must be an array [batch, 3, height, width], not {list(image.shape)}.")
     if "float" not in str(image.dtype):
         raise RequestError(f"Pictures must be float32 in [0, 1], not {image.dtype}; divide 8-bit pixels by 255.")
+
+
+def beyond_scale(steps: Sequence[int], factor: float) -> str:
+    """A note for the user: how a factor beyond the largest network's scale was reached by `Upscaler.steps`."""
+    networks = ", then ".join(f"×{scale}" for scale in steps)
+    how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
+    rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"
+    return f"No network enlarges ×{factor:.3g} at once; it was reached {how}{rest}."
+
+
+def _stage(progress: Progress | None, work: list[int], index: int) -> Progress | None:
+    """Progress of network `index`, told as progress of all: `work` is what each has to do."""
+    if progress is None or len(work) == 1:
+        return progress
+    before, own, whole = sum(work[:index]), work[index], sum(work)
+    return lambda done, total: progress(before * total + own * done, whole * total)
 
 
 def _part(progress: Progress | None, index: int, count: int) -> Progress | None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 import shutil
 import time
@@ -9,7 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..engines import Upscaler
+from ..engines import Upscaler, beyond_scale
 from ..errors import MemoryLimitError, PictureError, TinySRError
 from ..images import FORMATS, Picture, jpeg_quality, read_header, read_picture, write_picture
 from ..postprocess import ExactSize, Factor, ResultSize, result_size
@@ -79,7 +80,10 @@ class FileUpscaler:
             outcome.clean = settings.network.clean
         outcome.model = path.stem
         size = result_size(settings.finish.size or Factor(upscaler.scale), picture.height, picture.width)
-        _refuse_what_does_not_fit(job, settings, picture, size, upscaler.scale)
+        steps = upscaler.steps(size.factor)
+        if size.factor > upscaler.scale:
+            outcome.notes.append(beyond_scale(steps, size.factor))
+        _refuse_what_does_not_fit(job, settings, picture, size, math.prod(steps))
         _prepare_output(job, size)
         pixels, alpha = enhance(
             upscaler,

@@ -31,7 +31,7 @@ class Work:
     """1 for grey, 3 for RGB."""
     alpha: bool
     scale: int
-    """Upscaling factor of the network."""
+    """Upscaling factor of the network, or of several that follow each other."""
     result_height: int
     result_width: int
     post_processing: bool
