@@ -85,7 +85,7 @@ def _picture(source: str | Path | Image.Image | NDArray[Any]) -> Picture:
             f"An array must be [height, width] or [height, width, 1 to 4 channels], not {list(source.shape)};"
             " `enhance` takes [batch, channels, height, width]."
         )
-    planes = np.moveaxis(array, -1, 0)[None].astype(np.float32) / np.float32(_white(source.dtype))
+    planes = (np.moveaxis(array, -1, 0)[None] / _white(source.dtype)).astype(np.float32)
     colours = 1 if array.shape[2] < 3 else 3
     alpha = planes[:, colours:] if array.shape[2] > colours else None
     return Picture(np.ascontiguousarray(planes[:, :colours]), alpha)
