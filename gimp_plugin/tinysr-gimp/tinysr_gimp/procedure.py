@@ -69,7 +69,7 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     procedure.add_double_argument("detail", _("_Detail"), detail_help, 0.0, 1.0, 1.0, read_write)
     procedure.add_boolean_argument(
         "auto-clean",
-        _("C_lean automatically"),
+        _("Clean automaticall_y"),
         _("TinySR measures how much JPEG and noise there is to be removed"),
         True,
         read_write,
