@@ -87,7 +87,7 @@ def test_cards_are_written_from_weights_and_rows(
 
     def made_up(folder: Path, *_: object) -> list[object]:
         return [
-            quality.Measured(data, picture, scale, subject.name, 30.0 + scale, 0.9, 0.1, subject.weights)
+            quality.Measured(data, picture, scale, subject.name, 30.0 + scale, 0.9, 0.1, weights=subject.weights)
             for scale in (2, 3, 4)
             for subject in quality.subjects(folder, scale)
             for data in subject.sets
