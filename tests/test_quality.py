@@ -61,6 +61,7 @@ def test_cards_name_the_shipped_files() -> None:
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """benchmarks/model_cards.py."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.delitem(sys.modules, "photos", raising=False)  # pytest's name for a checkout in a folder called so
     spec = importlib.util.spec_from_file_location("model_cards", ROOT / "benchmarks" / "model_cards.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -86,7 +87,7 @@ def test_cards_are_written_from_weights_and_rows(
 
     def made_up(folder: Path, *_: object) -> list[object]:
         return [
-            quality.Measured(data, picture, scale, subject.name, 30.0 + scale, 0.9, 0.1, subject.weights)
+            quality.Measured(data, picture, scale, subject.name, 30.0 + scale, 0.9, 0.1, weights=subject.weights)
             for scale in (2, 3, 4)
             for subject in quality.subjects(folder, scale)
             for data in subject.sets
