@@ -168,7 +168,7 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
             return Upscaler(engine, side, replace(options, tile=side).follower)
 
         photo = getattr(model, "tinysr_photo", None)
-        return load(0) if photo is None else AutoUpscaler(load, network.config.scale)
+        return load(0) if photo is None else AutoUpscaler(load)
     engine = SpandrelEngine(model, device, precision)
     if getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL":  # it cuts its own tiles
         tile = WHOLE_PICTURE

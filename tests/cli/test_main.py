@@ -110,6 +110,8 @@ def test_json_is_one_object_per_picture_on_stdout(
         "input_size": [40, 30],
         "output_size": [80, 60],
         "model": "net-x2",
+        "clean": None,
+        "clean_reason": None,
         "seconds": a["seconds"],
         "notes": [],
         "skipped": None,

@@ -374,8 +374,8 @@ def test_image_and_mask_may_lie_on_different_devices(run, nodes, monkeypatch, ma
 def test_devices_without_autocast(core):
     """torch refuses to switch autocast off on DirectML's device, and on Apple's before 2.5."""
     network = core("model.network")
-    for kind in ("privateuseone", "mps", "cpu", "unheard of"):
-        with network._no_autocast(kind):
+    for kind in ("privateuseone", "mps", "cpu"):
+        with network._no_autocast(torch.device(kind)):
             pass
-    with torch.autocast("cpu", torch.bfloat16), network._no_autocast("cpu"):
+    with torch.autocast("cpu", torch.bfloat16), network._no_autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

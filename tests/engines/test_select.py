@@ -19,6 +19,7 @@ from tinysr_core.engines import select, torch_engine
 from tinysr_core.engines.select import load_engine
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.errors import RequestError
+from tinysr_core.gimp.protocol import PROTOCOL
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
 
@@ -181,7 +182,7 @@ def test_the_command_line_runs_without_torch(tmp_path: Path) -> None:
 @needs_openvino
 @pytest.mark.skipif(select.gpu_is_likely(), reason="torch runs on the GPU of this machine")
 def test_the_worker_runs_without_torch(tmp_path: Path) -> None:
-    request = {"protocol": 1, "type": "upscale", "width": 6, "height": 5, "channels": 3, "result_width": 12}
+    request = {"protocol": PROTOCOL, "type": "upscale", "width": 6, "height": 5, "channels": 3, "result_width": 12}
     request |= {"result_height": 10, "model": "", "factor": 2.0, "sharpen": True, "anti_alias": False, "detail": 1.0}
     code = WITHOUT_TORCH + "from tinysr_core.gimp.server import main; sys.exit(main())"
     with subprocess.Popen(

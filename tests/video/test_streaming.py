@@ -175,7 +175,7 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
 
 def test_through_a_network_to_even_sides(tmp_path: Path) -> None:
     class Repeat:
-        scale, halo, pool_halo, tile, only_enlarges = 2, 0, None, 512, True
+        scale, halo, border, pool_halo, tile, only_enlarges, fallback = 2, 0, 0, None, 512, True, None
 
         def run(self, image: Any, gate: Any) -> Any:
             return twice(image)

@@ -48,10 +48,8 @@ class RunOptions:
             CheckpointError: the file is not a TinySR checkpoint, or lacks what it is blended with.
             RequestError: the engine, the device, the precision, the tile, the detail or clean cannot be used.
         """
-        if self.clean == "auto":
-            info = read_info(path)
-            if has_photo(info):
-                return AutoUpscaler(lambda clean: replace(self, clean=clean).load(path), info.config.scale)
+        if self.clean == "auto" and has_photo(read_info(path)):
+            return AutoUpscaler(lambda clean: replace(self, clean=clean).load(path))
         checkpoint = load_checkpoint(path, self.detail, 0 if self.clean == "auto" else self.clean)
         engine = load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder())
         return Upscaler(engine, self.tile, self.follower)

@@ -4,16 +4,18 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..images import Clean, choose_clean
 from ..util import Image, Progress, all_finite, clamp_in_place, continued
 from .delivery import Delivery
 from .engine import Engine, Gate
 from .tiling import Window, probes, tiles
+
+if TYPE_CHECKING:
+    from ..images import Clean
 
 SMALLEST_TILE = 32
 """Where memory runs out at this side, nothing smaller would help."""
@@ -168,24 +170,26 @@ def _gate(engine: Engine, image: Any, windows: list[Window]) -> Gate | None:
 
 class AutoUpscaler(Upscaler):
     """Upscales each picture with as much of the photo network as it needs. `load` makes the upscaler of an amount, when
-    the first picture needs it."""
+    the first picture needs it; that of none at once, so that options which cannot be used are noticed at once."""
 
-    def __init__(self, load: Callable[[float], Upscaler], scale: int) -> None:
+    def __init__(self, load: Callable[[float], Upscaler]) -> None:
         self._load = cache(load)
-        self._scale = scale
+        self._plain = self._load(0)
         self._load_follower = lambda: self.plain.follower
 
     @property
     def scale(self) -> int:
-        return self._scale
+        return self._plain.scale
 
     @property
     def plain(self) -> Upscaler:
-        return self._load(0)
+        return self._plain
 
-    def for_picture(self, image: Any, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean | None]:
+    def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """The upscaler of the amount that the picture needs. Of a batch, a middle picture decides for all."""
         middle = image[image.shape[0] // 2]
+        from ..images import choose_clean  # images imports Pillow, which lists of models do not need
+
         pixels = middle if isinstance(middle, np.ndarray) else middle.cpu()
         clean = choose_clean(np.asarray(pixels, np.float32), jpeg_quality)
         return self._load(clean.amount), clean

@@ -19,6 +19,8 @@ from .config import ModelConfig
 
 FORMAT = "tinysr"
 VERSION = "1"
+TYPES = {"F16", "F32", "F64"}
+"""The types of numbers that are read, as safetensors names them."""
 Card = Mapping[str, Any]
 Tensors = Mapping[str, NDArray[np.float32]]
 
@@ -85,11 +87,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     info = read_info(path)
     try:
         with safe_open(path, framework="numpy") as file:
+            kinds = {file.get_slice(name).get_dtype() for name in info.config.shapes}
+            if unknown := kinds - TYPES:
+                raise CheckpointError(f"{path} holds {min(unknown)} numbers; cast it to float32 or float16.")
             tensors = {name: file.get_tensor(name).astype(np.float32) for name in info.config.shapes}
-    except (TypeError, AttributeError, SafetensorError) as error:  # numpy has no bfloat16 and no 8-bit floats
-        raise CheckpointError(
-            f"{path} holds numbers of another type ({error}); cast it to float32 or float16."
-        ) from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); get it again.") from error
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise CheckpointError(f"{path} has NaN or infinite numbers in {name}; get the file again.")
