@@ -14,7 +14,7 @@ from .geometry import MAX_SIDE, Box, Plan, plan
 from .options import IN_IMAGE, Options
 from .placement import Enlarged
 from .snapshot import Snapshot, image_changed
-from .sources import RefusalError, Source, Sources
+from .sources import RefusalError, Source, Sources, extent
 from .translation import _
 from .worker_client import Model, Result, Worker
 
@@ -73,11 +73,15 @@ def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable
         run = _Run(worker, target, layout, options, on_failure)
         results = run.results(sources.items)
         selection = run.selection(image, sources.selection) if sources.selection else None
+        group_masks = run.group_masks(sources.items) if options.output == "new-image" else {}
         Gimp.progress_set_text(_("TinySR: placing the result"))
         if before:
             before.check()
         on_failure.pop_all()
-        _place(target, results, selection, layout, options)
+        if options.output == "new-image":
+            placement.into_new_image(target, results, group_masks)
+        else:
+            _place(target, results, selection, layout, options)
     Gimp.progress_end()
     return target
 
@@ -144,9 +148,7 @@ def lay_out(image: Gimp.Image, sources: Sources, options: Options) -> Plan:
 def _place(
     image: Gimp.Image, results: list[Enlarged], selection: Gimp.Channel | None, layout: Plan, options: Options
 ) -> None:
-    if options.output == "new-image":
-        placement.into_new_image(image, results)
-    elif options.output == "scale-image":
+    if options.output == "scale-image":
         placement.into_scaled_image(image, results, layout, selection, options.keep_print_size)
     elif options.output == "replace-image":
         placement.into_replaced_image(image, results, layout, options.keep_print_size)
@@ -197,13 +199,28 @@ class _Run:
         """The selection of `image` in the scaled image, as a channel that is not yet part of it."""
         if self._options.output != "scale-image":
             return None
-        frame = self._layout.frame
-        channel = Gimp.Channel.new(self._target, "", frame.width, frame.height, 100, Gegl.Color.new("black"))
-        self._on_failure.callback(channel.delete)
+        channel = self._channel(self._layout.frame)
         pixels.clear(channel)
-        box = bounds.scaled(self._layout.factors)
+        box = self._layout.enlarged(bounds)
         result = self._compute_mask([(image.get_selection(), bounds)], box)
         pixels.write(channel, result.strips, box)
+        return channel
+
+    def group_masks(self, sources: Sequence[Source]) -> dict[Gimp.GroupLayer, tuple[Gimp.Channel, Box]]:
+        """The enlarged masks of the groups that are not drawn into one layer, and where they lie in the new image."""
+        masks: dict[Gimp.GroupLayer, tuple[Gimp.Channel, Box]] = {}
+        for group in {group: None for source in sources for group in source.groups}:
+            if mask := group.get_mask():
+                box = self._layout.enlarged(extent(group))
+                channel = self._channel(box)
+                pixels.write(channel, self._compute_mask([(mask, pixels.whole(mask))], box).strips)
+                masks[group] = channel, box
+        return masks
+
+    def _channel(self, size: Box) -> Gimp.Channel:
+        """A channel that is not yet part of the target: it holds a mask until this has a layer."""
+        channel = Gimp.Channel.new(self._target, "", size.width, size.height, 100, Gegl.Color.new("black"))
+        self._on_failure.callback(channel.delete)
         return channel
 
     def _mask(self, source: Source, layer: Gimp.Layer, box: Box) -> Gimp.LayerMask | None:

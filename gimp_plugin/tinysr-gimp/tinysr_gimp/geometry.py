@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_SIDE = 524288
 """The longest side of an image that GIMP allows, in pixels."""
@@ -91,6 +91,10 @@ class Plan:
     boxes: list[Box]
     """Where each part's result lies in it."""
 
+    def enlarged(self, region: Box) -> Box:
+        """Where `region` of the old image lies in a new or scaled one."""
+        return region.moved(-self.subject.x, -self.subject.y).scaled(self.factors)
+
     @property
     def longest_side(self) -> int:
         """The longest side of anything in it, in pixels."""
@@ -114,8 +118,8 @@ def plan(output: str, canvas: Box, parts: Sequence[Part], scale: str, width: int
         return Plan(subject, factors, canvas, [part.region for part in parts])
     if output in ("new-layer", "replace-layer"):
         return Plan(subject, factors, canvas, [_grown_with_its_whole(part, factors) for part in parts])
-    boxes = [part.region.moved(-subject.x, -subject.y).scaled(exact) for part in parts]
-    return Plan(subject, exact, enlarged, boxes)
+    layout = Plan(subject, exact, enlarged, [])
+    return replace(layout, boxes=[layout.enlarged(part.region) for part in parts])
 
 
 def _grown_with_its_whole(part: Part, factors: Factors) -> Box:

@@ -72,13 +72,18 @@ class Look:
 
 @contextmanager
 def unlocked(layer: Gimp.Layer) -> Iterator[None]:
-    """Let `layer` be changed for a moment: GIMP ends a plug-in that writes to a locked one."""
-    locks = _locks(layer)
-    _set_locks(layer, (False, False, False, False))
+    """Let `layer` be changed for a moment: GIMP ends a plug-in that writes to a locked one, or into a locked group."""
+    chain = [layer]
+    while parent := chain[-1].get_parent():
+        chain.append(parent)
+    locks = [_locks(item) for item in chain]
+    for item in chain:
+        _set_locks(item, (False, False, False, False))
     try:
         yield
     finally:
-        _set_locks(layer, locks)
+        for item, before in zip(chain, locks, strict=True):
+            _set_locks(item, before)
 
 
 def _locks(layer: Gimp.Layer) -> tuple[bool, bool, bool, bool]:

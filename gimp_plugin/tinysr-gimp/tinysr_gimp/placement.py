@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +63,13 @@ def blank_layer(image: Gimp.Image, source: Source, size: Box) -> Gimp.Layer:
     return Gimp.Layer.new(image, source.look.name, size.width, size.height, kind, 100, Gimp.LayerMode.NORMAL)
 
 
-def into_new_image(image: Gimp.Image, results: Sequence[Enlarged]) -> None:
-    """Put the results into `image`, which is new and empty, with the groups around them that were chosen."""
+def into_new_image(
+    image: Gimp.Image, results: Sequence[Enlarged], group_masks: Mapping[Gimp.GroupLayer, tuple[Gimp.Channel, Box]]
+) -> None:
+    """Put the results into `image`, which is new and empty, with the groups around them that were chosen.
+
+    `group_masks`: the enlarged masks of such groups, and where they lie in the image.
+    """
     groups: dict[Gimp.GroupLayer, Gimp.GroupLayer] = {}
     counts: dict[Gimp.GroupLayer | None, int] = {}
 
@@ -78,10 +83,18 @@ def into_new_image(image: Gimp.Image, results: Sequence[Enlarged]) -> None:
             if group not in groups:
                 groups[group] = Gimp.GroupLayer.new(image, group.get_name())
                 append(groups[group], parent)
-                Look.of(group).apply(groups[group])
             parent = groups[group]
         append(result.layer, parent)
         _finish(result, result.source.look)
+    for group, made in groups.items():
+        if group in group_masks:
+            channel, place = group_masks[group]
+            mask = made.create_mask(Gimp.AddMaskType.WHITE)
+            made.add_mask(mask)
+            pixels.copy(channel, extent(made).moved(-place.x, -place.y), mask)
+            channel.delete()
+            _take_mask_settings(made, Look.of(group))
+        Look.of(group).apply(made)
     layers = [result.layer for result in results]
     if not any(layer.get_visible() for layer in layers):
         for layer in layers:  # nobody asks for an image in which nothing is seen
@@ -227,9 +240,9 @@ def _lay_over(image: Gimp.Image, results: Sequence[Enlarged], wholes: dict[int, 
         look = replace(source.look, name=f"{source.look.name} (TinySR)")
         if whole := wholes.get(number):
             left, top = offsets(whole)
-            pixels.copy(
-                result.layer, pixels.whole(result.layer), whole, result.box.moved(-left, -top), undo=True
-            )  # GIMP mixes by the selection
+            place = result.box.moved(-left, -top)
+            with unlocked(whole):  # GIMP mixes by the selection
+                pixels.copy(result.layer, pixels.whole(result.layer), whole, place, undo=True)
             look.apply(whole)
             whole.set_name(look.name)
             result.layer.delete()

@@ -168,11 +168,28 @@ for output, factor in (("new-image", 2), ("scale-image", 2), ("same-size-layer",
     outer = group(image, mode=PASS_THROUGH, name="outer")
     inner = group(image, parent=outer, mode=PASS_THROUGH, name="inner")
     flat(image, 30, 30, (0.5, 0.5, 1.0, 1.0), parent=inner, mode=MULTIPLY, name="child")
-    before = seen(image, 9, 9)
+    inner.set_lock_content(True)
+    image.select_rectangle(Gimp.ChannelOps.REPLACE, 0, 0, 15, 30)
+    outer.add_mask(outer.create_mask(Gimp.AddMaskType.SELECTION))
+    Gimp.Selection.none(image)
+    places = [(9, 9), (22, 9)]
+    before = [seen(image, *place) for place in places]
     result, layers = enlarge(image, [outer, bottom], output=output, **MODEL)
-    same(seen(result, 9 * factor, 9 * factor), before)
+    for (x, y), colour in zip(places, before, strict=True):
+        same(seen(result, x * factor, y * factor), colour)
     outer, inner = named(result, "outer"), named(result, "inner")
     assert (outer.get_mode(), inner.get_mode(), inner.get_parent()) == (PASS_THROUGH, PASS_THROUGH, outer)
+
+# a layer that is mixed into, in a locked group
+image = image_of(30, 30)
+outer = group(image)
+child = flat(image, 30, 30, (0.5, 0.5, 1.0, 0.5), parent=outer)
+outer.set_lock_content(True)
+image.select_rectangle(Gimp.ChannelOps.REPLACE, 5, 5, 10, 10)
+before = seen(image, 9, 9)
+enlarge(image, [child], output="same-size-layer", **MODEL)
+same(seen(image, 9, 9), before)
+assert outer.get_lock_content()
 
 # the image in place of GIMP's own scaling: the same layers, their structure, one result each
 image = image_of(40, 30)
