@@ -8,15 +8,16 @@ import warnings
 
 
 def silence_decoders() -> None:
-    """Let nothing but `sys.stderr` write to the terminal's error stream, and no warnings of Pillow and tifffile.
+    """Let nothing but `sys.stderr` write to the terminal's error stream, and no warnings of Pillow, tifffile and imagecodecs.
 
     libtiff and other C libraries print to file descriptor 2 whatever Python says; it leads nowhere from here on, and
     `sys.stderr` gets a descriptor of its own. For a process of our own, once: what matters of a damaged file is an
     error or a note of `read_picture` in any case.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
-    logging.getLogger("tifffile").propagate = False
+    for name in ("PIL", "tifffile", "imagecodecs"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+        logging.getLogger(name).propagate = False
     try:
         if sys.stderr is None or sys.stderr.fileno() != 2:
             return  # something stands in for it already
