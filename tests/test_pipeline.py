@@ -99,6 +99,16 @@ def test_the_input_is_not_written_to() -> None:
     assert set(np.unique(alpha)) == {0, 0.5}
 
 
+def test_grey_is_the_mean_of_what_the_network_makes_of_it() -> None:
+    class Coloured(NearestEngine):
+        def run(self, image: Any, gate: Any) -> Any:
+            return super().run(image, gate) + np.array([0.0, 0.03, 0.12], np.float32)[:, None, None]
+
+    grey = np.full((1, 1, 40, 40), 0.5, np.float32)
+    result, _ = enhance(Upscaler(Coloured()), grey)
+    np.testing.assert_allclose(result, 0.55, atol=1e-6)
+
+
 def test_grey_stays_grey() -> None:
     pixels, _ = enhance(Upscaler(NearestEngine()), colours(channels=1))
     assert pixels.shape == (1, 1, 24, 20)

@@ -2,8 +2,10 @@ import kornia
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from kornia.filters import filter2d
 from skimage.color import rgb2lab
+from torch import nn
 
 from tinysr_core.errors import DataError
 from tinysr_core.loss.lpips import Lpips
@@ -121,6 +123,54 @@ def test_a_change_of_colour_is_a_distance_and_texture_is_none() -> None:
     texture = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(8, 8)
     assert colour_distance(hr + texture, hr, 8).item() == pytest.approx(0, abs=1e-6)
     assert colour_distance(hr + 0.1, hr, 8).item() == pytest.approx(0.1, abs=1e-6)
+
+
+def test_phases_are_those_of_the_networks_scale() -> None:
+    """Two pictures of the same mean, one of which is a weave."""
+    flat = torch.full((1, 3, 12, 12), 0.5)
+    weave = flat.clone()
+    weave[..., ::2, :] += 0.2
+    weave[..., 1::2, :] -= 0.2
+    config = LossConfig(vgg=0, edge=0, lab=0, phase=1)
+    assert float(Loss(config, scale=2)(weave, flat)[0]) == pytest.approx(0.2)
+    assert float(Loss(config, scale=1)(weave, flat)[0]) == pytest.approx(0, abs=1e-6)
+
+
+def test_vgg_sees_pictures_as_it_was_trained_on_them() -> None:
+    """Less the mean of ImageNet, and divided by its spread (torchvision's figures)."""
+    torch.manual_seed(0)
+    tensors = {"features.0.weight": torch.randn(64, 3, 3, 3), "features.0.bias": torch.randn(64)}
+    image = torch.rand(1, 3, 9, 9)
+    mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    expected = F.conv2d((image - mean) / std, tensors["features.0.weight"], tensors["features.0.bias"], padding=1)
+    (features,) = VggFeatures(("conv1_1",), tensors)(image)
+    torch.testing.assert_close(features, expected)
+
+
+def test_lpips_agrees_with_an_independent_one() -> None:
+    """Its definition (Zhang et al. 2018) with AlexNet as torchvision builds it, and random weights."""
+    torch.manual_seed(0)
+    convs = {
+        0: nn.Conv2d(3, 64, 11, stride=4, padding=2),
+        3: nn.Conv2d(64, 192, 5, padding=2),
+        6: nn.Conv2d(192, 384, 3, padding=1),
+        8: nn.Conv2d(384, 256, 3, padding=1),
+        10: nn.Conv2d(256, 256, 3, padding=1),
+    }
+    heads = [torch.rand(1, conv.out_channels, 1, 1) for conv in convs.values()]
+    tensors = {f"features.{i}.{name}": t.detach() for i, conv in convs.items() for name, t in conv.named_parameters()}
+    tensors |= {f"lin{i}.weight": head for i, head in enumerate(heads)}
+    scaling = [torch.tensor(values)[:, None, None] for values in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450))]
+    pictures = torch.rand(2, 3, 64, 64)
+    expected = torch.zeros(())
+    x = (2 * pictures - 1 - scaling[0]) / scaling[1]
+    with torch.no_grad():
+        for (index, conv), head in zip(convs.items(), heads, strict=True):
+            x = conv(F.max_pool2d(x, 3, 2) if index in (3, 6) else x).relu()
+            unit = x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
+            expected = expected + ((unit[:1] - unit[1:]).square() * head).sum(1).mean()
+    result = Lpips("alex", tensors)(pictures[:1], pictures[1:])
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=0)
 
 
 def test_vgg_taps_are_the_layers_they_name() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -183,6 +184,36 @@ def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: P
         if not name.startswith("tail"):
             np.testing.assert_array_equal(started[name], tensor)
     assert started["tail.weight"].shape[0] == 27
+
+
+def test_the_average_follows_the_weights_with_its_decay(photos: list[Path], tmp_path: Path) -> None:
+    """As the state after each step has them."""
+    states: list[dict[str, Any]] = []
+
+    def look(progress: TrainingProgress) -> None:
+        if progress.step > 1:
+            states.append(torch.load(tmp_path / "state.pt", weights_only=True))
+
+    train(dataclasses.replace(RECIPE, steps=5), photos, tmp_path, save_seconds=0, report=look)
+    for before, after in itertools.pairwise(states):
+        for name, weight in after["network"].items():
+            expected = 0.9 * before["average"][f"module.{name}"] + 0.1 * weight
+            torch.testing.assert_close(after["average"][f"module.{name}"], expected)
+            assert not torch.equal(weight, before["network"][name]) or name.startswith("attention")
+
+
+def test_the_loss_knows_the_networks_scale(photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    class Noted(loop.Loss):
+        def __init__(self, config: Any, vgg: Any = None, lpips: Any = None, scale: int = 1) -> None:
+            super().__init__(config, vgg, lpips, scale)
+            seen.append(scale)
+
+    monkeypatch.setattr(loop, "Loss", Noted)
+    model = dataclasses.replace(RECIPE.model, scale=3)
+    train(dataclasses.replace(RECIPE, model=model, steps=1), photos, tmp_path)
+    assert seen == [3]
 
 
 def test_without_averaging_the_weights_themselves_are_saved(photos: list[Path], tmp_path: Path) -> None:

@@ -93,6 +93,15 @@ def test_samples_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
     assert not all(torch.equal(first[i][1], other[i][1]) for i in range(5))
 
 
+@pytest.mark.parametrize("crops", [0, 3])
+def test_another_seed_takes_other_crops(crops: int, tmp_path: Path) -> None:
+    """Where nothing but their place is random."""
+    path = write_photo(tmp_path / "a.png")
+    config = DataConfig(patch=8, flips=False, crops=crops)
+    one, two = (PatchDataset([path], 2, config, seed=seed, cache=tmp_path / "cache") for seed in (1, 2))
+    assert not all(torch.equal(one[i][1], two[i][1]) for i in range(3))
+
+
 def test_a_fixed_number_of_crops_repeats(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "a.png")
     dataset = PatchDataset([path], 2, DataConfig(patch=8, crops=4, flips=False), seed=0, cache=tmp_path / "cache")
