@@ -14,7 +14,7 @@ from .options import Flag
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..evaluation import FaceRecognizer, Measurement
+    from ..evaluation import Measurement
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,18 @@ class Evaluate:
 
     def run(self) -> int:
         from ..engines import RunOptions
-        from ..evaluation import Worst, as_csv, as_json, as_markdown, by_name, evaluate, interpolation, network, peer
+        from ..evaluation import (
+            FaceRecognizer,
+            Worst,
+            as_csv,
+            as_json,
+            as_markdown,
+            by_name,
+            evaluate,
+            interpolation,
+            network,
+            peer,
+        )
         from ..loss import load_lpips
 
         written = {".md": as_markdown, ".csv": as_csv, ".json": as_json}.get(
