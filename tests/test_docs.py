@@ -1,7 +1,8 @@
 """What README and docs say is tried: every command, every line of Python, every link.
 
 A block of commands runs in a sandbox with the pictures that the pages speak of. What cannot run there says so in the
-Markdown, in a comment on the line before the block: `<!-- not run: WHY -->`.
+Markdown, in a comment on the line before the block: `<!-- not run: WHY -->`. What needs an optional package says
+`<!-- needs: MODULE -->`.
 """
 
 import doctest
@@ -115,8 +116,13 @@ def run_python(block: Block, names: dict[str, Any]) -> None:
 def test_blocks(block: Block, sandboxes: dict[Path, Sandbox], monkeypatch: pytest.MonkeyPatch) -> None:
     if reason := re.search(r"<!-- (not run: .*) -->", block.comments):
         pytest.skip(reason[1])
+    if needed := re.search(r"<!-- needs: (\w+) -->", block.comments):
+        pytest.importorskip(needed[1])
     sandbox = sandboxes[block.page]
-    if block.kind == "python":
+    if block.kind == "toml":
+        tomllib = pytest.importorskip("tomllib")
+        assert tomllib.loads(block.text)
+    elif block.kind == "python":
         monkeypatch.chdir(sandbox.folder)
         run_python(block, sandbox.names)
     else:

@@ -21,8 +21,9 @@ else:
 
 PREFIX = "TINYSR_"
 KEYS = (
-    *("model", *SIZE_OPTIONS, "sharpen", "aa", "format", "quality", "keep", "detail", "engine", "device", "precision"),
-    *("tile", "workers", "cluster", "recursive", "suffix", "name_pattern", "keep_mtime", "strict", "quiet", "verbose"),
+    *("model", *SIZE_OPTIONS, "sharpen", "aa", "format", "quality", "keep", "strict", "suffix", "name_pattern"),
+    *("detail", "clean", "engine", "device", "precision", "tile", "workers", "cluster"),
+    *("recursive", "keep_mtime", "quiet", "verbose"),
 )
 """The options that can have a default: those that say how, not what."""
 _SHORT = {"-s": "scale"}
