@@ -74,7 +74,8 @@ def test_the_node_pack_has_everything_but_what_nodes_do_not_use(built: dict[str,
     assert {name.split("/")[0] for name in names} == {"tinysr"}
     folders = ("nodes", "tinysr_core", "weights", "web", "locales", "example_workflows", "examples")
     files = {path.as_posix() for path in tracked(*folders)}
-    top = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md", ".comfyignore"}
+    top = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md"}
+    top |= {"SECURITY.md", ".comfyignore"}
     assert {name.removeprefix("tinysr/") for name in names} == files | top
 
 

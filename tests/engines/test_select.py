@@ -176,7 +176,7 @@ def test_the_command_line_runs_without_torch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     with Image.open(tmp_path / "photo_x1.7.png") as result:
         assert result.size == (102, 68)
-    assert len(list((tmp_path / ".tinysr" / "cache").glob("int8-*.json"))) == 1
+    assert list((tmp_path / ".tinysr" / "cache").glob("int8-*.json"))
 
 
 @needs_openvino

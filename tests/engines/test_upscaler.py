@@ -146,7 +146,7 @@ def chain(scale: int, tile: int | None = None) -> Upscaler:
 
 
 @pytest.mark.parametrize(
-    ("factor", "steps"), [(1, [4]), (4, [4]), (5, [4]), (5.1, [4, 2]), (8, [4, 2]), (16, [4, 2, 2])]
+    ("factor", "steps"), [(1, [4]), (4, [4]), (4.8, [4]), (5, [4, 2]), (8, [4, 2]), (16, [4, 2, 2])]
 )
 def test_beyond_the_scale_networks_follow_each_other(factor: float, steps: list[int]) -> None:
     assert chain(4).steps(factor) == steps

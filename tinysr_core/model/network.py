@@ -118,7 +118,7 @@ def bicubic_skip(image: Tensor, scale: int, conv2d: Callable[[Tensor, Tensor], T
 def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
     try:
         return torch.autocast(device.type, enabled=False)
-    except RuntimeError:  # torch has none for this kind of device: `mps` before 2.5, DirectML
+    except (RuntimeError, AssertionError):  # torch has none for this kind of device: `mps` before 2.5, DirectML
         return nullcontext()
 
 
