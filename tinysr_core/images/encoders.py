@@ -190,8 +190,7 @@ def encode_jpeg(
         return
     memory = BytesIO()
     _encode_with_pillow(memory, raster, format="JPEG", **options)
-    for part in jpeg.with_gain_map(memory.getvalue(), about.gain_map, placeholder):
-        stream.write(part)
+    stream.write(jpeg.with_gain_map(memory.getvalue(), about.gain_map, placeholder))
 
 
 def encode_webp(stream: IO[bytes], raster: Raster, about: Attachments, *, quality: int) -> None:

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .tiff import Bytes
 
@@ -24,8 +24,6 @@ class HeifMetadata:
     light_level: bytes | None = None
     """As in PNG's cLLI."""
     gain_map: bool = False
-    kinds: set[bytes] = field(default_factory=set[bytes])
-    """Types of all items."""
 
 
 def read_heif(data: Bytes) -> HeifMetadata:
@@ -63,8 +61,7 @@ def _read_meta(data: Bytes, start: int, end: int, found: HeifMetadata) -> None:
     kinds: dict[int, tuple[bytes, bytes]] = {}
     if b"iinf" in boxes:
         kinds = _item_kinds(data, *boxes[b"iinf"])
-    found.kinds = {kind for kind, _ in kinds.values()}
-    found.gain_map = b"tmap" in found.kinds
+    found.gain_map = any(kind == b"tmap" for kind, _ in kinds.values())
     if b"iprp" in boxes:
         _read_properties(data, *boxes[b"iprp"], main, found)
     if b"iloc" in boxes:

@@ -138,9 +138,9 @@ def multi_picture_segment(main_size: int, map_size: int, offset: int) -> bytes:
     return segment(0xE2, _MULTI_PICTURE + header(">", 8) + packed_directory(">", directory, 8))
 
 
-def with_gain_map(main: bytes, gain_map: bytes, placeholder: bytes) -> tuple[bytes, bytes]:
+def with_gain_map(main: bytes, gain_map: bytes, placeholder: bytes) -> bytes:
     """The two files joined by an index, which takes the place of `placeholder` (of equal length) in `main`."""
     at = main.index(placeholder)
     header_at = at + 4 + len(_MULTI_PICTURE)
     index = multi_picture_segment(len(main), len(gain_map), len(main) - header_at)
-    return main[:at] + index + main[at + len(index) :], gain_map
+    return main[:at] + index + main[at + len(index) :] + gain_map

@@ -8,7 +8,7 @@ import warnings
 
 
 def silence_decoders() -> None:
-    """Let nothing but `sys.stderr` write to standard error, and hide warnings of Pillow, tifffile and imagecodecs.
+    """Let nothing but `sys.stderr` write to the terminal's error stream, and no library log.
 
     libtiff and other C libraries print to file descriptor 2 whatever Python says; it leads nowhere from here on, and
     `sys.stderr` gets a descriptor of its own. For a process of our own, once: what matters of a damaged file is an
