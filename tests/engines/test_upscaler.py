@@ -145,9 +145,7 @@ def chain(scale: int, tile: int | None = None) -> Upscaler:
     return Upscaler(engine, tile, lambda: upscaler(tile=tile))
 
 
-@pytest.mark.parametrize(
-    ("factor", "steps"), [(1, [4]), (4, [4]), (4.8, [4]), (5, [4, 2]), (8, [4, 2]), (16, [4, 2, 2])]
-)
+@pytest.mark.parametrize(("factor", "steps"), [(1, [4]), (4.8, [4]), (5, [4, 2]), (8, [4, 2]), (16, [4, 2, 2])])
 def test_beyond_the_scale_networks_follow_each_other(factor: float, steps: list[int]) -> None:
     assert chain(4).steps(factor) == steps
     assert upscaler(dataclasses.replace(SMALL, scale=4)).steps(factor) == [4]
