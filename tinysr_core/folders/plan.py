@@ -59,6 +59,20 @@ class _Input:
     pattern: str
 
 
+class _Identities:
+    """What tells files apart, whatever paths lead to them. The folders of ten thousand pictures are resolved once."""
+
+    def __init__(self) -> None:
+        self._folders: dict[Path, str] = {}
+
+    def of(self, path: Path) -> str:
+        folder = self._folders.get(path.parent)
+        if folder is None:
+            folder = self._folders[path.parent] = os.path.realpath(path.parent)
+        full = f"{folder}{os.sep}{path.name}"
+        return os.path.normcase(os.path.realpath(full) if os.path.islink(full) else full)  # noqa: PTH114
+
+
 def plan_jobs(
     inputs: Sequence[Path],
     output: str | Path | None,
@@ -104,7 +118,7 @@ def plan_jobs(
     wanted = _format_key(format)
     as_folder = isinstance(output, str) and output.endswith(("/", os.sep))
     output = None if output is None else Path(output)
-    finder, records = _Finder(recursive, exclude), ResultRecords()
+    finder, records, identities = _Finder(recursive, exclude), ResultRecords(), _Identities()
     single = len(inputs) == 1 and not _is_folder(inputs[0])
     if single and output is not None and output.suffix and not as_folder and not _is_folder(output):
         repeated, jobs = 0, [Job(inputs[0], output, _format_of_output(output, wanted))]
@@ -113,23 +127,23 @@ def plan_jobs(
         found = list(finder.find(inputs, output, settings.size_mark, name_pattern))
         if in_place:
             found = [item for item in found if item.path.suffix != BACKUP_SUFFIX]
-        chosen = _without_repeats(found, records)
+        chosen = _without_repeats(found, records, identities)
         repeated, jobs = len(found) - len(chosen), _jobs(chosen, settings, wanted)
     if in_place:
         jobs = [_in_place(job, keep_backup) for job in jobs]
     if not jobs and not finder.unlisted:
         where = " and ".join(str(path) for path in inputs)
         raise RequestError(f"There are no pictures in {where}; --recursive looks into the folders below too.")
-    pending, settled = _settle(jobs, records, settings.fingerprint, overwrite)
+    pending, settled = _settle(jobs, records, identities, settings.fingerprint, overwrite)
     return Plan(tuple(pending), (*finder.unlisted, *settled), repeated, dict(finder.passed_over))
 
 
 def _settle(
-    jobs: Sequence[Job], records: ResultRecords, fingerprint: str, overwrite: bool
+    jobs: Sequence[Job], records: ResultRecords, identities: _Identities, fingerprint: str, overwrite: bool
 ) -> tuple[list[Job], list[Outcome]]:
     """The jobs that need work, and the outcomes of those that do not."""
-    outputs = [_identity(job.output) for job in jobs]
-    counts, inputs = Counter(outputs), {_identity(job.input) for job in jobs if job.backup is None}
+    outputs = [identities.of(job.output) for job in jobs]
+    counts, inputs = Counter(outputs), {identities.of(job.input) for job in jobs if job.backup is None}
     pending: list[Job] = []
     settled: list[Outcome] = []
     for job, output in zip(jobs, outputs, strict=True):
@@ -168,13 +182,13 @@ def _failed(job: Job, error: str) -> Outcome:
     return Outcome(job.input, job.output, "failed", error=error)
 
 
-def _without_repeats(found: Iterable[_Input], records: ResultRecords) -> list[_Input]:
+def _without_repeats(found: Iterable[_Input], records: ResultRecords, identities: _Identities) -> list[_Input]:
     """Each picture once, without those that are results of others."""
     unique: dict[str, _Input] = {}
     for item in found:
-        unique.setdefault(_identity(item.path), item)
+        unique.setdefault(identities.of(item.path), item)
     pairs = [(item, records.source_of(item.path)) for item in unique.values()]
-    return [item for item, source in pairs if source is None or _identity(source) not in unique]
+    return [item for item, source in pairs if source is None or identities.of(source) not in unique]
 
 
 class _Finder:
@@ -309,7 +323,3 @@ def _is_folder(path: Path) -> bool:
 
 def _is_file(path: Path) -> bool:
     return os.path.isfile(path)  # noqa: PTH113  # Path.is_file raises for long names
-
-
-def _identity(path: Path) -> str:
-    return os.path.normcase(os.path.realpath(path))
