@@ -16,7 +16,7 @@ from .terminal import duration, sides
 
 if TYPE_CHECKING:
     from ..folders import Outcome, Plan, Settings
-    from .upscale import ShowFlags
+    from .options import ShowFlags
 
 LINE_SECONDS = 10.0
 """Where there is no terminal for a bar, a line of progress is printed this often."""

@@ -33,3 +33,16 @@ class RunFlags(RunOptions):
     def plain(self) -> RunOptions:
         """The options without what only a command line needs."""
         return RunOptions(**{field.name: getattr(self, field.name) for field in fields(RunOptions)})
+
+
+@dataclass(frozen=True)
+class ShowFlags:
+    """What is reported."""
+
+    dry_run: Annotated[Flag, arg(aliases=["-n"])] = False
+    """Only say what would be done, and about how long it would take."""
+    quiet: Annotated[Flag, arg(aliases=["-q"])] = False
+    """Report errors only."""
+    verbose: Annotated[Flag, arg(aliases=["-v"])] = False
+    """Also report settings, skipped pictures, the notes of each picture, and warnings of libraries."""
+    json: Json = False

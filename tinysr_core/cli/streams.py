@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,20 @@ from ..errors import RequestError, TinySRError
 from .terminal import say
 
 if TYPE_CHECKING:
-    from ..folders import Settings
-    from .upscale import Upscale
+    from ..folders import Plan, Settings
+    from .options import ShowFlags
 
 
-def upscale_stream(command: "Upscale", settings: "Settings") -> int:
+def upscale_stream(
+    inputs: Sequence[str],
+    output: str | None,
+    show: "ShowFlags",
+    settings: "Settings",
+    make_plan: "Callable[[list[Path], str | None], Plan]",
+) -> int:
     """Upscale one picture where its input, its output, or both are streams; returns the exit status.
+
+    `make_plan` makes the plan of a job from input files and the output.
 
     Raises:
         RequestError: there is more than one picture, or an option that needs a file.
@@ -23,22 +32,21 @@ def upscale_stream(command: "Upscale", settings: "Settings") -> int:
     """
     from ..folders import run_job
 
-    if len(command.inputs) != 1:
+    if len(inputs) != 1:
         raise RequestError("Standard input and output hold one picture; give exactly one input.")
-    to_stdout = command.output in (None, "-")
-    if to_stdout and (command.show.json or command.show.dry_run):
+    to_stdout = output in (None, "-")
+    if to_stdout and (show.json or show.dry_run):
         raise RequestError("The result goes to standard output; name a file with -o for --json or --dry-run.")
     if to_stdout and sys.stdout.isatty():
         raise RequestError("The result would go to the terminal; name a file with -o, or redirect the output.")
     with tempfile.TemporaryDirectory(prefix="tinysr-") as folder:
-        source = _spooled(Path(folder)) if command.inputs[0] == "-" else Path(command.inputs[0])
-        output = f"{folder}/results/" if to_stdout else command.output
-        plan = command.plan(settings, [source], output)
+        source = _spooled(Path(folder)) if inputs[0] == "-" else Path(inputs[0])
+        plan = make_plan([source], f"{folder}/results/" if to_stdout else output)
         for outcome in run_job(plan, settings):
             if outcome.status != "done":
                 problem = f"{outcome.output} was not made from this picture; --overwrite replaces it."
                 raise TinySRError((outcome.error or problem).replace(f"{folder}/", ""))
-            if not command.show.quiet:
+            if not show.quiet:
                 for note in outcome.notes:
                     say(f"  {note}")
             if to_stdout and outcome.output is not None:

@@ -1,6 +1,7 @@
 """`tinysr upscale`."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,7 +9,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 
 from ..errors import RequestError
 from ..model import DEFAULT_NAME
-from .options import Flag, Json, RunFlags
+from .options import Flag, RunFlags, ShowFlags
 
 if TYPE_CHECKING:
     from ..folders import Plan, Settings
@@ -43,19 +44,6 @@ class FileFlags:
     """Give each result the modification time of its picture."""
     overwrite: Flag = False
     """Upscale finished pictures again, and replace files that are not results of this command."""
-
-
-@dataclass(frozen=True)
-class ShowFlags:
-    """What is reported."""
-
-    dry_run: Annotated[Flag, arg(aliases=["-n"])] = False
-    """Only say what would be done, and about how long it would take."""
-    quiet: Annotated[Flag, arg(aliases=["-q"])] = False
-    """Report errors only."""
-    verbose: Annotated[Flag, arg(aliases=["-v"])] = False
-    """Also report settings, skipped pictures, the notes of each picture, and warnings of libraries."""
-    json: Json = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +108,7 @@ class Upscale:
             silence_decoders()
         settings = self.settings()
         if "-" in (*self.inputs, self.output):
-            return upscale_stream(self, settings)
+            return upscale_stream(self.inputs, self.output, self.show, settings, partial(self.plan, settings))
         plan = self.plan(settings, [Path(name) for name in self.inputs], self.output)
         if self.show.dry_run:
             return show_plan(plan, settings, as_json=self.show.json)
