@@ -2,9 +2,9 @@
 
     python benchmarks/video.py portrait.jpg
 
-Memory: a clip of 854 x 480 pixels at x2; the peak of the process after each twenty frames. Flicker: a still portrait with
-sensor noise; the mean difference of neighbouring frames, against that of the frames themselves and of their bicubic
-enlargement. Prints Markdown. Results: results/video.md.
+Memory: a clip of 854 x 480 pixels at x2; the peak of the process after each twenty frames. Flicker: a still portrait
+with sensor noise; the mean difference of neighbouring frames, against that of the frames themselves and of their
+bicubic enlargement. Prints Markdown. Results: results/video.md.
 """
 
 import argparse
@@ -73,8 +73,8 @@ def measure_flicker(photo: Image.Image) -> None:
             ours = flicker([upscaler.upscale(frame) for frame in frames])
             bicubic = flicker([resize(frame, 2 * STILL_SIDE, 2 * STILL_SIDE) for frame in frames])
             own = flicker(frames)
-            row = f"| {name} | {noise} | {ours:.2f} | {own:.2f} | {bicubic:.2f} | {ours / own:.2f} | {ours / bicubic:.2f} |"
-            print(row, flush=True)
+            figures = (ours, own, bicubic, ours / own, ours / bicubic)
+            print(f"| {name} | {noise} | {' | '.join(f'{figure:.2f}' for figure in figures)} |", flush=True)
 
 
 def flicker(frames: list[np.ndarray]) -> float:
