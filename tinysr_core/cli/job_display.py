@@ -108,7 +108,7 @@ def _lines(outcome: "Outcome", with_notes: bool, with_skipped: bool) -> Iterator
         case "done":
             before, after = (sides(size) for size in filter(None, (outcome.input_size, outcome.output_size)))
             yield f"{outcome.output} ({before} to {after}, {outcome.model}, {outcome.seconds:.1f} s)"
-            if outcome.clean_reason is not None:
+            if with_notes and outcome.clean_reason is not None:
                 yield f"  clean {outcome.clean:g}: {outcome.clean_reason}"
             if with_notes:
                 yield from (f"  {note}" for note in outcome.notes)
