@@ -87,11 +87,11 @@ class Server:
         return self.finish(self.start(workflow), limit)
 
     def _wait_until_ready(self) -> None:
-        for _ in range(600):
+        for _ in range(1500):
             assert self.process.poll() is None, f"ComfyUI did not start: {self.log.read_text()[-3000:]}"
             try:
                 self.get("/system_stats")
                 return
             except OSError:
                 time.sleep(0.2)
-        raise TimeoutError("ComfyUI was not ready after 120 s")
+        raise TimeoutError("ComfyUI was not ready after 300 s")
