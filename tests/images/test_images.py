@@ -679,7 +679,8 @@ def test_memory_stays_near_the_picture_itself(tmp_path, suffix, bits, request):
     tracemalloc.start()
     write_picture(picture, tmp_path / f"a{suffix}")
     written = tracemalloc.get_traced_memory()[1]
-    assert written < 3 * pixels + 24_000_000  # how many parts wait for their turn differs from run to run
+    # How many parts wait for their turn differs from run to run; rows of 16-bit PNG are filtered in copies.
+    assert written < 3 * pixels + (24_000_000 if (suffix, bits) == (".png", 16) else 18_000_000)
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
     read_picture(tmp_path / f"a{suffix}")
