@@ -99,10 +99,10 @@ class Settings:
         Raises:
             CheckpointError: nothing has the model's name.
         """
-        checkpoints = sorted({self.checkpoint(scale) for scale in _SCALES})
+        weights = {path for scale in _SCALES for path in self.network.files(self.checkpoint(scale))}
         network = dataclasses.asdict(self.network)
         made_by = {
-            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints],
+            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(weights)],
             "network": {key: value for key, value in network.items() if key not in _SAME_RESULT},
             "finish": repr(self.finish),
             "quality": self.quality,
