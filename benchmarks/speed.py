@@ -5,16 +5,16 @@
 
 It uses the shipped portrait weights x2. There are three tables:
 
-* `methods` and `sizes` measure from array to array, without files, in one process. "Stock node" is what ComfyUI's *Upscale
-  Image (using Model)* does: tiles of 512 pixels, blended over an overlap of 32. Compact is a popular network of similar
-  size (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random weights). Methods that are not installed are left
-  out.
+* `methods` and `sizes` measure from array to array, without files, in one process. "Stock node" is what ComfyUI's
+  *Upscale Image (using Model)* does: tiles of 512 pixels, blended over an overlap of 32. Compact is a popular network
+  of similar size (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random weights). Methods that are not
+  installed are left out.
 * `commands` runs `tinysr upscale` and a script with eager PyTorch from file to file, each in its own process. A first
   round calibrates int8.
 
-All methods take turns, and the best time of each counts, because other programs always take some time. A virtual machine
-gets new memory from its host slowly. So each run first fills and frees as much memory as its result takes. The two
-environment variables make glibc keep freed memory, which matters most for large results.
+All methods take turns, and the best time of each counts, because other programs always take some time. A virtual
+machine gets new memory from its host slowly. So each run first fills and frees as much memory as its result takes. The
+two environment variables make glibc keep freed memory, which matters most for large results.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def methods() -> dict[str, Run]:
     found: dict[str, Run] = {}
     for engine, precision in itertools.product(get_args(EngineName)[1:], get_args(Precision)[1:]):
         try:
-            ours = load_upscaler(path, engine=engine, device="cpu", precision=precision)
+            ours = load_upscaler(path, engine=engine, device="cpu", precision=precision, clean=0)
         except RequestError:
             continue
         if engine in type(ours.engine).__name__.lower():  # otherwise it is the fallback for a missing engine
@@ -105,7 +105,7 @@ def run_eager(path: Path) -> None:
 
 
 def stock_node(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor:
-    """What ComfyUI 0.33 does: an image [1,H,W,3] viewed as [1,3,H,W], in tiles that are blended over `OVERLAP` pixels."""
+    """What ComfyUI 0.33 does: an image [1,H,W,3] viewed as [1,3,H,W], in tiles blended over `OVERLAP` pixels."""
     stored = torch.from_numpy(image).movedim(1, -1).contiguous()
     samples = stored.movedim(-1, 1)
     height, width = samples.shape[2:]
@@ -129,7 +129,7 @@ def stock_node(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor
 
 
 def _compact() -> Any:
-    """spandrel's descriptor of a Compact network (64 features, 6 convolutions, random weights); None without spandrel."""
+    """spandrel's descriptor of a Compact network with random weights; None without spandrel."""
     try:
         from spandrel import ModelLoader
     except ImportError:
@@ -220,9 +220,7 @@ def print_methods(found: dict[str, Run], width: int, height: int) -> None:
         "Speed is relative to the stock node with the same network. The share is the network's arithmetic per second,"
     )
     print(f"relative to a float32 product of 2048 x 2048 matrices, here {rate / 1e9:.0f} GFLOP/s.\n")
-    print(
-        "| method | seconds | seconds per megapixel | speed, stock node = 1 | share of a matrix product | memory MB |"
-    )
+    print("| method | seconds | seconds per megapixel | speed, stock node = 1 | share of matmul | memory MB |")
     print("|---|---|---|---|---|---|")
     for name, time_taken in best.items():
         share = f"{flops / time_taken / rate:.0%}" if name.endswith("fp32") or "eager" in name or name == STOCK else ""
