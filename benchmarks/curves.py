@@ -1,10 +1,11 @@
-"""Draw how the shipped weights were trained.
+"""Draw the training curves of the shipped weights.
 
     python benchmarks/curves.py docs/images/training_curves.svg
     python benchmarks/curves.py docs/images/training_curves.svg --add tinysr-photo-x2 runs/photo-x2/metrics.jsonl
 
-The second command first puts a run into results/training_curves.csv, in place of an earlier run of that name.
-A panel for each run: a line for the loss on the training patches, and dots for PSNR-Y on the photographs held out.
+The picture has a panel for each run: a line for the loss on the training patches, and dots for PSNR-Y on the validation
+photographs. The second command first adds a run to results/training_curves.csv, in place of an earlier run with that
+name.
 """
 
 import argparse
@@ -18,9 +19,9 @@ from statistics import fmean
 CURVES = Path(__file__).parent / "results" / "training_curves.csv"
 COLUMNS = ("run", "step", "minutes", "loss", "psnr_y_db", "lpips")
 POINTS = 50
-"""At most so many rows are kept of the losses of a run, and of its validations."""
+"""Largest number of rows for the losses of a run, and for its validations."""
 PANELS = 2
-"""Panels beside each other."""
+"""Number of panels side by side."""
 WIDTH, HEIGHT = 420, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 56, 30, 26
 STYLE = (
