@@ -62,7 +62,7 @@ class Fire(nn.Module):
 
 @pytest.fixture(scope="session")
 def references() -> dict[str, nn.Sequential]:
-    """VGG19 up to relu3_2, AlexNet and SqueezeNet 1.1 (features only) as torchvision builds them, with random weights."""
+    """VGG19 up to relu3_2, AlexNet and SqueezeNet 1.1, layer by layer as in torchvision, with random weights."""
 
     def conv(inputs: int, outputs: int, side: int, stride: int = 1, padding: int = 0) -> list[nn.Module]:
         return [nn.Conv2d(inputs, outputs, side, stride, padding), nn.ReLU()]
