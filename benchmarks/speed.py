@@ -2,6 +2,10 @@
 
     python benchmarks/speed.py > benchmarks/results/speed.md
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/speed.py --tables sizes
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/speed.py --tables commands
+
+The last command shows a machine that has AVX2 alone: oneDNN, which OpenVINO uses too, and torch's own kernels then use
+nothing newer.
 
 It uses the shipped portrait weights x2. There are three tables:
 
@@ -58,7 +62,12 @@ GIGABYTE = 250_000_000
 """In float32 numbers."""
 PRODUCTS = 3
 """Matrix products before each method."""
-SCRIPT = f"a script, {EAGER.format('channels-last')}"
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
+SCRIPT = f"a script, {EAGER}"
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""Variables that keep oneDNN and torch from newer instructions."""
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+"""What tells processors apart here, as Linux names it."""
 OPTIONS = ("", "--precision fp32", "--engine torch", "--engine torch --precision fp32")
 """Of `tinysr upscale`."""
 
@@ -74,8 +83,8 @@ def methods() -> dict[str, Run]:
             continue
         if engine in type(ours.engine).__name__.lower():  # otherwise it is the fallback for a missing engine
             found[f"TinySR, {engine} {precision}"] = ours.upscale
-    found[EAGER.format("NCHW")] = eager(torch.contiguous_format)
-    found[EAGER.format("channels-last")] = eager(torch.channels_last)
+    for name, layout in LAYOUTS.items():
+        found[EAGER.format(name)] = eager(layout)
     found[STOCK] = partial(stock_node, plain_network(torch.contiguous_format))
     compact = _compact()
     if compact is not None:
@@ -96,11 +105,11 @@ def eager(layout: torch.memory_format) -> Run:
     return lambda image: network(torch.from_numpy(image).contiguous(memory_format=layout))
 
 
-def run_eager(path: Path) -> None:
+def run_eager(path: Path, layout: torch.memory_format) -> None:
     """Double a picture, as a script of a few lines would."""
     with Image.open(path) as picture:
         image = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
-    result = eager(torch.channels_last)(image).clamp_(0, 1).mul_(255).round_().byte()
+    result = eager(layout)(image).clamp_(0, 1).mul_(255).round_().byte()
     Image.fromarray(result[0].permute(1, 2, 0).numpy()).save(path.with_stem(f"{path.stem}_eager"), quality=95)
 
 
@@ -233,7 +242,8 @@ def print_methods(found: dict[str, Run], width: int, height: int) -> None:
 
 def commands() -> dict[str, list[str]]:
     """Name -> arguments of Python that double photo.jpg."""
-    found = {SCRIPT: [str(Path(__file__).resolve()), "--eager", "photo.jpg"]}
+    script = str(Path(__file__).resolve())
+    found = {SCRIPT.format(name): [script, "--eager", name, "photo.jpg"] for name in LAYOUTS}
     for options in OPTIONS:
         command = ["upscale", "photo.jpg", *options.split()]
         found[f"`tinysr {' '.join(command)}`"] = ["-m", "tinysr_core.cli", *command, "--overwrite"]
@@ -258,10 +268,11 @@ def print_commands(width: int, height: int) -> None:
                 if i:  # the first round calibrates int8 and reads the programs from the disk
                     best[name] = min(best[name], time.perf_counter() - start)
     print(f"\n## Whole command, {width} x {height}\n")
-    print("| command | seconds | speed, script = 1 |")
-    print("|---|---|---|")
+    print(f"| command | seconds | {' | '.join(f'speed, {EAGER.format(name)} = 1' for name in LAYOUTS)} |")
+    print(f"|---|---|{'---|' * len(LAYOUTS)}")
     for name, taken in best.items():
-        print(f"| {name} | {taken:.2f} | {best[SCRIPT] / taken:.2f}× |")
+        ratios = (f"{best[SCRIPT.format(layout)] / taken:.2f}×" for layout in LAYOUTS)
+        print(f"| {name} | {taken:.2f} | {' | '.join(ratios)} |")
 
 
 def print_sizes(found: dict[str, Run], sizes: list[tuple[int, int]]) -> None:
@@ -290,8 +301,16 @@ def machine() -> str:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    cpu += f" ({', '.join(_instructions())})"
     today = datetime.datetime.now(datetime.timezone.utc).date()
     return f"{today}; {cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, {', '.join(versions)}."
+
+
+def _instructions() -> list[str]:
+    """What the processor has of `INSTRUCTIONS`, and the limits that are set."""
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    return [name for name in INSTRUCTIONS if name in flags] + limits
 
 
 def _version(name: str) -> str | None:
@@ -306,14 +325,13 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="what to measure (default: all)")
     parser.add_argument("--sizes", nargs="+", default=[f"{w}x{h}" for w, h in SIZES], help="widths and heights")
     parser.add_argument("--only", default="", help="only methods whose name contains this")
-    parser.add_argument(
-        "--eager", metavar="FILE", type=Path, help="double this picture with eager PyTorch, channels-last"
-    )
+    parser.add_argument("--eager", nargs=2, metavar=("LAYOUT", "FILE"), help="double this picture with eager PyTorch")
     parser.add_argument("--memory", metavar="METHOD", help="print the memory of this method in MB, at the given size")
     arguments = parser.parse_args()
     if arguments.eager:
         with torch.inference_mode():
-            run_eager(arguments.eager)
+            layout, path = arguments.eager
+            run_eager(Path(path), LAYOUTS[layout])
         return
     sizes = [(int(w), int(h)) for w, h in (text.split("x") for text in arguments.sizes)]
     found = methods()

@@ -389,7 +389,7 @@ def test_what_a_format_cannot_address_is_refused_before_the_work(photos: Path, m
     settings = Settings(model="test", finish=Finish(ExactSize(width=20000, height=100)))
     plan = plan_jobs([photos / "a.png"], None, settings, format="webp")
     (outcome,) = run_job(plan, settings)
-    assert "WebP holds at most 16383 pixels a side" in (outcome.error or "")
+    assert "WebP holds at most 16383" in (outcome.error or "")
 
 
 def test_progress_covers_the_whole_job(photos: Path) -> None:
@@ -428,5 +428,5 @@ def test_what_is_wrong_with_the_job_is_said_once(photos: Path) -> None:
                 list(run_job(plan, settings))
     with pytest.raises(CheckpointError):
         plan_jobs([photos], None, Settings(model="nobody"))
-    with pytest.raises(RequestError, match="between 1 and 100"):
+    with pytest.raises(RequestError, match="from 1 to 100"):
         Settings(quality=101)

@@ -1,6 +1,6 @@
-"""The network and its weights: what defines a network, its layers in torch, checkpoint files, and blends of them.
+"""The network and its weights: the configuration, the layers in torch, checkpoint files, and blends of checkpoints.
 
-Reading, listing and blending checkpoints needs no torch. `TinySR`, the network in torch, is imported when it is used.
+Reading, listing and blending checkpoints needs no torch. `TinySR`, the network in torch, is imported on first use.
 """
 
 from importlib import import_module
@@ -62,7 +62,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name that needs torch when it is used."""
+    """Import a name that needs torch on first use."""
     if name in _MODULES:
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
