@@ -298,5 +298,5 @@ def test_install_from_a_wheel(profile: Profile, tmp_path: Path) -> None:
     done = subprocess.run([python, "-I", "-c", program, profile.folder], capture_output=True, text=True, check=True)
     problem, command = done.stdout.splitlines()
     assert problem == "None"
-    assert command.endswith("-I -m tinysr_core.gimp.server")
+    assert command.endswith("-I -m tinysr_core.gimp.worker")
     assert list(profile.plugin.glob("locale/*/LC_MESSAGES/tinysr-gimp.mo"))

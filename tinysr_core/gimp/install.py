@@ -1,7 +1,7 @@
 """Installs the GIMP 3 plug-in: finds GIMP's profiles, copies the plug-in there, records a Python that runs the worker.
 
 The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own
-Python has no torch, so the plug-in starts `tinysr_core.gimp.server` with the command in its `runtime.json`. The
+Python has no torch, so the plug-in starts `tinysr_core.gimp.worker` with the command in its `runtime.json`. The
 installer writes that file after it has run the command once.
 """
 
@@ -37,7 +37,7 @@ _BOOT = (
     "import runpy, site, sys\n"
     "for folder in sys.argv[1:]: site.addsitedir(folder)\n"
     "del sys.argv[1:]\n"
-    "runpy.run_module('tinysr_core.gimp.server', run_name='__main__')"
+    "runpy.run_module('tinysr_core.gimp.worker', run_name='__main__')"
 )
 """Starts the worker where `python -I -m` does not find it: in a clone, or among a user's own packages."""
 
@@ -184,7 +184,7 @@ def worker_commands(python: str) -> list[list[str]]:
 
     Another Python than the one that runs now must have TinySR itself.
     """
-    plain = [python, "-I", "-m", "tinysr_core.gimp.server"]
+    plain = [python, "-I", "-m", "tinysr_core.gimp.worker"]
     if Path(python) != Path(sys.executable).absolute():
         return [plain]
     folders = [str(CORE.parent)]

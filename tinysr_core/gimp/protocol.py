@@ -9,7 +9,7 @@ from ..engines import EngineName, RunOptions
 from ..errors import TinySRError
 from ..postprocess import Finish
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_SIDE = 524288
 """The longest side of an image in GIMP, in pixels."""
 UPDATE = "install the plug-in of this version with `tinysr gimp install`."

@@ -1,23 +1,25 @@
-"""The server behind the GIMP plug-in: `python -I -m tinysr_core.gimp.server` enlarges pictures that come over stdin.
+"""The worker of the GIMP plug-in: `python -I -m tinysr_core.gimp.worker` enlarges pictures that come over stdin.
 
-Protocol 2. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
+Protocol 3. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
 row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
 
-    worker  {"type": "hello", "protocol": 2, "version", "location",
+    worker  {"type": "hello", "protocol": 3, "version", "location",
              "models": [{"name", "scales", "description", "has_detail", "has_clean"}, ...],
              "damaged": [error text, ...]}
-    client  {"protocol": 2, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
+    client  {"protocol": 3, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
              "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1),
              "clean" (may be left out: what the picture needs)} and pixels
          or the same with "type": "preview" or "mask" and pixels
-         or {"protocol": 2, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
+         or {"protocol": 3, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
-            {"type": "done", "width", "height", "channels", "clipped"} and pixels
+            {"type": "done", "width", "height", "channels", "clipped", "steps"} and pixels
          or {"type": "error", "kind", "detail"}
 
 `upscale`: a result of the picture's own size is enlarged by the network's scale and brought back. `preview` does the
 same with the engine that is ready first: others measure each new network for seconds before they use it. `mask`: the
 channels are coverages; the result is their product, one channel, enlarged as alpha is. `resize` is plain interpolation.
+`clipped` says whether values outside 0 to 1 were cut off. `steps` are the scales of the networks that ran one after the
+other where the result is beyond the scale of the largest; it is empty otherwise.
 
 Requests follow one another until the client goes. After an error that concerns one request the worker goes on; after a
 `ProtocolError` or an `ImportError` it ends with status 1. The client keeps the pipe open as long as it wants results:
@@ -32,8 +34,8 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -62,8 +64,20 @@ ROUNDING = 1e-4
 
 Planes = NDArray[np.float32]
 """[1,C,H,W]"""
-Compute = Callable[[Request, Planes, Progress], Planes]
-"""`(request, planes [1,C,H,W], progress)` -> planes [1,C,result_height,result_width]."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of a request."""
+
+    planes: Planes
+    """[1,C,result_height,result_width]"""
+    steps: Sequence[int] = ()
+    """The scales of the networks, where the result is beyond the scale of the largest."""
+
+
+Compute = Callable[[Request, Planes, Progress], Answer]
+"""`(request, planes [1,C,H,W], progress)` -> answer."""
 
 
 def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Callable[[], None]) -> int:
@@ -94,11 +108,12 @@ def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Calla
 
 def _answer(request: Request, planes: Planes, sink: BinaryIO, compute: Compute) -> None:
     clipped = _make_displayable(planes)
-    result = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
-    _, channels, height, width = result.shape
-    _say(sink, type="done", width=width, height=height, channels=channels, clipped=clipped)
+    answer = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
+    _, channels, height, width = answer.planes.shape
+    size = {"width": width, "height": height, "channels": channels}
+    _say(sink, type="done", **size, clipped=clipped, steps=list(answer.steps))
     for rows in _strips(height, width * channels):
-        sink.write(np.ascontiguousarray(result[0, :, rows].transpose(1, 2, 0), np.float32).data)
+        sink.write(np.ascontiguousarray(answer.planes[0, :, rows].transpose(1, 2, 0), np.float32).data)
     sink.flush()
 
 
@@ -108,34 +123,30 @@ class Enlarger:
     def __init__(self) -> None:
         self._upscalers: dict[tuple[Path, RunOptions], Upscaler] = {}
 
-    def __call__(self, request: Request, planes: Planes, progress: Progress) -> Planes:
+    def __call__(self, request: Request, planes: Planes, progress: Progress) -> Answer:
         """See `Compute`."""
+        if request.network is None:
+            return Answer(_at_size(planes, request.size))
         if request.kind == "mask":
             planes = planes.prod(axis=1, keepdims=True)
-        same_size = request.size == planes.shape[2:]
-        if request.network is None or (request.kind == "mask" and same_size):
-            enlarged = planes
-        else:
-            enlarged = self._enhanced(request, request.network, planes, same_size, progress)
-        if enlarged.shape[2:] != request.size:
-            enlarged = resize(enlarged, *request.size).clip(0, 1)
-        return enlarged
-
-    def _enhanced(
-        self, request: Request, network: NetworkChoice, planes: Planes, same_size: bool, progress: Progress
-    ) -> Planes:
-        if request.kind == "mask":
-            return enhance_mask(self._upscaler(network), planes, request.size, progress=progress)
+            if request.size == planes.shape[2:]:
+                return Answer(planes)
+            return Answer(enhance_mask(self._upscaler(request.network), planes, request.size, progress=progress))
+        upscaler = self._upscaler(request.network)
         colours = 3 if request.channels > 2 else 1
+        same_size = request.size == planes.shape[2:]
         size = None if same_size else ExactSize(request.result_width, request.result_height)
         colour, alpha = enhance(
-            self._upscaler(network),
+            upscaler,
             planes[:, :colours],
             planes[:, colours:] if request.channels in (2, 4) else None,
             replace(request.finish, size=size),
             progress=progress,
         )
-        return colour if alpha is None else np.concatenate([colour, alpha], axis=1)
+        enlarged = colour if alpha is None else np.concatenate([colour, alpha], axis=1)
+        factor = max(request.result_width / request.width, request.result_height / request.height)
+        steps = upscaler.steps(factor) if factor > upscaler.scale else ()
+        return Answer(_at_size(enlarged, request.size), steps)
 
     def _upscaler(self, wanted: NetworkChoice) -> Upscaler:
         key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.options
@@ -235,6 +246,11 @@ def _make_displayable(planes: Planes) -> bool:
     np.nan_to_num(planes, copy=False, nan=0.0, posinf=1.0, neginf=0.0)
     np.clip(planes, 0, 1, out=planes)
     return not (low >= -ROUNDING and high <= 1 + ROUNDING)
+
+
+def _at_size(planes: Planes, size: tuple[int, int]) -> Planes:
+    """Plain interpolation, where `planes` have another size."""
+    return planes if planes.shape[2:] == size else resize(planes, *size).clip(0, 1)
 
 
 def _hello() -> dict[str, Any]:
