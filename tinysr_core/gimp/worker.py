@@ -1,30 +1,30 @@
-"""The worker of the GIMP plug-in: `python -I -m tinysr_core.gimp.worker` enlarges pictures that come over stdin.
+"""The worker of the GIMP plug-in: `python -I -m tinysr_core.gimp.worker` enlarges pictures that it reads from stdin.
 
-Protocol 3. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
-row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
+Protocol 3. Both sides send one JSON object per line, followed by raw pixels where it says so: native float32,
+interleaved, row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
 
     worker  {"type": "hello", "protocol": 3, "version", "location",
              "models": [{"name", "scales", "description", "has_detail", "has_clean"}, ...],
              "damaged": [error text, ...]}
     client  {"protocol": 3, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
-             "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1),
-             "clean" (may be left out: what the picture needs)} and pixels
+             "model", "factor", "sharpen", "anti_alias", "detail" (default: 1),
+             "clean" (default: what the picture needs)} and pixels
          or the same with "type": "preview" or "mask" and pixels
          or {"protocol": 3, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
             {"type": "done", "width", "height", "channels", "clipped", "steps"} and pixels
          or {"type": "error", "kind", "detail"}
 
-`upscale`: a result of the picture's own size is enlarged by the network's scale and brought back. `preview` does the
-same with the engine that is ready first: others measure each new network for seconds before they use it. `mask`: the
-channels are coverages; the result is their product, one channel, enlarged as alpha is. `resize` is plain interpolation.
-`clipped` says whether values outside 0 to 1 were cut off. `steps` are the scales of the networks that ran one after the
-other where the result is beyond the scale of the largest; it is empty otherwise.
+* `upscale`: if the result has the size of the picture, the picture is enlarged by the network and reduced again.
+* `preview`: the same, with the engine that is ready first. Others need seconds before the first run of a network.
+* `mask`: the channels are coverages. The result is their product, one channel, enlarged as alpha is.
+* `resize`: plain interpolation.
+* `clipped`: whether values outside 0 to 1 were clipped.
+* `steps`: the scales of the networks that ran one after the other. Empty if the first one reached the size.
 
-Requests follow one another until the client goes. After an error that concerns one request the worker goes on; after a
-`ProtocolError` or an `ImportError` it ends with status 1. The client keeps the pipe open as long as it wants results:
-its end means that the client is gone, and the worker ends at once, in the middle of a computation too. This holds on
-every system, however the client ended. stderr is free for messages.
+Requests are answered one after the other. After an error in one request the worker continues; after a `ProtocolError`
+or an `ImportError` it exits with status 1. When its stdin ends, the client is gone, and the worker exits at once, also
+in the middle of a computation. This works on every system, however the client ended. stderr is free for messages.
 """
 
 import contextlib
@@ -58,9 +58,9 @@ MAX_LINE = 65536
 STRIP_BYTES = 8 * 2**20
 """How much of a picture is on its way through the pipe at a time."""
 KEPT_NETWORKS = 4
-"""Networks that stay loaded. A slider in the dialog asks for many blends."""
+"""How many networks stay loaded. A slider in the dialog requests many blends."""
 ROUNDING = 1e-4
-"""How far outside 0 to 1 conversions of linear colours may bring a value."""
+"""How far outside 0 to 1 a value may be after colours were converted from linear ones."""
 
 Planes = NDArray[np.float32]
 """[1,C,H,W]"""
@@ -68,12 +68,12 @@ Planes = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a request."""
+    """The result of a request."""
 
     planes: Planes
     """[1,C,result_height,result_width]"""
     steps: Sequence[int] = ()
-    """The scales of the networks, where the result is beyond the scale of the largest."""
+    """The scales of the networks, if the first one did not reach the size."""
 
 
 Compute = Callable[[Request, Planes, Progress], Answer]
@@ -81,7 +81,7 @@ Compute = Callable[[Request, Planes, Progress], Answer]
 
 
 def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Callable[[], None]) -> int:
-    """Answer the requests from `source` until it ends; `client_gone` is called if it ends while one is computed.
+    """Answer the requests from `source` until it ends. If it ends during a computation, call `client_gone`.
 
     Returns the exit status: 0, or 1 after an error that ends the conversation.
     """
@@ -100,7 +100,7 @@ def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Calla
         return 0
     except BrokenPipeError:
         return 1
-    except Exception as error:  # whatever it is, the client must hear of it
+    except Exception as error:  # tell the client, whatever it is
         traceback.print_exc()
         _say_error(sink, error)
         return 1
@@ -118,7 +118,7 @@ def _answer(request: Request, planes: Planes, sink: BinaryIO, compute: Compute) 
 
 
 class Enlarger:
-    """Computes requests with the networks of the catalog; each is loaded once."""
+    """Computes requests with the networks of the catalog."""
 
     def __init__(self) -> None:
         self._upscalers: dict[tuple[Path, RunOptions], Upscaler] = {}
@@ -151,7 +151,7 @@ class Enlarger:
     def _upscaler(self, wanted: NetworkChoice) -> Upscaler:
         key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.options
         upscaler = self._upscalers.pop(key, None) or wanted.options.load(key[0])
-        self._upscalers[key] = upscaler  # the last used is the last to go
+        self._upscalers[key] = upscaler  # the last used is dropped last
         while len(self._upscalers) > KEPT_NETWORKS:
             del self._upscalers[next(iter(self._upscalers))]
         return upscaler
@@ -160,13 +160,13 @@ class Enlarger:
 def main() -> int:
     """Serve stdin and stdout of this process; returns its exit status."""
     source = sys.stdin.buffer
-    # A library that prints must not talk into the protocol: from here on its stdout is stderr.
+    # What libraries print must not get into the protocol: from now on stdout is stderr.
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdout = sys.stderr  # it keeps no line back, so the log is whole however the worker ends
+    sys.stdout = sys.stderr  # it is unbuffered, so the log is complete however the worker ends
     try:
         _say(sink, **_hello())
-        preload()  # takes a moment, while the user still reads the dialog
+        preload()  # while the user reads the dialog
     except BrokenPipeError:
         return 1
     except Exception as error:
@@ -177,7 +177,7 @@ def main() -> int:
 
 
 class _Inbox:
-    """Reads requests in a thread of its own, so that the end of the pipe is noticed while a picture is computed."""
+    """Reads requests in a thread, so that the end of the pipe is noticed during a computation."""
 
     def __init__(self, source: BinaryIO, client_gone: Callable[[], None]) -> None:
         self._source = source
@@ -195,7 +195,7 @@ class _Inbox:
         return message
 
     def done(self) -> None:
-        """The last request is answered."""
+        """Tell that the last request is answered."""
         self._messages.task_done()
 
     def _read_all(self) -> None:
@@ -232,14 +232,14 @@ class _Inbox:
 
 
 def _strips(height: int, row_floats: int) -> Iterator[slice]:
-    """Rows of a picture in strips of about `STRIP_BYTES`."""
+    """The rows of a picture in strips of about `STRIP_BYTES`."""
     step = max(1, STRIP_BYTES // (row_floats * 4))
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))
 
 
 def _make_displayable(planes: Planes) -> bool:
-    """Bring `planes` to [0,1]; returns whether more than rounding errors had to go for it. NaN becomes 0."""
+    """Clip `planes` to [0,1]; NaN becomes 0. Returns whether that clipped more than rounding errors."""
     low, high = planes.min(), planes.max()
     if low >= 0 and high <= 1:
         return False
@@ -249,7 +249,7 @@ def _make_displayable(planes: Planes) -> bool:
 
 
 def _at_size(planes: Planes, size: tuple[int, int]) -> Planes:
-    """Plain interpolation, where `planes` have another size."""
+    """Interpolate `planes` if they have another size."""
     return planes if planes.shape[2:] == size else resize(planes, *size).clip(0, 1)
 
 
@@ -293,7 +293,7 @@ def _say_error(sink: BinaryIO, error: Exception) -> None:
 
 
 if __name__ == "__main__":
-    # without the interpreter's teardown, which takes torch 0.3 s
+    # skip the teardown of the interpreter, which takes 0.3 s with torch
     status = main()
     sys.stderr.flush()
     os._exit(status)

@@ -191,7 +191,7 @@ class _Run:
         self.clipped = False
         """Whether colours outside 0 to 1 were clipped."""
         self.steps: tuple[int, ...] = ()
-        """The scales of the networks, where the results are beyond the scale of the largest."""
+        """The scales of the networks that ran one after the other; empty if the first one reached the size."""
 
     def results(self, sources: Sequence[Source]) -> list[Enlarged]:
         """Enlarge the sources and their masks. The progress bar counts pixels."""

@@ -135,7 +135,7 @@ def run(
     except WorkerError as error:
         return _failure(procedure, status.EXECUTION_ERROR, str(error))
     except Exception as error:
-        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             traceback.print_exc(file=stream)
         text = _("TinySR failed ({error}). Details are in {log}.").format(error=error, log=log)
         return _failure(procedure, status.EXECUTION_ERROR, text)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .translation import _
 
@@ -73,7 +74,7 @@ class Result:
     clipped: bool
     """Whether colours outside 0 to 1 were clipped."""
     steps: tuple[int, ...]
-    """The scales of the networks, where the picture is beyond the scale of the largest; else empty."""
+    """The scales of the networks that ran one after the other; empty if the first one reached the size."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,8 @@ class Worker:
         """Hold it from a request to the end of its result if several threads send requests."""
         self._hint = install_hint(runtime.installer)
         command = list(runtime.command)
-        log.parent.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
-        with log.open("ab") as log_stream:
+        with _opened(log) as log_stream:
             log_stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {command[0]}\n".encode())
             log_stream.flush()
             try:
@@ -253,6 +253,15 @@ class Worker:
                 self._messages.put(strip)
                 size -= len(strip)
         self._messages.put(None)
+
+
+def _opened(log: Path) -> BinaryIO:
+    """The end of the log. Without a log if it cannot be written, as on Windows while another program has it open."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
 
 
 def _explained(kind: str, install_again: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ mkdir -m 700 "$XDG_RUNTIME_DIR"
 Xvfb "$DISPLAY" -screen 0 1280x900x24 -nolisten tcp >/tmp/display.log 2>&1 &
 until xdpyinfo >/dev/null 2>&1; do sleep 0.1; done
 openbox >/dev/null 2>&1 &   # without a window manager, dialogs get no keys
+until xprop -root _NET_SUPPORTING_WM_CHECK | grep -q "window id"; do sleep 0.1; done
 
 wait_window() {   # TITLE [SECONDS]: prints the first visible window of that title
   local window
