@@ -1,6 +1,6 @@
-"""Times the plug-in in a real GIMP 3, headless: python benchmarks/gimp.py > benchmarks/results/gimp.md
+"""Time the plug-in in a real, headless GIMP 3: python benchmarks/gimp.py > benchmarks/results/gimp.md
 
-Needs root and a GIMP made by `setup_gimp3.sh`; both scripts lie in the folder that --tools names.
+It needs root and a GIMP made by `setup_gimp3.sh`. `--tools` names the folder with this script and `run_gimp3.sh`.
 """
 
 import argparse
@@ -27,7 +27,7 @@ IDLE = (
     "worker.Enlarger = Idle\n"
     "raise SystemExit(worker.main())"
 )
-"""A worker with nearest neighbour in place of the network: what is left is reading, the pipe and the new layer."""
+"""A worker with nearest neighbour instead of the network. What remains is reading, the pipe and the new layer."""
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()) / "gimp3" / "root")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024])
-    parser.add_argument("--large", default="8000x6000", help="size of the picture whose memory is measured")
+    parser.add_argument("--large", default="8000x6000", help="size of the picture for the memory measurement")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -63,22 +63,26 @@ def print_table(found: dict, repeats: int) -> None:
     print(
         f"# The GIMP plug-in: seconds\n\nGIMP {found['version']} headless, {os.cpu_count()} CPU cores "
         f"({platform.processor() or platform.machine()}), torch {torch.__version__}. RGBA 8-bit layer, x2, into a new "
-        f"image. The least of {repeats} runs, the median in brackets; load average at the end "
+        f"image. Seconds are the best of {repeats} runs, with the median in brackets. Load average at the end: "
         f"{os.getloadavg()[0]:.1f}.\n\n"
-        "| layer | from OK to the picture | of that beside the network | PDB call, worker started first |\n"
+        "| layer | from OK to the picture | of which without the network | PDB call, including the worker's start |\n"
         "|---|---|---|---|"
     )
     for side, times in found["sides"].items():
         cells = (shown(times[name]) for name in ("after OK", "beside the network", "whole call"))
         print(f"| {side} x {side} | {' | '.join(cells)} |")
     print(
-        f"\nThe worker says hello, and the dialog can open, after {shown(found['hello'])}. torch loads while the "
-        "user reads the dialog. *Beside the network* is the same run with nearest neighbour in its place: reading the "
-        "layer, the pipe both ways, making and filling the new layer.\n\nThe preview of a 256 x 256 crop takes "
-        f"{shown(found['preview'])}, and {shown(found['preview, new detail'])} after the slider has moved.\n\n"
-        f"Memory at its highest, for a layer of {found['large']} RGB, x2: the plug-in {found['memory']['plug-in']} MB, "
-        f"the worker {found['memory']['worker']} MB, of which the picture is {found['memory']['picture']} MB and its "
-        f"result {found['memory']['result']} MB as 32-bit floats.\n\nMade by `python benchmarks/gimp.py`."
+        "\n*Without the network* is the same run with nearest neighbour instead of the network: it reads the layer, "
+        "sends it both ways through the pipe, and makes and fills the new layer.\n\n| step | seconds |\n|---|---|\n"
+        f"| the worker answers, and the dialog can open | {shown(found['hello'])} |\n"
+        f"| preview of a 256 x 256 crop | {shown(found['preview'])} |\n"
+        f"| the same preview after the slider has moved | {shown(found['preview, new detail'])} |\n\n"
+        "The worker loads its libraries while the user looks at the dialog.\n\n"
+        f"Peak memory for an RGB layer of {found['large']}, x2:\n\n| | MB |\n|---|---|\n"
+        f"| plug-in | {found['memory']['plug-in']} |\n| worker | {found['memory']['worker']} |\n"
+        f"| of which the picture, as 32-bit floats | {found['memory']['picture']} |\n"
+        f"| of which its result, as 32-bit floats | {found['memory']['result']} |\n\n"
+        "Made by `python benchmarks/gimp.py`."
     )
 
 

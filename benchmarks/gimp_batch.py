@@ -1,8 +1,8 @@
-"""The part of `benchmarks/gimp.py` that runs inside GIMP, in GIMP's own Python: times one run, phase by phase.
+"""The part of `benchmarks/gimp.py` that runs inside GIMP, in GIMP's own Python. It times one run, phase by phase.
 
     gimp_batch.py RESULT.json PLUGIN_FOLDER COMMAND.json WIDTHxHEIGHT REPEATS SIDE...
 
-The phases are those after OK: the worker has been started before the dialog, as the plug-in does it.
+The phases start at OK. As in the plug-in, the worker starts before the dialog opens.
 """
 
 import json
@@ -46,7 +46,7 @@ def options():
 
 
 def after_ok(command, side):
-    """Seconds from OK to the picture, for a layer of side x side pixels, twice as large into a new image."""
+    """Seconds from OK to the picture, for a layer of side x side pixels that is doubled into a new image."""
     image, layer = picture(side, side)
     with Worker(Runtime(tuple(command)), LOG) as worker:
         worker.hello()
@@ -61,7 +61,7 @@ def after_ok(command, side):
 
 
 def whole_call(side):
-    """Seconds of a call through the PDB, the start of the worker included."""
+    """Seconds of a call through the PDB, including the start of the worker."""
     image, layer = picture(side, side)
     procedure = Gimp.get_pdb().lookup_procedure("plug-in-tinysr")
     config = procedure.create_config()
@@ -84,7 +84,7 @@ def hello(command):
 
 
 def previews(command, details):
-    """Seconds from a setting to the pixels of the preview, one for each of `details`."""
+    """Seconds from a change of a setting to the pixels of the preview, for each of `details`."""
     crop = random.Random(0).randbytes(256 * 256 * 3)
     floats = array("f", (value / 255 for value in crop)).tobytes()
     size = {"width": 256, "height": 256, "channels": 3, "result_width": 512, "result_height": 512}
@@ -103,10 +103,10 @@ def previews(command, details):
 
 
 def memory(command, size):
-    """Megabytes at the highest of this process, which does the plug-in's part, and of the worker."""
+    """Peak megabytes of this process, which does the work of the plug-in, and of the worker."""
     width, height = (int(side) for side in size.split("x"))
     image, layer = picture(width, height, Gimp.ImageType.RGB_IMAGE)
-    Path("/proc/self/clear_refs").write_text("5")  # begins the count anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     with Worker(Runtime(tuple(command)), LOG) as worker:
         worker.hello()
         enlarge(worker, image, [layer], options()).delete()

@@ -1,10 +1,12 @@
-"""Memory and flicker of videos.
+"""Measure memory and flicker of videos.
 
     python benchmarks/video.py portrait.jpg
 
-Memory: a clip of 854 x 480 pixels at x2; the peak of the process after each twenty frames. Flicker: a still portrait
-with sensor noise; the mean difference of neighbouring frames, against that of the frames themselves and of their
-bicubic enlargement. Prints Markdown. Results: results/video.md.
+* Memory: the peak of the process after every twenty frames, for a clip of 854 x 480 pixels at x2.
+* Flicker: the mean difference of neighbouring frames of a still portrait with sensor noise, compared with the flicker
+  of the source frames and of their bicubic enlargement.
+
+Prints Markdown. Results: results/video.md.
 """
 
 import argparse
@@ -26,11 +28,11 @@ FRAMES = 160
 SIZE = 854, 480
 STILL_FRAMES, STILL_SIDE = 6, 200
 NOISE = (1, 2, 4)
-"""Standard deviations of the noise, of 255."""
+"""Standard deviations of the noise, in levels of 255."""
 
 
 def clip(path: Path, photo: Image.Image) -> None:
-    """The camera moves over a photograph."""
+    """Write a clip in which the camera moves over a photograph."""
     wide = np.asarray(photo.resize((SIZE[0] + 2 * FRAMES, SIZE[1])))
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25)
@@ -58,7 +60,7 @@ def measure_memory(photo: Image.Image) -> None:
 
 
 def measure_flicker(photo: Image.Image) -> None:
-    print("| weights | noise of 255 | flicker, of 255 | of the frames | of bicubic | to the frames | to bicubic |")
+    print("| weights | noise | flicker | flicker of the source | of bicubic | ratio to the source | to bicubic |")
     print("|---|---|---|---|---|---|---|")
     face = photo.resize((2 * STILL_SIDE, 2 * STILL_SIDE)).resize((STILL_SIDE, STILL_SIDE))
     still = np.asarray(face, np.float32).transpose(2, 0, 1)[None] / 255
@@ -78,7 +80,7 @@ def measure_flicker(photo: Image.Image) -> None:
 
 
 def flicker(frames: list[np.ndarray]) -> float:
-    """Mean difference of neighbouring frames, of 255."""
+    """Mean difference of neighbouring frames, in levels of 255."""
     return float(np.mean([255 * np.abs(later - earlier).mean() for earlier, later in itertools.pairwise(frames)]))
 
 

@@ -1,10 +1,10 @@
 """TinySR: one tiny network that upscales portraits.
 
-Five functions do most of it: `upscale` (a file, a Pillow picture or an array), `load_upscaler`, `enhance` (arrays, with
-alpha and any size), `read_picture` and `write_picture`.
+Start with `upscale`: it takes a file, a Pillow image or an array. For more control, use `load_upscaler`, `enhance`
+(arrays, with alpha and any size), `read_picture` and `write_picture`.
 
-Names are imported when they are used, so that `import tinysr_core` is quick; none of them imports torch before a
-network is run.
+Each name is imported on first use, so that `import tinysr_core` is quick. None of them imports torch before a network
+runs.
 """
 
 from importlib import import_module

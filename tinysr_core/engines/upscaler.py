@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..util import Image, Progress, all_finite, clamp_in_place, continued
+from ..util import Image, Progress, all_finite, clamp_in_place, crop_mirrored
 from .delivery import Delivery
 from .engine import Engine, Gate
 from .tiling import Window, probes, tiles
@@ -30,7 +30,7 @@ class Upscaler:
 
     Any tile size gives the same picture: a tile sees as far around itself as the network's reach, and the gate, the
     only part that sees more, is computed once per picture. For a small picture it follows from all of it, for a large
-    one from evenly spaced probe windows. The picture is continued beyond its edges by the border that the engine asks
+    one from evenly spaced probe windows. The picture is mirrored beyond its edges by the border that the engine asks
     for, so that the edge of a picture is treated like its middle.
 
     Several threads may use one upscaler; they share its device.
@@ -142,7 +142,7 @@ def _run(
     finite: list[Any] = []  # not looked at before the last tile: a GPU would have to wait
     for done, window in enumerate(some, 1):
         seen = window.grown(engine.halo, height, width, engine.border)
-        tile = engine.run(continued(source, seen.rows.slice, seen.columns.slice), gate)
+        tile = engine.run(crop_mirrored(source, seen.rows.slice, seen.columns.slice), gate)
         finite.append(all_finite(tile))
         clamp_in_place(tile)
         inner = window.within(seen).scaled(engine.scale)
@@ -164,7 +164,7 @@ def _gate(engine: Engine, image: Any, windows: list[Window]) -> Gate | None:
     if len(windows) == 1:
         return None  # the network sees the whole picture and derives the same gate on its way
     border, side = engine.border, max(len(span) for span in (windows[0].rows, windows[0].columns))
-    whole = continued(image, slice(-border, height + border), slice(-border, width + border))
+    whole = crop_mirrored(image, slice(-border, height + border), slice(-border, width + border))
     return engine.gate(whole, tiles(height + 2 * border, width + 2 * border, max(SMALLEST_TILE, side)))
 
 

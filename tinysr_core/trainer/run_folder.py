@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..errors import TrainingError
-from ..util import atomic_write, exclusive, remove_leftovers
+from ..util import atomic_write, exclusive_lock, remove_leftovers
 
 MetricsRow = Mapping[str, Any]
 """A line of metrics.jsonl: the step, the minutes, and what was measured there."""
@@ -66,7 +66,7 @@ class RunFolder:
         with ExitStack() as held:
             with self.writing():
                 try:
-                    held.enter_context(exclusive(self.path / ".lock"))
+                    held.enter_context(exclusive_lock(self.path / ".lock"))
                 except BlockingIOError as error:
                     raise TrainingError(f"Another run is using {self.path}; wait for it, or choose another.") from error
             yield
