@@ -20,10 +20,10 @@ from tinysr_core.gimp import Profile, install_plugin
 REPOSITORY = Path(tinysr_core.__file__).parents[1]
 IDLE = (
     "import sys; sys.path.insert(0, sys.argv[1])\n"
-    "import tinysr_core.gimp.server as worker\n"
+    "import tinysr_core.gimp.worker as worker\n"
     "class Idle:\n"
     "    def __call__(self, request, planes, progress):\n"
-    "        return planes.repeat(2, 2).repeat(2, 3)\n"
+    "        return worker.Answer(planes.repeat(2, 2).repeat(2, 3))\n"
     "worker.Enlarger = Idle\n"
     "raise SystemExit(worker.main())"
 )

@@ -39,7 +39,7 @@ def worker_times() -> dict[str, float]:
     resize |= {"result_width": SIDE, "result_height": SIDE}
     options = {"model": "", "factor": 2.0, "detail": 1.0, "sharpen": False, "anti_alias": False}
     upscale = resize | options | {"type": "upscale", "result_width": 2 * SIDE, "result_height": 2 * SIDE}
-    command = [sys.executable, "-I", "-m", "tinysr_core.gimp.server"]
+    command = [sys.executable, "-I", "-m", "tinysr_core.gimp.worker"]
     times: dict[str, float] = {}
     start = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:

@@ -1,4 +1,4 @@
-"""What the user has chosen: the arguments of the procedure as one value."""
+"""The arguments of the procedure as one value."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ IN_IMAGE = ("scale-image", "replace-image", "new-layer", "same-size-layer", "rep
 
 @dataclass(frozen=True)
 class Options:
-    """The arguments of the procedure, under their own names."""
+    """The arguments of the procedure, under the same names."""
 
     model: str
     input: str
@@ -26,7 +26,7 @@ class Options:
     keep_print_size: bool
     detail: float
     auto_clean: bool
-    """Whether TinySR chooses `clean`, for each picture."""
+    """Whether TinySR chooses `clean` for each picture."""
     clean: float
     sharpen: bool
     anti_alias: bool
@@ -38,7 +38,7 @@ class Options:
 
     @property
     def network(self) -> dict[str, object]:
-        """What the worker needs to know of the network and the steps after it."""
+        """The fields of a request that choose the network and the steps after it."""
         network: dict[str, object] = {
             "model": self.model,
             "detail": self.detail,
