@@ -3,7 +3,7 @@
     python tools/run_gimp.py --root ROOT --plugin DIR --folder DIR SCRIPT.py [ARGUMENT...]
     python tools/run_gimp.py --root ROOT --plugin DIR --folder DIR SCRIPT.sh [ARGUMENT...]
 
-ROOT is a folder with a whole Debian that has GIMP 3; CONTRIBUTING.md says how to make one. A Python script runs in
+ROOT is a folder with a whole Debian that has GIMP 3; docs/gimp.md says how to make one. A Python script runs in
 GIMP's own Python, without a display. A shell script starts GIMP itself, for example on a virtual display.
 
 Every run has its own GIMP profile, `/tmp` and processes, and no network. It sees this Python, this repository and

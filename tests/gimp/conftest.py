@@ -31,7 +31,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section("GIMP", sep="!", red=True)
         terminalreporter.line(
             f"The tests that drive a real GIMP were SKIPPED: there is no GIMP 3 in {ROOT}, or you are not root. "
-            "CONTRIBUTING.md says how to make a folder with GIMP 3; GIMP3_ROOT names it."
+            "docs/gimp.md says how to make a folder with GIMP 3; GIMP3_ROOT names it."
         )
 
 

@@ -20,7 +20,8 @@ dialog_opens() {   # waits until the preview is there
 choose() {   # KEY UP_OR_DOWN TIMES: in the list that alt+KEY leads to
   xdotool key "alt+$1"; sleep 0.5; for i in $(seq "$3"); do xdotool key "$2"; sleep 0.3; done; sleep 1; }
 ok() { xdotool mousemove $((X + WIDTH - 70)) $((Y + HEIGHT - 45)) click 1; sleep 1; }
-undo() { xdotool windowactivate --sync "$WIN" key ctrl+z; expect "1 layer) 600x600 active=face.png."; sleep 1; }
+settled() { while [ -n "$(worker)" ]; do sleep 0.2; done; sleep 2; }   # the plug-in has ended, and takes no more keys
+undo() { settled; xdotool windowactivate --sync "$WIN" key ctrl+z; expect "1 layer) 600x600 active=face.png."; sleep 1; }
 show_again() { xdotool windowactivate --sync "$WIN" key ctrl+shift+f; dialog_opens; }
 
 echo '(image-title-format "%f (%t, %L) %wx%h active=%n.")' >> "$GIMP3_DIRECTORY/gimprc"
@@ -43,24 +44,30 @@ xdotool mousemove $((X + 640)) $((Y + 200)) mousedown 1; sleep 0.3; xdotool mous
 park; shot split.png
 [ "$(checksum dialog.png "$PREVIEW")" != "$(checksum split.png "$PREVIEW")" ] || fail "the border does not move"
 
+echo "another part"
+xdotool mousemove $((X + 520)) $((Y + 455)) click 1
+for i in $(seq 120); do shot part.png; [ "$(checksum split.png "$PREVIEW")" = "$(checksum part.png "$PREVIEW")" ] || break; sleep 0.5; done
+[ "$i" -lt 120 ] || fail "the preview does not move"
+
 echo "output: replace; OK; one step back"
-choose u Down 2; shot output.png; ok; expect "1 layer) 1200x1200 active=face.png."; park 2; shot replaced.png
+choose u Down 2; shot output.png; ok; expect "1 layer) 1200x1200 active=face.png."; park; settled; shot replaced.png
 undo
 
 echo "a given size, also one beyond the largest network"
 show_again; choose e Down 3; shot size.png
-xdotool key alt+w ctrl+a; xdotool type 3000; xdotool key Tab; sleep 6; park; shot beyond.png
+xdotool key alt+w ctrl+a; xdotool type 3000; xdotool key Tab
+until_more "60x60+$((X + 510))+$((Y + 60))" 50; park; shot beyond.png   # the result fills the corner of the preview, too
 xdotool key alt+w ctrl+a; xdotool type 900; xdotool key Tab; sleep 1
 ok; expect "1 layer) 900x900 active=face.png."; undo
 
 echo "output: scale this image; OK"
 show_again; choose e Up 3; choose u Up 1
 ok; shot progress.png
-expect "2 layers) 1200x1200 active=face.png (TinySR)."; park 2; shot result.png
+expect "2 layers) 1200x1200 active=face.png (TinySR)."; park; settled; shot result.png
 
 echo "one step back, and again"
 undo
-xdotool key ctrl+f; expect "2 layers) 1200x1200"; sleep 1
+xdotool key ctrl+f; expect "2 layers) 1200x1200"
 undo
 
 echo "cancel"
