@@ -18,6 +18,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import PictureError, RequestError, installs
 from ..util import atomic_write
 from .codecs import CODECS, Encoding
@@ -62,6 +64,7 @@ def transcode(
     start: float = 0,
     duration: float = 0,
     metadata: dict[str, str] | None = None,
+    at_once: Callable[[int, int], int] = lambda height, width: 1,
     progress: Callable[[VideoProgress], None] = lambda progress: None,
 ) -> None:
     """Write `source` to `output`, each frame as `transform` makes it; all audio streams are copied.
@@ -71,12 +74,13 @@ def transcode(
 
     Args:
         source: a file, or its bytes.
-        transform: picture float32 [1,3,H,W] in [0,1] -> [1,3,H',W'], always of the same size.
+        transform: pictures float32 [n,3,H,W] in [0,1] -> [n,3,H',W'], always of the same size.
         request: what `transform` depends on. A run goes on with the segments of an earlier one of the same source,
             request and encoding.
         start: second of the source that the result begins with.
         duration: seconds of the result; 0: to the end.
         metadata: to be added to that of the file.
+        at_once: how many frames of a height and width `transform` takes at most; one unless it is told.
         progress: called after each frame. An exception that it raises cancels the run; finished segments stay.
 
     Raises:
@@ -88,7 +92,7 @@ def transcode(
         parts = output.parent / f".tinysr-{_fingerprint(source, request, encoding, start, duration)}"
         parts.mkdir(parents=True, exist_ok=True)
         _refuse_audio_that_does_not_fit(video, output)
-        _encode_segments(video, parts, transform, encoding, (start, duration), progress)
+        _encode_segments(video, parts, transform, encoding, (start, duration), at_once, progress)
         segments = _segments(parts, encoding)
         if not segments:
             raise PictureError(f"{_name(source)} has no frames in that range; choose another one.")
@@ -103,6 +107,7 @@ def _encode_segments(
     transform: Callable[[Pixels], Any],
     encoding: Encoding,
     span: tuple[float, float],
+    at_once: Callable[[int, int], int],
     progress: Callable[[VideoProgress], None],
 ) -> None:
     stream = video.streams.video[0]
@@ -111,17 +116,22 @@ def _encode_segments(
     done = resumed = present * SEGMENT
     suffix = CODECS[encoding.codec].segment
     total = _total_frames(stream, video, span)
+    sides = (stream.width, stream.height) if _turned(stream) else (stream.height, stream.width)
+    together = at_once(*sides)
     began = time.monotonic()
     with closing(_decoded(video, stream, span)) as decoded:
         frames = itertools.islice(decoded, done, None)  # decoding again is quick, and exact
 
         def finished(first: Any) -> Iterator[tuple[int, Pixels, Colours]]:
             nonlocal done
-            for frame in itertools.chain([first], itertools.islice(frames, SEGMENT - 1)):
-                colours = Colours.of(frame)
-                yield frame.pts, transform(to_pixels(frame, colours)), colours
-                done += 1
-                progress(VideoProgress(done, total, (done - resumed) / max(time.monotonic() - began, 1e-6)))
+            segment = itertools.chain([first], itertools.islice(frames, SEGMENT - 1))
+            while group := list(itertools.islice(segment, together)):
+                colours = [Colours.of(frame) for frame in group]
+                results = transform(np.concatenate(list(map(to_pixels, group, colours))))
+                for i, frame in enumerate(group):
+                    yield frame.pts, results[i : i + 1], colours[i]
+                    done += 1
+                    progress(VideoProgress(done, total, (done - resumed) / max(time.monotonic() - began, 1e-6)))
 
         progress(VideoProgress(min(done, total) if total else done, total, 0))
         for number in itertools.count(present):

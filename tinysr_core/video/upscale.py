@@ -43,10 +43,12 @@ def upscale_video(
         MemoryLimitError: a frame does not fit into memory.
     """
     even = CODECS[encoding.codec].even
+    upscaler = upscaler.for_video
 
     def enlarged(pixels: Pixels) -> Any:
         result, _ = enhance(upscaler, pixels, None, finish)
         height, width = result.shape[2:]
         return result[:, :, : max(2, height - height % 2), : max(2, width - width % 2)] if even else result
 
-    transcode(source, output, enlarged, encoding, request=repr((model, finish)), progress=progress)
+    request = repr((model, finish))
+    transcode(source, output, enlarged, encoding, request=request, at_once=upscaler.at_once, progress=progress)
