@@ -1,5 +1,6 @@
 """What users read in ComfyUI is complete, in every language."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def test_help_pages_name_every_input(nodes, language):
             assert f"**{name}**" in text, f"{page} does not explain {name}"
         for picture in text.split("](images/")[1:]:
             assert (docs / "images" / picture.split(")")[0]).is_file()
+
+
+def test_messages_advise_no_command():
+    """Whoever uses ComfyUI need not have a terminal, nor know which Python it runs with."""
+    for file in (ROOT / "nodes").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "pip " not in node.value and "`tinysr" not in node.value, file.name
 
 
 def test_examples_have_thumbnails():
