@@ -149,7 +149,8 @@ def test_where_openvino_fails_torch_runs(
     monkeypatch.setattr("tinysr_core.engines.openvino_engine.calibration", fail)
     engine = load_engine(network)
     assert engine.run(np.zeros((1, 3, 8, 8), np.float32), None).shape == (1, 3, 16, 16)
-    assert caplog.messages == ["OpenVINO failed (Cannot load library); torch runs the network, more slowly."]
+    (message,) = caplog.messages
+    assert message.startswith("OpenVINO failed (Cannot load library)") and "PyTorch" in message
     with pytest.raises(RequestError, match=r"Cannot load library.*int8 needs it"):
         load_engine(network, precision="int8")
 

@@ -9,7 +9,7 @@ from ..util import png_url, write_html
 from .run_folder import MetricsRow
 from .validation import METRIC_NAMES, Metric, Scores, figure
 
-WIDTH, HEIGHT, LEFT, MARGIN = 400, 180, 62, 14
+WIDTH, HEIGHT, LEFT, MARGIN = 400, 180, 72, 14
 """Size of a chart, the space for its vertical axis, and its margin, in units of the SVG."""
 MAX_POINTS = 500
 """Curves with more points are thinned."""
