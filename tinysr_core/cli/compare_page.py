@@ -1,4 +1,4 @@
-"""One HTML page with a slider between two pictures, which needs no other file and no network."""
+"""One HTML page with a slider between two pictures. It needs no other file and no network."""
 
 import base64
 import dataclasses
@@ -13,10 +13,10 @@ from ..util import atomic_write
 
 
 def write_page(left: Path, right: Path, page: Path) -> None:
-    """Compare two picture files on a page; `left` is shown as large as `right`.
+    """Write a page that compares two picture files; `left` is shown at the size of `right`.
 
-    The pictures are embedded as lossless PNG with their colour profiles, upright, and without EXIF: a page is made to
-    be passed on, and EXIF may say where a photo was taken.
+    The pictures are embedded as lossless PNG, upright and with their colour profiles. They have no EXIF: pages are
+    shared, and EXIF may contain the location of a photo.
 
     Raises:
         PictureError: a picture cannot be read, or the page cannot be written.
@@ -42,8 +42,8 @@ def _data_url(picture: Picture) -> str:
         return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
 
 
-# The slider's place is a share of what can be seen of the picture, so that it stays in reach while a 1:1 view is
-# scrolled. A 1:1 view shows one pixel of the right picture as one pixel of the screen.
+# The slider position is relative to the visible part of the picture, so that it stays reachable while a 1:1 view
+# scrolls. A 1:1 view shows one pixel of the right picture as one pixel of the screen.
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
