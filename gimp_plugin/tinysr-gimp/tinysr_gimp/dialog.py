@@ -23,6 +23,8 @@ from .translation import _  # noqa: E402
 from .worker_client import Hello, Model, Runtime, Worker, WorkerError  # noqa: E402
 
 MM_PER_INCH = 25.4
+CHOICE_WIDTH = 320
+"""Width of the entries of a list, in pixels."""
 NEW_SIZE = ("new-image", "scale-image", "replace-image")
 """The outputs that make an image of another size."""
 
@@ -272,7 +274,8 @@ class _Choice(Gtk.Box):
         for choice in choices:
             self._store.append([*choice, True])
         self.combo = Gtk.ComboBox(model=self._store, id_column=0)
-        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36)
+        # what is wrong with a damaged file takes several lines; it must not widen the dialog
+        cell = Gtk.CellRendererText(wrap_mode=Pango.WrapMode.WORD_CHAR, wrap_width=CHOICE_WIDTH, width_chars=36)
         self.combo.pack_start(cell, True)
         self.combo.add_attribute(cell, "text", 1)
         self.combo.add_attribute(cell, "sensitive", 3)
