@@ -23,8 +23,6 @@ from .translation import _  # noqa: E402
 from .worker_client import Hello, Model, Runtime, Worker, WorkerError  # noqa: E402
 
 MM_PER_INCH = 25.4
-CHOICE_WIDTH = 320
-"""Width of the entries of a list, in pixels."""
 NEW_SIZE = ("new-image", "scale-image", "replace-image")
 """The outputs that make an image of another size."""
 
@@ -114,8 +112,8 @@ class _Dialog:
         rows.add_wide(self._message)
         models = [(name, name, _model_explanation(model)) for name, model in self._models.items()]
         self._model = _Choice(config, "model", models)
-        for reason in hello.damaged:
-            self._model.add_disabled(_("Damaged: {reason}").format(reason=reason))
+        for file in hello.damaged:
+            self._model.add_disabled(_("{file} is damaged").format(file=file))
         rows.add_row(_("_Model"), self._model)
         self._input = _Choice(config, "input", inputs())
         rows.add_row(_("_Input"), self._input)
@@ -274,8 +272,7 @@ class _Choice(Gtk.Box):
         for choice in choices:
             self._store.append([*choice, True])
         self.combo = Gtk.ComboBox(model=self._store, id_column=0)
-        # what is wrong with a damaged file takes several lines; it must not widen the dialog
-        cell = Gtk.CellRendererText(wrap_mode=Pango.WrapMode.WORD_CHAR, wrap_width=CHOICE_WIDTH, width_chars=36)
+        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36, max_width_chars=36)
         self.combo.pack_start(cell, True)
         self.combo.add_attribute(cell, "text", 1)
         self.combo.add_attribute(cell, "sensitive", 3)
