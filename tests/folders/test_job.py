@@ -297,7 +297,7 @@ def test_beyond_the_largest_network_fidelity_follows_and_a_note_says_so(photos: 
     outcomes = work(photos, Settings(model="test", finish=Finish(Factor(8))))
     assert {outcome.output_size for outcome in outcomes} == {(240, 160)}
     assert {tuple(outcome.notes) for outcome in outcomes} == {
-        ("No network enlarges ×8 at once; it was reached by networks for ×4, then ×2.",)
+        ("×8 is beyond the scale of one network; it was reached by networks for ×4, then ×2.",)
     }
 
 

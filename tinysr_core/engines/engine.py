@@ -50,6 +50,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def takes_batches(self) -> bool:
+        """Whether `run` takes several pictures [B,3,h,w], and a gate for each, and is faster with them."""
+        ...
+
+    @property
     def fallback(self) -> "Engine | None":
         """The same network in plainer arithmetic, for tiles where this one gives NaN; None: nothing is plainer."""
         ...

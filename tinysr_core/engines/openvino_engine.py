@@ -34,6 +34,7 @@ class OpenVinoEngine:
     """
 
     only_enlarges = True
+    takes_batches = False
     border = BORDER
 
     def __init__(

@@ -32,10 +32,14 @@ Features = Iterable[tuple[Tensor, Tensor]]
 
 
 def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels: int = BAND_PIXELS) -> Tensor:
-    """What `model(image, gate)` gives for one picture [1,3,h,w] on the CPU, with as many threads as torch may use.
+    """What `model(image, gate)` gives for pictures [B,3,h,w] on the CPU, with as many threads as torch may use.
 
     Several threads may call it at the same time.
     """
+    if len(image) > 1:  # a GPU took them together and failed
+        gates = [None] * len(image) if gate is None else gate.split(1)
+        pairs = zip(image.split(1), gates, strict=True)
+        return torch.cat([run_in_bands(model, one, own, band_pixels) for one, own in pairs])
     height, width = image.shape[2:]
     scale = model.config.scale
     rows = max(1, band_pixels // width)

@@ -22,6 +22,9 @@ SMALLEST_TILE = 32
 STRETCH = 1.2
 """Up to this much more than the network's scale is left to a bicubic resize. At 1.25 a second network is worth 18 % of
 LPIPS (docs/how-it-works.md)."""
+VIDEO_CLEAN = 1.0
+"""What `clean="auto"` is for all frames of a video. They are compressed, and noise must not flicker: with less of the
+photo network it does by more than 1.2 times (benchmarks/results/video.md)."""
 
 
 class Upscaler:
@@ -77,6 +80,11 @@ class Upscaler:
         """What upscales alpha and masks, which need no cleaning."""
         return self
 
+    @property
+    def for_video(self) -> "tuple[Upscaler, Clean | None]":
+        """What upscales all frames of a video, and why: this one, unless it was loaded with `clean="auto"`."""
+        return self, None
+
     def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """What upscales a picture [B,C,H,W], and why: this one, unless it was loaded with `clean="auto"`.
 
@@ -84,11 +92,20 @@ class Upscaler:
         """
         return self, None
 
+    def at_once(self, height: int, width: int) -> int:
+        """How many pictures of that size go through the network together: on a GPU, as many as fit into a tile.
+
+        A single small picture would leave most of a GPU idle.
+        """
+        if not self.engine.takes_batches or max(height, width) > self.tile:
+            return 1
+        return max(1, min(self.tile, self.engine.tile) ** 2 // (height * width))
+
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
         """LR pictures [B,3,H,W], float32 in [0,1] -> SR pictures [B,3,s*H,s*W], clamped to [0,1].
 
         Takes and returns a numpy array or a torch tensor (on any device; the result lies on the same one). The input is
-        not written to. Pictures are upscaled one after the other.
+        not written to. Pictures do not influence each other.
 
         Raises:
             RequestError: the array is not of that shape, or not of floating point.
@@ -97,24 +114,28 @@ class Upscaler:
         _require_pictures(image)
         batch, channels, height, width = image.shape
         result = _empty(image, (batch, channels, height * self.scale, width * self.scale))
-        for i in range(batch):
+        start = 0
+        while start < batch:
             while True:
-                tile = self.tile
+                tile, stop = self.tile, min(batch, start + self.at_once(height, width))
                 try:
-                    self._upscale_one(image[i : i + 1], result[i : i + 1], tile, _part(progress, i, batch))
+                    part = _part(progress, start, stop, batch)
+                    self._upscale_together(image[start:stop], result[start:stop], tile, part)
                     break
                 except MemoryError as error:
                     # Even tiles are no larger than the picture: halve what was really used, unless another thread has.
                     # It stays so for the next picture, which would run out of memory just the same.
-                    self.tile = min(self.tile, min(tile, max(height, width)) // 2)
+                    side = max(height, width)
+                    self.tile = min(self.tile, min(tile, side) // 2 if stop == start + 1 else max(side, tile // 2))
                     if self.tile < SMALLEST_TILE:
                         raise MemoryLimitError(
                             f"Memory ran out even with tiles of {2 * self.tile} pixels; close other programs or use "
                             "the CPU."
                         ) from error
+            start = stop
         return result
 
-    def _upscale_one(self, image: Any, result: Any, tile: int, progress: Progress | None) -> None:
+    def _upscale_together(self, image: Any, result: Any, tile: int, progress: Progress | None) -> None:
         height, width = image.shape[2:]
         windows = tiles(height, width, tile)
         if progress is not None:
@@ -137,7 +158,7 @@ def _run(
     """Write the tiles `some` of all `windows` into `result`; returns those that have NaN or infinities."""
     height, width = image.shape[2:]
     source = engine.moved(image)
-    gate = _gate(engine, source, windows)
+    gate = _gates(engine, source, windows)
     delivery = Delivery(result)
     finite: list[Any] = []  # not looked at before the last tile: a GPU would have to wait
     for done, window in enumerate(some, 1):
@@ -151,6 +172,18 @@ def _run(
             progress(done, len(some))
     delivery.finish()
     return [window for window, good in zip(some, finite, strict=True) if not good]
+
+
+def _gates(engine: Engine, images: Any, windows: list[Window]) -> Gate | None:
+    """The gate of one picture, or those of several [B,C]."""
+    if len(images) == 1:
+        return _gate(engine, images, windows)
+    gates = [_gate(engine, images[i : i + 1], windows) for i in range(len(images))]
+    if None in gates:
+        return None
+    from torch import cat  # only engines of torch take several pictures at once
+
+    return cat([gate for gate in gates if gate is not None])
 
 
 def _gate(engine: Engine, image: Any, windows: list[Window]) -> Gate | None:
@@ -181,13 +214,24 @@ class AutoUpscaler(Upscaler):
     def scale(self) -> int:
         return self._plain.scale
 
+    def at_once(self, height: int, width: int) -> int:
+        return self._plain.at_once(height, width)
+
     @property
     def plain(self) -> Upscaler:
         return self._plain
 
+    @property
+    def for_video(self) -> "tuple[Upscaler, Clean | None]":
+        from ..images import Clean
+
+        return self._load(VIDEO_CLEAN), Clean(VIDEO_CLEAN, "a video, whose noise must not flicker")
+
     def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """The upscaler of the amount that the picture needs. Of a batch, a middle picture decides for all."""
-        middle = image[image.shape[0] // 2]
+        if not len(image):
+            return self._plain, None
+        middle = image[len(image) // 2]
         from ..images import choose_clean  # images imports Pillow, which lists of models do not need
 
         pixels = middle if isinstance(middle, np.ndarray) else middle.cpu()
@@ -208,11 +252,11 @@ def _require_pictures(image: Any) -> None:
 
 
 def beyond_scale(steps: Sequence[int], factor: float) -> str:
-    """A note for the user: how a factor beyond the largest network's scale was reached by `Upscaler.steps`."""
+    """A note for the user: how a factor beyond a network's scale was reached by `Upscaler.steps`."""
     networks = ", then ".join(f"×{scale}" for scale in steps)
     how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
     rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"
-    return f"No network enlarges ×{factor:.3g} at once; it was reached {how}{rest}."
+    return f"×{factor:.3g} is beyond the scale of one network; it was reached {how}{rest}."
 
 
 def _stage(progress: Progress | None, work: list[int], index: int) -> Progress | None:
@@ -223,11 +267,11 @@ def _stage(progress: Progress | None, work: list[int], index: int) -> Progress |
     return lambda done, total: progress(before * total + own * done, whole * total)
 
 
-def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
-    """Progress of picture `index` of `count`, told as progress of all."""
+def _part(progress: Progress | None, start: int, stop: int, count: int) -> Progress | None:
+    """Progress of the pictures from `start` to `stop` of `count`, told as progress of all."""
     if progress is None:
         return None
-    return lambda done, total: progress(index * total + done, count * total)
+    return lambda done, total: progress(start * total + (stop - start) * done, count * total)
 
 
 def _empty(image: Any, shape: tuple[int, ...]) -> Any:

@@ -2,12 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..engines import EngineName, RunOptions
 from ..errors import TinySRError
-from ..postprocess import Finish
+from ..postprocess import STEPS, Finish
 
 PROTOCOL = 3
 MAX_SIDE = 524288
@@ -91,7 +91,7 @@ def _network(take: "_Fields", engine: EngineName) -> NetworkChoice:
 
 
 def _finish(take: "_Fields") -> Finish:
-    return Finish(sharpen=take.flag("sharpen"), anti_alias=take.flag("anti_alias"))
+    return replace(Finish(), **{name: take.flag(name) for name in STEPS})
 
 
 class _Fields:

@@ -71,7 +71,7 @@ class VggFeatures(nn.Module):
 def load_vgg19(folder: Path | None, downloads: Downloads | None = None) -> dict[str, Tensor]:
     """The weights of VGG19 up to conv3_2, from `folder`/vgg19_features.safetensors.
 
-    Without `folder`, they come from the cache. They are downloaded once: 548 MB, of which 5 MB are kept.
+    Without `folder`, they come from the cache. They are downloaded once: 575 MB, of which 5 MB are kept.
 
     Raises:
         DataError: the file is missing or damaged, or it cannot be downloaded.

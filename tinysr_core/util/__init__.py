@@ -1,4 +1,5 @@
-"""Helpers for every room: arrays that may be numpy or torch, atomic files, locks, memory, threads, console output.
+"""Helpers for every room: arrays that may be numpy or torch, atomic files, locks, HTML pages, memory, threads,
+console output.
 
 Nothing here imports torch or knows about networks and picture files.
 """
@@ -6,6 +7,7 @@ Nothing here imports torch or knows about networks and picture files.
 from .arrays import Image, all_finite, clamp_in_place, crop_mirrored
 from .console import escape_unprintable
 from .files import atomic_write, exclusive_lock, remove_leftovers, try_delete
+from .html_page import png_url, write_html
 from .memory import Work, available_bytes
 from .progress import Progress
 from .threads import cores, in_order, thread_count
@@ -23,7 +25,9 @@ __all__ = [
     "escape_unprintable",
     "exclusive_lock",
     "in_order",
+    "png_url",
     "remove_leftovers",
     "thread_count",
     "try_delete",
+    "write_html",
 ]

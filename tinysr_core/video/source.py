@@ -1,7 +1,7 @@
 """Open a video with PyAV, and read its facts and frames."""
 
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PictureError, RequestError, installs
-from .frames import Colours, Pixels, is_turned, to_pixels
+from .frames import upright_sides
 
 DEFAULT_FRAME_RATE = 25
 """Frames per second where the file does not tell."""
@@ -52,22 +52,8 @@ def read_video_info(source: Source) -> VideoInfo:
     """
     with open_video(source) as video:
         frame = _first_frame(video, source)
-        sides = (frame.height, frame.width) if is_turned(frame) else (frame.width, frame.height)
-        return VideoInfo(*sides, frame_count(video, WHOLE))
-
-
-def middle_frame(source: Source) -> Pixels:
-    """A frame from the middle of a video, [1,3,H,W] in [0,1]. It represents the video better than a dark first frame.
-
-    Raises:
-        RequestError: PyAV is missing.
-        PictureError: the source cannot be read as a video.
-    """
-    with open_video(source) as video:
-        with suppress(OSError, ValueError):  # FFmpeg's errors; a file that cannot be searched stays at its start
-            video.seek(max(video.start_time or 0, 0) + (video.duration or 0) // 2)
-        frame = _first_frame(video, source)
-        return to_pixels(frame, Colours.of(frame))
+        height, width = upright_sides(frame)
+        return VideoInfo(width, height, frame_count(video, WHOLE))
 
 
 def _first_frame(video: Any, source: Source) -> Any:

@@ -51,3 +51,11 @@ def outputs() -> Choices:
             _("Enlarges, then reduces to the old size. Each result exactly covers its layer."),
         ),
     ]
+
+
+def steps() -> Choices:
+    """The steps that can follow the network, each off by default."""
+    return [
+        ("sharpen", _("Shar_pen"), _("Unsharp mask on the result: radius 1.2, 100 %")),
+        ("anti-alias", _("_Anti-alias"), _("Smooth jagged edges in the result")),
+    ]

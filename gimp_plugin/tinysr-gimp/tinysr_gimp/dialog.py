@@ -13,7 +13,7 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402  # versions have to be asked for first
 
-from .choices import Choices, inputs, outputs, scales  # noqa: E402
+from .choices import Choices, inputs, outputs, scales, steps  # noqa: E402
 from .enlarge import check, check_model, enlarge_all, lay_out  # noqa: E402
 from .geometry import MAX_SIDE, Box, Plan  # noqa: E402
 from .options import DEFAULT_MODEL, Options  # noqa: E402
@@ -133,7 +133,7 @@ class _Dialog:
         rows.add_row("", self._auto_clean)
         self._clean = self._dialog.get_widget("clean", GimpUi.SpinScale)
         rows.add_wide(self._clean)
-        for name in ("sharpen", "anti-alias"):
+        for name, *_texts in steps():
             rows.add_row("", self._dialog.get_widget(name, GObject.TYPE_NONE))
         if len(Gimp.get_images()) > 1:
             rows.add_row("", self._dialog.get_widget("all-images", GObject.TYPE_NONE))

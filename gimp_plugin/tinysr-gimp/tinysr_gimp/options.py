@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from gi.repository import Gimp
+
+from .choices import steps
 
 DEFAULT_MODEL = "portrait"
 IN_IMAGE = ("scale-image", "replace-image", "new-layer", "same-size-layer", "replace-layer")
@@ -28,21 +32,21 @@ class Options:
     auto_clean: bool
     """Whether TinySR chooses `clean` for each picture."""
     clean: float
-    sharpen: bool
-    anti_alias: bool
+    steps: dict[str, bool]
+    """Which of `choices.steps` follow the network."""
 
     @classmethod
     def of(cls, config: Gimp.ProcedureConfig) -> Options:
         """Read all of them from `config`."""
-        return cls(**{name: config.get_property(name.replace("_", "-")) for name in cls.__dataclass_fields__})
+
+        def read(names: Iterable[str]) -> dict[str, Any]:
+            return {name: config.get_property(name.replace("_", "-")) for name in names}
+
+        chosen = read(name.replace("-", "_") for name, *_ in steps())
+        return cls(**read(cls.__dataclass_fields__.keys() - {"steps"}), steps=chosen)
 
     @property
     def network(self) -> dict[str, object]:
         """The fields of a request that choose the network and the steps after it."""
-        network: dict[str, object] = {
-            "model": self.model,
-            "detail": self.detail,
-            "sharpen": self.sharpen,
-            "anti_alias": self.anti_alias,
-        }
+        network: dict[str, object] = {"model": self.model, "detail": self.detail, **self.steps}
         return network if self.auto_clean else network | {"clean": self.clean}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 
-from .choices import Choices, inputs, outputs, scales
+from .choices import Choices, inputs, outputs, scales, steps
 from .enlarge import check_model, enlarge_all
 from .geometry import MAX_SIDE
 from .options import DEFAULT_MODEL, Options
@@ -76,12 +76,8 @@ def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     )
     clean_help = _("Remove JPEG blocks and noise: 0 keeps them, 1 is for heavy compression")
     procedure.add_double_argument("clean", _("Clea_n"), clean_help, 0.0, 1.0, 0.0, read_write)
-    procedure.add_boolean_argument(
-        "sharpen", _("Shar_pen"), _("Unsharp mask on the result: radius 1.2, 100 %"), False, read_write
-    )
-    procedure.add_boolean_argument(
-        "anti-alias", _("_Anti-alias"), _("Smooth jagged edges in the result"), False, read_write
-    )
+    for name, label, explanation in steps():
+        procedure.add_boolean_argument(name, label, explanation, False, read_write)
     procedure.add_boolean_argument(
         "all-images",
         _("All open ima_ges"),
