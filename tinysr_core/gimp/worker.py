@@ -5,7 +5,7 @@ interleaved, row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 
 
     worker  {"type": "hello", "protocol": 3, "version", "location",
              "models": [{"name", "scales", "description", "has_detail", "has_clean"}, ...],
-             "damaged": [error text, ...]}
+             "damaged": [file name, ...]}
     client  {"protocol": 3, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
              "model", "factor", "sharpen", "anti_alias", "detail" (default: 1),
              "clean" (default: what the picture needs)} and pixels
@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..engines import RunOptions, Upscaler, preload
 from ..errors import MemoryLimitError, TinySRError
-from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, model_name
+from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, list_files, model_name
 from ..pipeline import enhance, enhance_mask
 from ..postprocess import ExactSize, resize
 from ..util import Progress
@@ -255,6 +255,9 @@ def _at_size(planes: Planes, size: tuple[int, int]) -> Planes:
 
 def _hello() -> dict[str, Any]:
     infos, errors = list_checkpoints()
+    for error in errors:
+        print(error, file=sys.stderr)
+    usable = {info.path for info in infos}
     families: dict[str, list[CheckpointInfo]] = {}
     for info in infos:
         families.setdefault(model_name(info.path), []).append(info)
@@ -274,7 +277,7 @@ def _hello() -> dict[str, Any]:
         "version": __version__,
         "location": str(Path(__file__).parents[1]),
         "models": models,
-        "damaged": [str(error) for error in errors],
+        "damaged": [path.name for path in list_files() if path not in usable],
     }
 
 

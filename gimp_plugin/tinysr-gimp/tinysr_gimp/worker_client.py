@@ -62,7 +62,7 @@ class Hello:
     location: str
     models: tuple[Model, ...]
     damaged: tuple[str, ...] = ()
-    """What is wrong with damaged model files."""
+    """The names of damaged model files."""
 
 
 @dataclass(frozen=True)
