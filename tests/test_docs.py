@@ -25,6 +25,7 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(p for p in sorted(ROOT.glob("*/**/*.md")) if not {".venv", "venv", "build"} & set(p.parts)),
 ]
+HELP = ROOT / "web" / "docs"
 BLOCK = re.compile(r"(?P<comments>(?:^<!-- [^\n]* -->\n)*)^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 
 
@@ -145,7 +146,8 @@ def test_links(page: Path) -> None:
         if re.match(r"\w+:", link):
             continue
         name, _, anchor = link.partition("#")
-        target = (page.parent / name) if name else page
+        base = HELP if page.is_relative_to(HELP) else page.parent  # as ComfyUI's front end resolves links
+        target = (base / name) if name else page
         assert target.exists(), f"{page.name} links to {link}, which is not there"
         if anchor:
             assert anchor in anchors(target), f"{page.name} links to {link}; {target.name} has no such heading"

@@ -72,7 +72,7 @@ def test_the_sdist_has_what_the_wheel_is_made_of(built: dict[str, Path]) -> None
 def test_the_node_pack_has_everything_but_what_nodes_do_not_use(built: dict[str, Path]) -> None:
     names = zipfile.ZipFile(built["comfyui"]).namelist()
     assert {name.split("/")[0] for name in names} == {"tinysr"}
-    folders = ("nodes", "tinysr_core", "weights", "web", "locales", "example_workflows", "examples")
+    folders = ("nodes", "tinysr_core", "weights", "web", "locales", "example_workflows", "subgraphs", "examples")
     files = {path.as_posix() for path in tracked(*folders)}
     top = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md"}
     top |= {"SECURITY.md", ".comfyignore"}

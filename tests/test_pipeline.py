@@ -17,6 +17,7 @@ class NearestEngine:
     """A network that repeats pixels, so that results can be foretold; it remembers what it saw."""
 
     scale, halo, border, pool_halo, tile, only_enlarges = 2, 0, 0, None, 512, True
+    takes_batches = False
 
     def run(self, image: Any, gate: Any) -> Any:
         self.seen = image

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinysr_core.engines import torch_engine, torch_paths, upscaler
+from tinysr_core.engines.tiling import tiles
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.torch_paths import TorchPath, choose_path
 from tinysr_core.engines.upscaler import Upscaler
@@ -183,6 +184,18 @@ def test_a_picture_on_a_gpu(precision: Any, attention: bool, on_gpu: bool, fake_
         result = Upscaler(engine, tile).upscale(image)
         assert (result.device, result.dtype) == (image.device, torch.float32)
         assert result.shape == (1, 3, 2 * height, 2 * width)
+
+
+def test_a_gate_of_padded_channels_fits_the_fallbacks(fake_gpu: None) -> None:
+    """Those on the GPU and on the CPU have as many channels as the network."""
+    engine = TorchEngine(network(), str(GPU), "fp16")
+    image = torch.rand(1, 3, 40, 40, device=GPU)
+    gate = engine.gate(image, tiles(40, 40, 40))
+    assert gate.shape == (1, 16)
+    on_gpu, on_cpu = engine.fallback, engine.fallback and engine.fallback.fallback
+    assert on_gpu and on_cpu and (on_gpu.path.device, on_cpu.path.device) == (GPU, CPU)
+    for fallback in (on_gpu, on_cpu):
+        assert fallback.run(image, gate).device == GPU
 
 
 class Broken(TorchEngine):

@@ -15,7 +15,7 @@ from tinysr_core.engines.engine import BORDER
 from tinysr_core.engines.tiling import probes
 from tinysr_core.engines.torch_cpu import run_in_bands
 from tinysr_core.engines.torch_engine import TorchEngine
-from tinysr_core.engines.upscaler import Upscaler, beyond_scale
+from tinysr_core.engines.upscaler import VIDEO_CLEAN, AutoUpscaler, Upscaler, beyond_scale
 from tinysr_core.errors import MemoryLimitError, RequestError
 from tinysr_core.model.checkpoint import Checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
@@ -165,7 +165,9 @@ def test_a_chain_is_exact_in_tiles_and_tells_steady_progress() -> None:
 
 
 def test_the_note_says_what_was_done() -> None:
-    assert beyond_scale([4, 2], 8) == "No network enlarges ×8 at once; it was reached by networks for ×4, then ×2."
+    assert (
+        beyond_scale([4, 2], 8) == "×8 is beyond the scale of one network; it was reached by networks for ×4, then ×2."
+    )
     assert beyond_scale([4, 2], 6.5).endswith("by networks for ×4, then ×2 and a bicubic resize.")
     assert beyond_scale([4], 4.5).endswith("by a network for ×4 and a bicubic resize.")
 
@@ -346,3 +348,55 @@ def test_flat_pictures_stay_flat_at_every_size(engine: EngineName, scale: int) -
             expected = np.array(colour, np.float32)[None, :, None, None]
             result = upscaler.upscale(np.broadcast_to(expected, (1, 3, height, width)))
             np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), atol=1 / 255)
+
+
+class GpuLikeEngine(CountingEngine):
+    """Takes several pictures at once, as engines on GPUs do. `limit` counts the pixels of all of them."""
+
+    takes_batches = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.batches: list[int] = []
+
+    def run(self, image: Any, gate: Any) -> Any:
+        if image[:, 0].size > self.limit:
+            raise MemoryError
+        self.batches.append(len(image))
+        return super().run(image, gate)
+
+
+@pytest.mark.parametrize(("height", "width", "tile"), [(30, 38, 48), (420, 530, 700)])
+def test_a_gpu_takes_as_many_pictures_as_fit_into_a_tile(height: int, width: int, tile: int) -> None:
+    """Small pictures have the gate of all of it, larger ones that of their probe windows."""
+    assert bool(probes(height, width, SMALL.trunk_halo)) == (tile == 700)
+    image = picture(height, width, batch=5)
+    engine = GpuLikeEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
+    ours = Upscaler(engine, tile)
+    seen = []
+    result = ours.upscale(image, lambda *progress: seen.append(progress))
+    assert engine.batches == [2, 2, 1]
+    assert seen == [(0, 5), (2, 5), (2, 5), (4, 5), (4, 5), (5, 5)]
+    np.testing.assert_allclose(result, upscaler().upscale(image), atol=1e-6)
+
+
+def test_where_memory_runs_out_fewer_pictures_go_together() -> None:
+    image = picture(40, 50, batch=8)
+    engine = GpuLikeEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
+    engine.limit = 2 * (40 + 2 * BORDER) * (50 + 2 * BORDER)
+    result = Upscaler(engine, 120).upscale(image)
+    assert engine.batches == [1] * 8
+    np.testing.assert_allclose(result, upscaler().upscale(image), atol=1e-6)
+
+
+def test_all_frames_of_a_video_are_cleaned_alike() -> None:
+    plain, made = upscaler(), []
+
+    def load(amount: float) -> Upscaler:
+        made.append(amount)
+        return plain
+
+    chosen, clean = AutoUpscaler(load).for_video
+    assert chosen is plain and clean is not None and clean.amount == VIDEO_CLEAN
+    assert plain.for_video == (plain, None)
+    assert made == [0, VIDEO_CLEAN]

@@ -58,7 +58,7 @@ def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 @pytest.mark.skipif(threads.cores() == 1, reason="needs a second core")
-@pytest.mark.parametrize("module", ["cli.main", "gimp.server"])
+@pytest.mark.parametrize("module", ["cli.main", "gimp.worker"])
 def test_numpy_has_no_threads_of_its_own_beside_them(module: str) -> None:
     code = f"import os, tinysr_core.{module}, numpy as np; a = np.ones((900, 900), np.float32); a @ a;"
     code += "print(len(os.listdir('/proc/self/task')))"

@@ -101,6 +101,24 @@ def test_colours_and_depth_stay(tmp_path: Path, tags: tuple[int, int, int, int])
     assert np.abs(enlarged[::2, ::2] - luma).mean() < 400
 
 
+def test_frames_may_go_together(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mp4")
+    transcode(source, tmp_path / "alone.mp4", twice, Encoding(), request="alone")
+    taken: list[int] = []
+
+    def counted(pixels: np.ndarray) -> np.ndarray:
+        taken.append(len(pixels))
+        return twice(pixels)
+
+    def three(height: int, width: int) -> int:
+        assert (height, width) == (48, 64)
+        return 3
+
+    transcode(source, tmp_path / "out.mp4", counted, Encoding(), request="three", at_once=three)
+    assert taken == [3, 3, 2] * 3 + [3, 3], "a segment has 8 frames"
+    assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
+
+
 def test_a_broken_run_goes_on(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4")
     transcode(source, tmp_path / "whole.mp4", twice, Encoding(), request="twice")
@@ -161,14 +179,14 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_told(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4")
-    with pytest.raises(RequestError, match="cannot hold prores"):
+    with pytest.raises(RequestError, match="prores"):
         transcode(source, tmp_path / "out.mp4", twice, Encoding("prores"), request="")
     with pytest.raises(RequestError, match="codec 'divx'"):
         Encoding("divx")
     with pytest.raises(RequestError, match="quality"):
         Encoding(quality=60)
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(PictureError, match="no video that can be read"):
+    with pytest.raises(PictureError, match="cannot be read as a video"):
         transcode(tmp_path / "text.mp4", tmp_path / "out.mp4", twice, Encoding(), request="")
     assert not (tmp_path / "out.mp4").exists()
 
@@ -176,6 +194,7 @@ def test_what_cannot_be_is_told(tmp_path: Path) -> None:
 def test_through_a_network_to_even_sides(tmp_path: Path) -> None:
     class Repeat:
         scale, halo, border, pool_halo, tile, only_enlarges, fallback = 2, 0, 0, None, 512, True, None
+        takes_batches = False
 
         def run(self, image: Any, gate: Any) -> Any:
             return twice(image)

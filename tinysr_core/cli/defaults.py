@@ -22,6 +22,7 @@ else:
 PREFIX = "TINYSR_"
 KEYS = (
     *("model", *SIZE_OPTIONS, "sharpen", "aa", "format", "quality", "keep", "strict", "suffix", "name_pattern"),
+    *("video_codec", "video_quality"),
     *("detail", "clean", "engine", "device", "precision", "tile", "workers", "cluster"),
     *("recursive", "keep_mtime", "quiet", "verbose"),
 )

@@ -30,8 +30,10 @@ def upscale_stream(
         RequestError: there is more than one picture, or an option that needs a file.
         TinySRError: the picture cannot be upscaled.
     """
-    from ..folders import run_job
+    from ..folders import is_video, run_job
 
+    if any(is_video(Path(name)) for name in inputs):
+        raise RequestError("A video cannot go to standard output; name a file with -o.")
     if len(inputs) != 1:
         raise RequestError("Standard input and output hold one picture; give exactly one input.")
     to_stdout = output in (None, "-")

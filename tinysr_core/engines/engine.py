@@ -51,6 +51,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def takes_batches(self) -> bool:
+        """Whether `run` accepts a batch [B,3,h,w] with gates [B,C], and is faster with it."""
+        ...
+
+    @property
     def fallback(self) -> "Engine | None":
         """The same network in higher precision, for tiles where this one gives NaN; None: there is none."""
         ...

@@ -36,6 +36,7 @@ class OpenVinoEngine:
     """
 
     only_enlarges = True
+    takes_batches = False
     border = BORDER
     fallback = None
 

@@ -1,5 +1,6 @@
 """The options for running a network, and `load_upscaler`."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -7,9 +8,11 @@ from typing import Literal
 from ..errors import CheckpointError, RequestError
 from ..model import (
     DEFAULT_NAME,
+    Relation,
     cache_folder,
     find_checkpoint,
     find_exactly,
+    find_relative,
     has_photo,
     load_checkpoint,
     read_info,
@@ -56,6 +59,23 @@ class RunOptions:
         checkpoint = load_checkpoint(path, self.detail, 0 if self.clean == "auto" else self.clean)
         engine = load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder())
         return Upscaler(engine, self.tile, self.follower)
+
+    def files(self, path: Path) -> set[Path]:
+        """The checkpoint files that `load(path)` may read, `path` included.
+
+        Raises:
+            CheckpointError: the file is not a TinySR checkpoint.
+        """
+        info = read_info(path)
+        found = {path}
+        relatives: dict[Relation, bool] = {"twin": self.detail < 1, "photo": self.clean != 0}
+        for relation, used in relatives.items():
+            if used:
+                with suppress(CheckpointError):  # `load` reports missing files
+                    found.add(find_relative(info, relation))
+        with suppress(CheckpointError, RequestError):
+            found.add(find_exactly(FOLLOWER, FOLLOWER_SCALE))
+        return found
 
     def follower(self) -> Upscaler | None:
         """The upscaler that doubles the result of another one: fidelity ×2, which adds no second layer of texture. None

@@ -32,10 +32,14 @@ Features = Iterable[tuple[Tensor, Tensor]]
 
 
 def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels: int = BAND_PIXELS) -> Tensor:
-    """`model(image, gate)` for one picture [1,3,h,w] on the CPU, with at most as many threads as torch is set to.
+    """`model(image, gate)` for pictures [B,3,h,w] on the CPU, with at most as many threads as torch is set to.
 
     Several threads may call this at the same time.
     """
+    if len(image) > 1:  # a GPU failed on the batch
+        gates = [None] * len(image) if gate is None else gate.split(1)
+        pairs = zip(image.split(1), gates, strict=True)
+        return torch.cat([run_in_bands(model, one, own, band_pixels) for one, own in pairs])
     height, width = image.shape[2:]
     scale = model.config.scale
     rows = max(1, band_pixels // width)

@@ -66,6 +66,10 @@ class TorchEngine:
         return cls(TinySR.from_tensors(checkpoint.config, tensors), device, precision)
 
     @property
+    def takes_batches(self) -> bool:
+        return self.path.device.type != "cpu"
+
+    @property
     def fallback(self) -> "TorchEngine | None":
         half = self.path.dtype != torch.float32
         if self._fallback is None and (half or self.path.device.type != "cpu"):

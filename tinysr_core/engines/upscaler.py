@@ -22,6 +22,9 @@ SMALLEST_TILE = 32
 STRETCH = 1.2
 """Largest factor beyond the network's scale that is left to a bicubic resize. At 1.25, a second network improves LPIPS
 by 18 % (docs/how-it-works.md)."""
+VIDEO_CLEAN = 1.0
+"""The amount that `clean="auto"` chooses for all frames of a video, because they are compressed, and noise must not
+flicker. With less of the photo network it flickers by a factor of more than 1.2 (benchmarks/results/video.md)."""
 
 
 class Upscaler:
@@ -83,6 +86,11 @@ class Upscaler:
         """The upscaler for alpha and masks, which need no cleaning."""
         return self
 
+    @property
+    def for_video(self) -> "tuple[Upscaler, Clean | None]":
+        """The upscaler for the frames of a video, and the reason: this one, unless loaded with `clean="auto"`."""
+        return self, None
+
     def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """The upscaler for a picture [B,C,H,W], and the reason: this one, unless it was loaded with `clean="auto"`.
 
@@ -90,11 +98,20 @@ class Upscaler:
         """
         return self, None
 
+    def at_once(self, height: int, width: int) -> int:
+        """How many pictures of this size, in LR pixels, run through the network as one batch.
+
+        On a GPU they are as many as have the pixels of a tile, because one small picture would leave most of it idle.
+        """
+        if not self.engine.takes_batches or max(height, width) > self.tile:
+            return 1
+        return max(1, min(self.tile, self.engine.tile) ** 2 // (height * width))
+
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
         """LR pictures [B,3,H,W], float32 in [0,1] -> SR pictures [B,3,s*H,s*W], clamped to [0,1].
 
         Takes a numpy array or a torch tensor and returns the same kind, on the same device. The input is not changed.
-        Pictures are upscaled one after the other.
+        Pictures do not influence each other.
 
         Raises:
             RequestError: the array has another shape, or is not floating point.
@@ -103,24 +120,29 @@ class Upscaler:
         _require_pictures(image)
         batch, channels, height, width = image.shape
         result = _empty(image, (batch, channels, height * self.scale, width * self.scale))
-        for i in range(batch):
+        start = 0
+        while start < batch:
             while True:
-                tile = self.tile
+                tile, stop = self.tile, min(batch, start + self.at_once(height, width))
                 try:
-                    self._upscale_one(image[i : i + 1], result[i : i + 1], tile, _part(progress, i, batch))
+                    part = _part(progress, start, stop, batch)
+                    self._upscale_together(image[start:stop], result[start:stop], tile, part)
                     break
                 except MemoryError as error:
                     # Halve the side that was used, which is at most that of the picture, unless another thread already
-                    # has. The smaller side stays for the next picture, which would run out of memory too.
-                    self.tile = min(self.tile, min(tile, max(height, width)) // 2)
+                    # has. A batch of pictures becomes smaller before the pictures are cut. The smaller side stays for
+                    # the next picture, which would run out of memory too.
+                    side = max(height, width)
+                    self.tile = min(self.tile, min(tile, side) // 2 if stop == start + 1 else max(side, tile // 2))
                     if self.tile < SMALLEST_TILE:
                         raise MemoryLimitError(
                             f"Memory ran out even with tiles of {2 * self.tile} pixels; close other programs or use "
                             "the CPU."
                         ) from error
+            start = stop
         return result
 
-    def _upscale_one(self, image: Any, result: Any, tile: int, progress: Progress | None) -> None:
+    def _upscale_together(self, image: Any, result: Any, tile: int, progress: Progress | None) -> None:
         height, width = image.shape[2:]
         windows = tiles(height, width, tile)
         if progress is not None:
@@ -143,7 +165,7 @@ def _run(
     """Run the tiles `some` of all `windows` and write them into `result`. Returns those with NaN or infinite values."""
     height, width = image.shape[2:]
     source = engine.moved(image)
-    gate = _gate(engine, source, windows)
+    gate = _gates(engine, source, windows)
     writer = TileWriter(result)
     finite: list[Any] = []  # read after the last tile, so that a GPU does not wait
     for done, window in enumerate(some, 1):
@@ -157,6 +179,18 @@ def _run(
             progress(done, len(some))
     writer.finish()
     return [window for window, good in zip(some, finite, strict=True) if not good]
+
+
+def _gates(engine: Engine, images: Any, windows: list[Window]) -> Gate | None:
+    """The gate of one picture, or the gates [B,C] of several; see `_gate`."""
+    if len(images) == 1:
+        return _gate(engine, images, windows)
+    gates = [_gate(engine, images[i : i + 1], windows) for i in range(len(images))]
+    if None in gates:
+        return None
+    from torch import cat  # only torch engines take batches
+
+    return cat([gate for gate in gates if gate is not None])
 
 
 def _gate(engine: Engine, image: Any, windows: list[Window]) -> Gate | None:
@@ -191,13 +225,24 @@ class AutoUpscaler(Upscaler):
     def scale(self) -> int:
         return self._plain.scale
 
+    def at_once(self, height: int, width: int) -> int:
+        return self._plain.at_once(height, width)
+
     @property
     def plain(self) -> Upscaler:
         return self._plain
 
+    @property
+    def for_video(self) -> "tuple[Upscaler, Clean | None]":
+        from ..images import Clean
+
+        return self._load(VIDEO_CLEAN), Clean(VIDEO_CLEAN, "a video, whose noise must not flicker")
+
     def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
         """The upscaler for the amount that the picture needs. The middle picture of a batch decides for all."""
-        middle = image[image.shape[0] // 2]
+        if not len(image):
+            return self._plain, None
+        middle = image[len(image) // 2]
         from ..images import choose_clean  # imports Pillow, which listing models does not need
 
         pixels = middle if isinstance(middle, np.ndarray) else middle.cpu()
@@ -218,11 +263,11 @@ def _require_pictures(image: Any) -> None:
 
 
 def beyond_scale(steps: Sequence[int], factor: float) -> str:
-    """A note for the user on how `steps` reached a factor beyond the largest scale of a network."""
+    """A note for the user on how `steps` reached a factor beyond the scale of a network."""
     networks = ", then ".join(f"×{scale}" for scale in steps)
     how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
     rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"
-    return f"No network enlarges ×{factor:.3g} at once; it was reached {how}{rest}."
+    return f"×{factor:.3g} is beyond the scale of one network; it was reached {how}{rest}."
 
 
 def _stage(progress: Progress | None, work: list[int], index: int) -> Progress | None:
@@ -233,11 +278,11 @@ def _stage(progress: Progress | None, work: list[int], index: int) -> Progress |
     return lambda done, total: progress(before * total + own * done, whole * total)
 
 
-def _part(progress: Progress | None, index: int, count: int) -> Progress | None:
-    """Progress of picture `index` of `count` as progress of all pictures."""
+def _part(progress: Progress | None, start: int, stop: int, count: int) -> Progress | None:
+    """Progress of the pictures from `start` to `stop` of `count` as progress of all pictures."""
     if progress is None:
         return None
-    return lambda done, total: progress(index * total + done, count * total)
+    return lambda done, total: progress(start * total + (stop - start) * done, count * total)
 
 
 def _empty(image: Any, shape: tuple[int, ...]) -> Any:

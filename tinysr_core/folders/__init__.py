@@ -6,8 +6,9 @@ dispatcher serves both.
 
 from .file_upscaler import FileUpscaler
 from .job import run_job
+from .naming import Job, is_video
 from .outcome import Outcome
-from .plan import Job, Plan, plan_jobs
+from .plan import Plan, plan_jobs
 from .preview import preview, seconds_per_pixel
 from .progress import JobProgress
 from .settings import Settings
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Settings",
+    "is_video",
     "plan_jobs",
     "preview",
     "run_job",

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import TinySRError, WorkerError
+from .naming import Job
 from .outcome import Outcome
-from .plan import Job
 from .progress import ProgressTracker
 
 TRIES = 3

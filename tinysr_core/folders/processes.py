@@ -15,7 +15,7 @@ from ..errors import TinySRError
 from ..util import available_bytes, cores
 from .dispatch import Died, Event, Ready
 from .file_upscaler import FileUpscaler
-from .plan import Job
+from .naming import Job
 from .settings import Settings
 
 WORKER_BYTES = 1_000_000_000

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .plan import Job
+from .naming import Job
 
 JobProgress = Callable[[Path, float], None]
 """Called with the picture in work and the share of the job that is done, 0 to 1. Raising from it cancels the job."""

@@ -15,8 +15,8 @@ from typing import Any
 from ..errors import TinySRError, WorkerError, installs
 from .dispatch import Died, Event, Ready
 from .file_upscaler import FileUpscaler
+from .naming import Job
 from .outcome import Outcome
-from .plan import Job
 from .settings import Settings
 
 

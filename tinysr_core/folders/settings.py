@@ -1,16 +1,18 @@
-"""How all pictures of a folder job are upscaled."""
+"""How all files of a folder job are upscaled."""
 
 import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..engines import RunOptions
 from ..errors import RequestError
 from ..images import Keep
 from ..model import DEFAULT_NAME, find_checkpoint, model_name, read_info
 from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
+from ..video import Encoding
 
 _SCALES = (2, 3, 4)
 """A model's name can stand for one checkpoint of each of these scales."""
@@ -20,10 +22,10 @@ _SAME_RESULT = ("engine", "device", "tile")
 
 @dataclass(frozen=True)
 class Settings:
-    """How all pictures of a job are upscaled.
+    """How all files of a job are upscaled.
 
     Raises:
-        RequestError: the quality is out of range.
+        RequestError: `quality` or `largest` is out of range.
     """
 
     model: str = DEFAULT_NAME
@@ -39,15 +41,17 @@ class Settings:
     strict: bool = False
     """Refuse pictures that are cut off, instead of upscaling what is there."""
     largest: int | None = None
-    """Skip pictures whose longer side has more pixels than this."""
+    """Skip pictures and videos whose longer side has more pixels than this."""
     keep_mtime: bool = False
-    """Give each result the modification time of its picture."""
+    """Give each result the modification time of its input."""
+    encoding: Encoding = field(default_factory=Encoding)
+    """How videos are encoded."""
 
     def __post_init__(self) -> None:
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise RequestError(f"The quality must lie between 1 and 100, not {self.quality}.")
+            raise RequestError(f"The quality is {self.quality}; give a number from 1 to 100.")
         if self.largest is not None and self.largest < 1:
-            raise RequestError(f"The longer side that is still upscaled must be at least 1 pixel, not {self.largest}.")
+            raise RequestError(f"--skip-larger-than is {self.largest}; give at least 1 pixel.")
 
     def checkpoint(self, factor: float | None = None) -> Path:
         """The checkpoint that enlarges `factor` times; without it, the one that the job will most likely need.
@@ -94,18 +98,30 @@ class Settings:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that changes a result, the weights included. Results of equal fingerprints are alike.
+        """A hash of everything that changes the result of a picture, including the weights.
 
         Raises:
             CheckpointError: nothing has the model's name.
         """
-        checkpoints = sorted({self.checkpoint(scale) for scale in _SCALES})
+        return self._hash(quality=self.quality, keep=self.keep)
+
+    @property
+    def video_fingerprint(self) -> str:
+        """A hash of everything that changes the result of a video, including the weights.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
+        return self._hash(encoding=dataclasses.asdict(self.encoding), keep=self.keep)
+
+    def _hash(self, **file: Any) -> str:
+        """A hash of the network and the finish, and of how the file is written."""
+        weights = {path for scale in _SCALES for path in self.network.files(self.checkpoint(scale))}
         network = dataclasses.asdict(self.network)
         made_by = {
-            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints],
+            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(weights)],
             "network": {key: value for key, value in network.items() if key not in _SAME_RESULT},
             "finish": repr(self.finish),
-            "quality": self.quality,
-            "keep": self.keep,
+            **file,
         }
         return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,12 +1,12 @@
-"""The encoders: samples in bands of rows to the bytes of one file format.
+"""The encoders: from bands of rows to the bytes of a file format.
 
-PNG and TIFF are written here because Pillow has no colour pictures of 16 bits or floating point, and because this way
-only one band is in memory beside the picture. The rest goes through Pillow, which needs one 8-bit copy.
+PNG and TIFF are written here because Pillow has no colour pictures of 16 bits or floating point, and because this needs
+only a few bands in memory beside the picture. The other formats are written by Pillow, which needs an 8-bit copy.
 """
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any
@@ -31,19 +31,25 @@ COARSEST = 1858
 
 @dataclass(frozen=True)
 class Raster:
-    """The samples of one picture as a file shall hold them."""
+    """The samples of one picture as its file stores them."""
 
     height: int
     width: int
     channels: int
     """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     bits: Bits
-    bands: Iterator[NDArray[Any]]
-    """Consecutive [rows, width, channels] of uint8, uint16 or float32; `BAND_ROWS` rows in all but the last."""
+    band: Callable[[int], NDArray[Any]]
+    """Makes the band that starts at a row: [rows, width, channels] of uint8, uint16 or float32. A band has `BAND_ROWS`
+    rows, the last one fewer. Called from several threads."""
+
+    @property
+    def tops(self) -> range:
+        """The first row of each band."""
+        return range(0, self.height, BAND_ROWS)
 
 
 def encode_png(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
-    """Write a PNG (W3C PNG, third edition) of 8 or 16 bits. Several threads compress, each a band of its own."""
+    """Write a PNG (W3C PNG, third edition) of 8 or 16 bits. Each thread makes, filters and compresses a band."""
 
     def chunk(name: bytes, data: bytes) -> None:
         stream.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
@@ -67,15 +73,15 @@ def encode_png(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
         chunk(*png.text_chunk(text))
     pixel = raster.channels * raster.bits // 8
 
-    def deflated(band: NDArray[Any]) -> tuple[NDArray[np.uint8], bytes]:
-        """The bytes of the filtered rows, and a part of a deflate stream that stands for them."""
-        samples = band.astype(f">u{raster.bits // 8}", order="C")
-        filtered = png_filter.filtered(np.reshape(np.frombuffer(samples.data, np.uint8), (len(band), -1)), pixel)
+    def deflated(top: int) -> tuple[NDArray[np.uint8], bytes]:
+        """The filtered rows of a band, and the part of a deflate stream that encodes them."""
+        samples = raster.band(top).astype(f">u{raster.bits // 8}", order="C", copy=False)
+        filtered = png_filter.filtered(samples.view(np.uint8).reshape(len(samples), -1), pixel)
         return filtered, png_filter.deflated(filtered)
 
     chunk(b"IDAT", b"\x78\x5e")  # a zlib stream (RFC 1950) of deflate with its largest window
     checksum = zlib.adler32(b"")
-    for filtered, data in in_order(deflated, raster.bands):
+    for filtered, data in in_order(deflated, raster.tops):
         checksum = zlib.adler32(filtered.data, checksum)
         chunk(b"IDAT", data)
     chunk(b"IDAT", b"\3\0" + struct.pack(">I", checksum))  # an empty last block
@@ -94,7 +100,7 @@ def encode_tiff(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
     begin = tiff.header(order, 8) if about.exif is None else exif.without_main(about.exif)
     begin += bytes(-len(begin) % 8)
     entries = _tiff_entries(raster, about, order)
-    strips = -(-raster.height // BAND_ROWS)
+    strips = len(raster.tops)
 
     def directory(offsets: list[int], counts: list[int]) -> bytes:
         places = [numbers_entry(order, 273, LONG, *offsets), numbers_entry(order, 279, LONG, *counts)]
@@ -104,14 +110,15 @@ def encode_tiff(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
     position = len(begin) + stream.write(directory([0] * strips, [0] * strips))
     offsets, counts = list[int](), list[int]()
 
-    def strip(band: NDArray[Any]) -> bytes:
+    def strip(top: int) -> bytes:
+        band = raster.band(top)
         if raster.bits == 32:
             return zlib.compress(band.astype(order + "f4", order="C").data, _TIFF_LEVEL)
         differences = np.array(band, order="C")
         differences[:, 1:] -= band[:, :-1]
         return zlib.compress(differences.astype(f"{order}u{raster.bits // 8}", copy=False).data, _TIFF_LEVEL)
 
-    for data in in_order(strip, raster.bands):
+    for data in in_order(strip, raster.tops):
         stream.write(data)
         offsets.append(position)
         counts.append(len(data))
@@ -233,8 +240,6 @@ def _exif_with_resolution(about: Attachments) -> bytes | None:
 def _encode_with_pillow(stream: IO[bytes], raster: Raster, **options: Any) -> None:
     """Let Pillow write 8-bit samples; `options` are those of Image.save, `format` among them."""
     image = Image.new({1: "L", 3: "RGB", 4: "RGBA"}[raster.channels], (raster.width, raster.height))
-    top = 0
-    for band in raster.bands:
+    for top, band in zip(raster.tops, in_order(raster.band, raster.tops), strict=True):
         image.paste(Image.fromarray(band[..., 0] if raster.channels == 1 else band), (0, top))
-        top += len(band)
     image.save(stream, **options)

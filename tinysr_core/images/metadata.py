@@ -17,6 +17,7 @@ from .tiff import Bytes, Directory, FileBytes, Tiff
 
 _PROFILE_KINDS = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
+_APPLE_GAIN_MAP = "urn:com:apple:photo:2020:aux:hdrgainmap"
 _PREVIEWS = range(0x010000, 0x020000)
 """Type codes of further pictures in a JPEG that are only smaller versions of the main one."""
 
@@ -33,6 +34,8 @@ class Stored:
     gain_map: bytes | None = None
     """A JPEG file."""
     gain_map_marker: bytes | None = None
+    gain_map_xmp: bytes | None = None
+    """What the map of a HEIC file says of itself."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch that the file states outside EXIF."""
     orientation: int | None = None
@@ -108,8 +111,14 @@ def read_metadata(kind: str, stream: IO[bytes]) -> Stored:
     return stored
 
 
-def add_decoded(kind: str, image: Image.Image, stored: Stored) -> None:
-    """Add what only the decoder knows of a file of format `kind`."""
+def add_decoded(kind: str, stream: IO[bytes], image: Image.Image, stored: Stored) -> None:
+    """Add what only the decoder of `image` knows of the file of format `kind` in `stream`."""
+    if kind == "HEIC" and (numbers := image.info.get("aux", {}).get(_APPLE_GAIN_MAP)):
+        from pillow_heif import open_heif
+
+        gain_map = open_heif(stream).get_aux_image(numbers[0]).to_pillow()
+        stored.gain_map = jpeg.apple_gain_map(gain_map, stored.gain_map_xmp)
+        stored.notes = [note for note in stored.notes if note.kind != "gain map"]
     if kind == "AVIF":
         stored.orientation = _orientation_of(image)
     if kind == "TIFF":
@@ -273,6 +282,7 @@ def _read_heif(data: Bytes, stored: Stored) -> None:
         mastering_display=found.mastering_display,
         light_level=found.light_level,
     )
+    stored.gain_map_xmp = found.gain_map_xmp
     if found.gain_map:
         text = "The HDR gain map was left out; it can be carried from JPEG to JPEG only."
         stored.notes.append(Note("gain map", text))

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 Rows = NDArray[np.uint8]
 
-_BLOCK = 16
-"""Rows filtered at a time, few enough for the cache."""
+_BLOCK_BYTES = 1 << 16
+"""Bytes of rows that are filtered at a time: their candidates fit the cache."""
 _SAMPLE = 16
 """Rows that both ways of compression are tried on."""
 
@@ -27,8 +27,9 @@ def filtered(rows: Rows, pixel: int) -> Rows:
     result[0, 0] = 1  # "Sub"
     result[0, 1 : 1 + pixel] = rows[0, :pixel]
     np.subtract(rows[0, pixel:], rows[0, :-pixel], out=result[0, 1 + pixel :])
-    for top in range(1, len(rows), _BLOCK):
-        block = rows[top - 1 : top + _BLOCK]
+    step = max(1, _BLOCK_BYTES // rows.shape[1])
+    for top in range(1, len(rows), step):
+        block = rows[top - 1 : top + step]
         candidates = np.stack(_candidates(block, pixel))
         costs = np.minimum(candidates, -candidates).sum(2, dtype=np.int64)
         best = costs.argmin(0)

@@ -181,7 +181,7 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tup
             f" (to keep them: {installs('formats')})" if kind in ("PNG", "TIFF") and not deep.can_read_deep() else ""
         )
         source.notes.append(Note("bits", f"{file_bits} bits per channel were read as {source.bits}{helps}."))
-    metadata.add_decoded(kind, image, stored)
+    metadata.add_decoded(kind, stream, image, stored)
     return source, stored, _jpeg_encoding(image)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import PictureError, RequestError
-from ..util import atomic_write, in_order
+from ..util import atomic_write
 from . import encoders
 from .attachments import Keep, kept, prepare
 from .encoders import Raster
@@ -117,8 +117,7 @@ def _raster(picture: Picture, kind: Format, notes: list[Note]) -> Raster:
     else:
         wanted = picture.pixels.shape[1] + (alpha is not None)
     channels = min(count for count in kind.channels if count >= wanted and (count - wanted) % 2 == 0)
-    bands = in_order(partial(_band, picture, channels, bits), range(0, picture.height, BAND_ROWS))
-    return Raster(picture.height, picture.width, channels, bits, bands)
+    return Raster(picture.height, picture.width, channels, bits, partial(_band, picture, channels, bits))
 
 
 def _band(picture: Picture, channels: int, bits: Bits, top: int) -> NDArray[Any]:

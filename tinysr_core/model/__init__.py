@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .bicubic import skip_kernel
-from .blend import find_relative, has_photo, load_checkpoint, relatives_of_descendant
+from .blend import Relation, find_relative, has_photo, load_checkpoint, relatives_of_descendant
 from .catalog import (
     DEFAULT_NAME,
     SUFFIX,
@@ -33,6 +33,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointInfo",
     "ModelConfig",
+    "Relation",
     "TinySR",
     "bicubic_skip",
     "cache_folder",

@@ -20,15 +20,22 @@ def crop_mirrored(image: Any, rows: slice, columns: slice) -> Any:
     top, left = max(0, rows.start), max(0, columns.start)
     part = image[:, :, top : rows.stop, left : columns.stop]
     if rows.start < 0 or rows.stop > height:
-        part = part[:, :, [_mirrored(y, height) - top for y in range(rows.start, rows.stop)]]
+        part = part[:, :, _mirrored(rows, height, image) - top]
     if columns.start < 0 or columns.stop > width:
-        part = part[:, :, :, [_mirrored(x, width) - left for x in range(columns.start, columns.stop)]]
+        part = part[:, :, :, _mirrored(columns, width, image) - left]
     return part
 
 
-def _mirrored(i: int, length: int) -> int:
-    i %= 2 * length
-    return min(i, 2 * length - 1 - i)
+def _mirrored(places: slice, length: int, image: Any) -> Any:
+    """The indices for `places` along an axis of `length`, on the device of `image`, so that nothing is copied there."""
+    if isinstance(image, np.ndarray):
+        indices: Any = np.arange(places.start, places.stop)
+    else:
+        import torch
+
+        indices = torch.arange(places.start, places.stop, device=image.device)
+    last = 2 * length - 1  # behind it, the picture begins again
+    return (last - abs(2 * (indices % (last + 1)) - last)) // 2
 
 
 def clamp_in_place(image: Any, highest: float = 1) -> None:
