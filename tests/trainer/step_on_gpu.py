@@ -1,4 +1,4 @@
-"""The training loop on a GPU that is not there: whether anything is on the wrong device."""
+"""The training loop on an imitated GPU: no tensor may be on the wrong device."""
 
 import dataclasses
 from contextlib import nullcontext
@@ -25,7 +25,7 @@ from tinysr_core.trainer.run_folder import RunFolder
 from tinysr_core.trainer.run_state import RunState
 
 GPU = torch.device("lazy", 0)
-"""Stands for it: torch's builds for the CPU have what its tensors need."""
+"""Stands for a CUDA device: builds of torch for the CPU support its tensors."""
 RECIPE = Recipe(
     model=ModelConfig(channels=16, blocks=1),
     data=DataConfig(patch=8, batch=2),
@@ -36,7 +36,7 @@ RECIPE = Recipe(
 
 
 class FakeFabric:
-    """What the loop asks of Lightning Fabric, on `GPU`."""
+    """The part of Lightning Fabric that the loop uses, on `GPU`."""
 
     device, world_size, global_rank, local_rank, is_global_zero = GPU, 1, 0, 0, True
 
@@ -75,7 +75,7 @@ def to(module: nn.Module, device: Any = None, **_: Any) -> nn.Module:
 
 
 def average(averaged: Any, network: nn.Module) -> None:
-    """A step after the first; `AveragedModel` looks at a value to know which it is."""
+    """A step after the first. `AveragedModel` would read a value to know whether it is the first."""
     averaged.multi_avg_fn(list(averaged.module.parameters()), list(network.parameters()), averaged.n_averaged)
 
 
@@ -89,7 +89,7 @@ class OneDevice(TorchDispatchMode):
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
 def test_nothing_is_on_the_wrong_device(ema: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values are not known, so that nothing is checked, saved or measured."""
+    """Fake tensors have no values, so nothing is checked, saved or measured."""
     pixels = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     kept: list[dict[str, Any]] = []
@@ -97,10 +97,10 @@ def test_nothing_is_on_the_wrong_device(ema: float, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(loop.AveragedModel, "update_parameters", average)
     monkeypatch.setattr(loop, "Fabric", FakeFabric)
     monkeypatch.setattr(loop, "build_optimizer", lambda _, network: torch.optim.Adam(network.parameters()))
-    monkeypatch.setattr(RunState, "check", lambda run, fabric: None)
+    monkeypatch.setattr(RunState, "check_finite", lambda run, fabric: None)
     monkeypatch.setattr(RunState, "take_means", lambda run, fabric: {})
-    monkeypatch.setattr(RunFolder, "save", lambda folder, state: kept.append(state))
-    monkeypatch.setattr(Monitor, "write_weights", lambda *_: None)
+    monkeypatch.setattr(RunFolder, "save_state", lambda folder, state: kept.append(state))
+    monkeypatch.setattr(Monitor, "_write_weights", lambda *_: None)
     recipe = dataclasses.replace(RECIPE, optimizer=dataclasses.replace(RECIPE.optimizer, ema=ema))
     skip_kernel.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True), OneDevice():

@@ -52,7 +52,7 @@ class Engine(Protocol):
 
     @property
     def takes_batches(self) -> bool:
-        """Whether `run` takes several pictures [B,3,h,w], and a gate for each, and is faster with them."""
+        """Whether `run` accepts a batch [B,3,h,w] with gates [B,C], and is faster with it."""
         ...
 
     @property

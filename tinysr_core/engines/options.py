@@ -61,7 +61,7 @@ class RunOptions:
         return Upscaler(engine, self.tile, self.follower)
 
     def files(self, path: Path) -> set[Path]:
-        """The checkpoints whose weights `load(path)` may use, `path` among them.
+        """The checkpoint files that `load(path)` may read, `path` included.
 
         Raises:
             CheckpointError: the file is not a TinySR checkpoint.
@@ -71,7 +71,7 @@ class RunOptions:
         relatives: dict[Relation, bool] = {"twin": self.detail < 1, "photo": self.clean != 0}
         for relation, used in relatives.items():
             if used:
-                with suppress(CheckpointError):  # loading says what is missing
+                with suppress(CheckpointError):  # `load` reports missing files
                     found.add(find_relative(info, relation))
         with suppress(CheckpointError, RequestError):
             found.add(find_exactly(FOLLOWER, FOLLOWER_SCALE))

@@ -36,7 +36,7 @@ def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels:
 
     Several threads may call this at the same time.
     """
-    if len(image) > 1:  # a GPU took them together and failed
+    if len(image) > 1:  # a GPU failed on the batch
         gates = [None] * len(image) if gate is None else gate.split(1)
         pairs = zip(image.split(1), gates, strict=True)
         return torch.cat([run_in_bands(model, one, own, band_pixels) for one, own in pairs])

@@ -23,8 +23,8 @@ STRETCH = 1.2
 """Largest factor beyond the network's scale that is left to a bicubic resize. At 1.25, a second network improves LPIPS
 by 18 % (docs/how-it-works.md)."""
 VIDEO_CLEAN = 1.0
-"""`clean="auto"` for all frames of a video. Videos are compressed, and with a smaller amount noise flickers more than
-1.2 times as much as in the source (benchmarks/results/video.md)."""
+"""The amount that `clean="auto"` chooses for all frames of a video, because they are compressed, and noise must not
+flicker. With less of the photo network it flickers by a factor of more than 1.2 (benchmarks/results/video.md)."""
 
 
 class Upscaler:
@@ -88,7 +88,7 @@ class Upscaler:
 
     @property
     def for_video(self) -> "tuple[Upscaler, Clean | None]":
-        """What upscales all frames of a video, and why: this one, unless it was loaded with `clean="auto"`."""
+        """The upscaler for the frames of a video, and the reason: this one, unless loaded with `clean="auto"`."""
         return self, None
 
     def for_picture(self, image: Any, jpeg_quality: float | None = None) -> "tuple[Upscaler, Clean | None]":
@@ -99,9 +99,9 @@ class Upscaler:
         return self, None
 
     def at_once(self, height: int, width: int) -> int:
-        """How many pictures of that size go through the network together: on a GPU, as many as fit into a tile.
+        """How many pictures of this size, in LR pixels, run through the network as one batch.
 
-        A single small picture would leave most of a GPU idle.
+        On a GPU they are as many as have the pixels of a tile, because one small picture would leave most of it idle.
         """
         if not self.engine.takes_batches or max(height, width) > self.tile:
             return 1
@@ -130,7 +130,8 @@ class Upscaler:
                     break
                 except MemoryError as error:
                     # Halve the side that was used, which is at most that of the picture, unless another thread already
-                    # has. The smaller side stays for the next picture, which would run out of memory too.
+                    # has. A batch of pictures becomes smaller before the pictures are cut. The smaller side stays for
+                    # the next picture, which would run out of memory too.
                     side = max(height, width)
                     self.tile = min(self.tile, min(tile, side) // 2 if stop == start + 1 else max(side, tile // 2))
                     if self.tile < SMALLEST_TILE:
@@ -181,13 +182,13 @@ def _run(
 
 
 def _gates(engine: Engine, images: Any, windows: list[Window]) -> Gate | None:
-    """The gate of one picture, or those of several [B,C]."""
+    """The gate of one picture, or the gates [B,C] of several; see `_gate`."""
     if len(images) == 1:
         return _gate(engine, images, windows)
     gates = [_gate(engine, images[i : i + 1], windows) for i in range(len(images))]
     if None in gates:
         return None
-    from torch import cat  # only engines of torch take several pictures at once
+    from torch import cat  # only torch engines take batches
 
     return cat([gate for gate in gates if gate is not None])
 
@@ -262,7 +263,7 @@ def _require_pictures(image: Any) -> None:
 
 
 def beyond_scale(steps: Sequence[int], factor: float) -> str:
-    """A note for the user on how `Upscaler.steps` reached a factor beyond the scale of a network."""
+    """A note for the user on how `steps` reached a factor beyond the scale of a network."""
     networks = ", then ".join(f"×{scale}" for scale in steps)
     how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
     rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"

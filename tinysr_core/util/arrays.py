@@ -27,7 +27,7 @@ def crop_mirrored(image: Any, rows: slice, columns: slice) -> Any:
 
 
 def _mirrored(places: slice, length: int, image: Any) -> Any:
-    """The index in an axis of `length` for each of `places`, made on the device of `image`: no copy from the host."""
+    """The indices for `places` along an axis of `length`, on the device of `image`, so that nothing is copied there."""
     if isinstance(image, np.ndarray):
         indices: Any = np.arange(places.start, places.stop)
     else:
