@@ -102,6 +102,13 @@ def test_cancel_keeps_what_is_done(run, model, clip, output, core, monkeypatch):
     assert [entry.name for entry in (output / "TinySR").iterdir()] == [Path(path).name]
 
 
+def test_a_cropped_video_is_refused(run, model, clip, core, output, monkeypatch):
+    """Since 2026-11, a VIDEO may be cropped; its file is not."""
+    monkeypatch.setattr(type(clip), "get_dimensions", lambda self: (20, 24))
+    with pytest.raises(core("errors").RequestError, match="cropped from 40 x 24 to 20 x 24"):
+        run("TinySRUpscaleVideo", model, clip)
+
+
 def test_what_is_no_video_is_told(run, model, core, output, tmp_path):
     with pytest.raises(core("errors").RequestError, match=r"^video is a Tensor"):
         run("TinySRUpscaleVideo", model, torch.zeros(1, 8, 8, 3))
