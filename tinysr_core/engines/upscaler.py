@@ -254,7 +254,7 @@ def beyond_scale(steps: Sequence[int], factor: float) -> str:
     networks = ", then ".join(f"×{scale}" for scale in steps)
     how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
     rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"
-    return f"×{factor:.3g} is beyond the scale of one network; it was reached {how}{rest}."
+    return f"×{factor:.3g} is reached {how}{rest}."
 
 
 def _stage(progress: Progress | None, work: list[int], index: int) -> Progress | None:
