@@ -30,7 +30,7 @@ STILLS = {"noise 1": (1, None), "noise 4": (4, None), "noise 3, H.264 at 18": (3
 """Standard deviation of the noise, of 255, and the constant rate factor of H.264."""
 WEIGHTS = (("fidelity", 0.0), ("portrait", 0.0), ("portrait", 0.25), ("portrait", 0.5), ("portrait", 1.0))
 """Name, and how much of the photo network is blended in: at 1 it is `photo`."""
-SCALES = (2, 4)
+SCALES = (2, 3, 4)
 
 
 def clip(path: Path, photo: Image.Image) -> None:

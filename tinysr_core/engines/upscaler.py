@@ -23,8 +23,8 @@ STRETCH = 1.2
 """Up to this much more than the network's scale is left to a bicubic resize. At 1.25 a second network is worth 18 % of
 LPIPS (docs/how-it-works.md)."""
 VIDEO_CLEAN = 1.0
-"""What `clean="auto"` is for all frames of a video. They are compressed, and noise must not flicker: with less of the
-photo network it does by more than 1.2 times (benchmarks/results/video.md)."""
+"""What `clean="auto"` is for all frames of a video. They are compressed, and noise flickers the more, the less of the
+photo network there is (benchmarks/results/video.md)."""
 
 
 class Upscaler:
