@@ -31,8 +31,8 @@ STILL_FRAMES, STILL_SIDE = 8, 200
 STILLS = {"noise 1": (1, None), "noise 4": (4, None), "noise 3, H.264 at 18": (3, 18), "noise 3, H.264 at 23": (3, 23)}
 """Standard deviation of the noise, in levels of 255, and the constant rate factor of H.264."""
 WEIGHTS = (("fidelity", 0.0), ("portrait", 0.0), ("portrait", 0.25), ("portrait", 0.5), ("portrait", 1.0))
-"""Model and `clean`, the share of the photo network in the blend: 1 is `photo`."""
-SCALES = (2, 4)
+"""Name, and how much of the photo network is blended in: at 1 it is `photo`."""
+SCALES = (2, 3, 4)
 
 
 def clip(path: Path, photo: Image.Image) -> None:
