@@ -114,14 +114,14 @@ def previews(environment):
     return found
 
 
-def memory(width, height, count):
+def memory(command, width, height, count=1):
     """Peak megabytes of this process, which does the work of the plug-in, and of the worker, for `count` layers."""
     image, layer = picture(width, height, Gimp.ImageType.RGB_IMAGE)
     layers = [layer, *(layer.copy() for _ in range(count - 1))]
     for copy in layers[1:]:
         image.insert_layer(copy, None, 0)
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    with Worker(Runtime(tuple(real)), LOG) as worker:
+    with Worker(Runtime(tuple(command)), LOG) as worker:
         worker.hello()
         enlarge(worker, image, layers, options()).delete()
         peaks = {"plug-in": peak("self"), "worker": peak(worker._process.pid)}
@@ -149,5 +149,5 @@ if task["what"] == "times":
     }
     found["previews"] = {"all instructions": previews({}), "AVX2 at most": previews(AVX2)}
 else:
-    found["memory"] = [memory(3000, 2000, 1), memory(3000, 2000, 20), memory(8000, 6000, 1)]
+    found["memory"] = [memory(real, 8000, 6000), memory(real, 3000, 2000), memory(idle, 3000, 2000, count=20)]
 result_file.write_text(json.dumps(found))

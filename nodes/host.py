@@ -158,6 +158,23 @@ def video_source(video: Any) -> tuple[Path | BytesIO, float, float]:
     return Path(source) if isinstance(source, str) else source, start, duration
 
 
+def require_whole(video: Any, height: int, width: int) -> None:
+    """Check that a VIDEO is not cropped: ComfyUI gives no access to the crop, only to the whole file.
+
+    Args:
+        height: of the frames in the file, in pixels. Width and height may change places in the VIDEO if it is rotated.
+
+    Raises:
+        RequestError: it is cropped.
+    """
+    dimensions = video.get_dimensions()
+    if set(dimensions) != {height, width}:
+        raise RequestError(
+            f"This video is cropped from {width} x {height} to {dimensions[0]} x {dimensions[1]} pixels. "
+            "Upscale the whole video, then crop the result."
+        )
+
+
 def new_output(prefix: str, suffix: str) -> tuple[Path, dict[str, str]]:
     """A new file name in ComfyUI's output folder, and the same as the front end wants it."""
     import folder_paths

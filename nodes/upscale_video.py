@@ -97,6 +97,7 @@ class TinySRUpscaleVideo(UpscaleNode):
 
         def at_once(tall: int, wide: int) -> int:
             """Called once, when the size of the frames is known."""
+            host.require_whole(video, tall, wide)
             sizing = request.sizing(tall, wide, upscaler.scale)
             needed = enlarge.working_memory(tall, wide, 3, sizing)
             host.require_memory(needed, f"A frame of {sizing.kept[1]} x {sizing.kept[0]} pixels")

@@ -14,6 +14,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -59,6 +60,7 @@ def main() -> int:
     parser.add_argument("script", type=Path)
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     wanted = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends GIMP and removes the temporary folder, too
     if os.geteuid() != 0:
         parser.error("only root may set up the sandbox")
     base = Path(sys.base_prefix)
@@ -135,7 +137,8 @@ def run(
     fixed = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "PYTHONDONTWRITEBYTECODE=1"]
     fixed += [f"HOME={HOME}", f"GIMP3_DIRECTORY={PROFILE}"]
     inside = ["chroot", str(root), "env", "-i", "-C", str(folder or "/"), *fixed, *environment, *command]
-    lines.append(shlex.join(inside))  # not `exec`: this shell stays process 1 and reaps what GIMP leaves
+    # with a command after it, the shell does not replace itself by GIMP: as process 1, it reaps what GIMP leaves
+    lines += ["set +e", shlex.join(inside), "exit $?"]
     unshare = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--ipc", "--net"]
     return subprocess.run([*unshare, "bash", "-c", "\n".join(lines)], timeout=limit).returncode
 

@@ -147,7 +147,7 @@ def test_the_examples_compare(server, picture):
     workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
     workflow["9"] = {
         "class_type": "ImageCompare",
-        "inputs": {"image_a": ["2", 0], "image_b": ["3", 0], "compare_view": ""},
+        "inputs": {"image_a": ["2", 0], "image_b": ["3", 0], "compare_view": {"__value__": ["", ""]}},
     }
     assert len(server.run(workflow)) == 3
 

@@ -383,10 +383,10 @@ def test_devices_without_autocast(core):
 
 def test_a_size_beyond_the_network_is_told(upscale, picture, texts, caplog):
     caplog.set_level("INFO", "TinySR")
-    image, _ = upscale(picture, size="factor", factor=5, unique_id="3")
-    assert image.shape == (2, 120, 200, 3)
+    image, _ = upscale(picture, size="factor", factor=4.5, unique_id="3")
+    assert image.shape == (2, 108, 180, 3)
     (text,) = texts
-    assert "×5 is beyond" in text and "networks for ×2, then ×2" in text and text in caplog.messages
+    assert text == "×4.5 is reached by networks for ×2, then ×2 and a bicubic resize." and text in caplog.messages
     upscale(picture, size="factor", factor=1.5, unique_id="3")
     assert len(texts) == 1
 

@@ -102,6 +102,13 @@ def test_cancel_keeps_what_is_done(run, model, clip, output, core, monkeypatch):
     assert [entry.name for entry in (output / "TinySR").iterdir()] == [Path(path).name]
 
 
+def test_a_cropped_video_is_refused(run, model, clip, core, output, monkeypatch):
+    """Since 2026-11, a VIDEO may be cropped; its file is not."""
+    monkeypatch.setattr(type(clip), "get_dimensions", lambda self: (20, 24))
+    with pytest.raises(core("errors").RequestError, match="cropped from 40 x 24 to 20 x 24"):
+        run("TinySRUpscaleVideo", model, clip)
+
+
 def test_what_is_no_video_is_told(run, model, core, output, tmp_path):
     with pytest.raises(core("errors").RequestError, match=r"^video is a Tensor"):
         run("TinySRUpscaleVideo", model, torch.zeros(1, 8, 8, 3))
@@ -133,6 +140,7 @@ def test_what_is_blended_in_counts_when_a_run_is_resumed(run, nodes):
 
 def test_a_size_beyond_the_network_is_told(run, model, clip, output, texts, caplog):
     caplog.set_level("INFO", "TinySR")
-    run("TinySRUpscaleVideo", model, clip, size="factor", factor=5, unique_id="3")
-    assert [message for message in caplog.messages if "beyond" in message] == [texts[0]]
-    assert texts[-1].startswith("6 of 6 frames") and texts[-1].endswith(texts[0])
+    run("TinySRUpscaleVideo", model, clip, size="factor", factor=4.5, unique_id="3")
+    (note,) = (message for message in caplog.messages if "×4.5" in message)
+    assert note in texts
+    assert texts[-1].startswith("6 of 6 frames") and texts[-1].endswith(note)

@@ -155,9 +155,7 @@ def test_a_chain_is_exact_in_tiles_and_tells_steady_progress() -> None:
 
 
 def test_the_note_says_what_was_done() -> None:
-    assert (
-        beyond_scale([4, 2], 8) == "×8 is beyond the scale of one network; it was reached by networks for ×4, then ×2."
-    )
+    assert beyond_scale([4, 2], 8) == "×8 is reached by networks for ×4, then ×2."
     assert beyond_scale([4, 2], 6.5).endswith("by networks for ×4, then ×2 and a bicubic resize.")
     assert beyond_scale([4], 4.5).endswith("by a network for ×4 and a bicubic resize.")
 

@@ -144,11 +144,11 @@ def test_masks_are_multiplied_and_enlarged() -> None:
     np.testing.assert_array_equal(enlarged["array"], np.ones((8, 10, 1), np.float32))
 
 
-@pytest.mark.parametrize(("width", "height", "steps"), [(10, 8, []), (40, 32, [4, 2]), (22, 19, [4])])
-def test_the_networks_beyond_the_largest_scale_are_named(width: int, height: int, steps: list[int]) -> None:
+@pytest.mark.parametrize(("width", "height", "networks"), [(10, 8, []), (40, 32, [4, 2]), (22, 19, [4])])
+def test_the_networks_beyond_the_largest_scale_are_named(width: int, height: int, networks: list[int]) -> None:
     size = {"result_width": width, "result_height": height, "factor": width / 5}
     _, messages = talk(frame(REQUEST | size), Enlarger())
-    assert messages[-1]["steps"] == steps
+    assert messages[-1]["networks"] == networks
     assert messages[-1]["array"].shape == (height, width, 3)
 
 
@@ -278,8 +278,7 @@ def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[by
     assert {"name": "small", "scales": [2], "description": "", "has_detail": False, "has_clean": False} in hello[
         "models"
     ]
-    (damaged,) = hello["damaged"]
-    assert "broken-x2" in damaged
+    assert hello["damaged"] == ["broken-x2.safetensors"]
     pixels = np.random.default_rng(2).random((9, 7, 4), np.float32)
     pixels[:3, :, 3] = 0
     request = REQUEST | {"width": 7, "height": 9, "channels": 4, "model": "small", "sharpen": True}

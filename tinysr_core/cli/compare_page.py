@@ -12,10 +12,10 @@ from ..util import png_url, write_html
 
 
 def write_page(left: Path, right: Path, page: Path) -> None:
-    """Compare two picture files on a page; `left` is shown as large as `right`.
+    """Write a page that compares two picture files; `left` is shown at the size of `right`.
 
-    The pictures are embedded as lossless PNG with their colour profiles, upright, and without EXIF: pages are shared,
-    and EXIF may say where a photo was taken.
+    The pictures are embedded as lossless PNG, upright and with their colour profiles. They have no EXIF: pages are
+    shared, and EXIF may contain the location of a photo.
 
     Raises:
         PictureError: a picture cannot be read, or the page cannot be written.

@@ -23,7 +23,7 @@ LINE_SECONDS = 10.0
 """Interval between lines of progress, which replace the bar where there is no terminal."""
 _SKIPPED = {
     "finished": "finished already",
-    "kept": "kept, because there is a file that this command did not make from them (--overwrite replaces it)",
+    "kept": "skipped, because their results would replace other files (--overwrite replaces them)",
     "larger": "larger than --skip-larger-than",
 }
 
@@ -68,7 +68,7 @@ def show_job(
 
 
 class JobDisplay:
-    """Shows how far a job is, as a bar on a terminal and as a line from time to time elsewhere."""
+    """Shows the progress of a job: as a bar on a terminal, elsewhere as a line every `LINE_SECONDS`."""
 
     def __init__(self, console: Console, pending: int, bar: bool, clock: Callable[[], float] = time.monotonic) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -140,7 +140,7 @@ def _why_skipped(outcome: "Outcome") -> str:
         case "larger":
             return f"{outcome.input} is skipped: {sides(outcome.input_size or (0, 0))} pixels."
         case _:
-            return f"{outcome.output} was not made from {outcome.input} by this command; --overwrite replaces it."
+            return f"{outcome.output} exists and is not a result of {outcome.input}; --overwrite replaces it."
 
 
 def _summary(plan: "Plan", outcomes: "Sequence[Outcome]", with_notes: bool) -> Iterator[str]:
@@ -158,14 +158,14 @@ def _summary(plan: "Plan", outcomes: "Sequence[Outcome]", with_notes: bool) -> I
         first = {_kind(note): note for note in reversed(notes)}
         yield from (f"  {first[kind]}" + (f" ({count} pictures)" if count > 1 else "") for kind, count in kinds.items())
     if plan.repeated:
-        yield f"{plan.repeated} inputs were left out: results of other inputs, or given twice."
+        yield f"{plan.repeated} inputs were left out: they are results of other inputs, or were given twice."
     if plan.passed_over:
         kinds = (f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(plan.passed_over.items()))
         yield f"Other files in the folders: {', '.join(kinds)}."
 
 
 def _kind(note: str) -> str:
-    """What notes are counted by: `Note.kind`; the sentence itself where a note is plain text."""
+    """What notes are counted by: `Note.kind`, or the text of a note without one."""
     return getattr(note, "kind", note)
 
 

@@ -28,7 +28,7 @@ class FileFlags:
     recursive: Annotated[Flag, arg(aliases=["-r"])] = False
     """Include the folders below a folder; results keep the tree."""
     exclude: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="GLOB", help_behavior_hint="(repeatable)")] = ()
-    """Leave out files and folders whose name or path matches, for example '*_small.jpg' or 'drafts/*'."""
+    """Leave out what matches by name or path inside folders, for example '*_small.jpg' or 'drafts/*'."""
     skip_larger_than: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
     """Skip files whose longer side has more than N pixels."""
     strict: Flag = False
@@ -71,19 +71,19 @@ class Upscale:
     inputs: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT...", help_behavior_hint="")]
     """Files of pictures and videos, and folders of pictures; - is a picture on standard input."""
     output: Annotated[str | None, arg(aliases=["-o"], metavar="FILE|DIR", help_behavior_hint="")] = None
-    """Where results go; - is standard output. Without it, results go beside the inputs: photo_x2.jpg, photos_x2/."""
+    """Where results are written; - is standard output. Default: beside the inputs, photo_x2.jpg or photos_x2/."""
     model: Annotated[str, arg(aliases=["-m"], metavar="NAME|PATH")] = DEFAULT_NAME
     """A name that `tinysr models` lists, or a checkpoint file."""
     scale: Annotated[
         float | None, arg(aliases=["-s"], metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")
     ] = None
-    """How many times larger, 1.5 or 3.7 for example."""
+    """Upscaling factor, for example 1.5 or 3.7."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
-    """Exact width and height in pixels, for example 1920x1080; stretches where the ratio differs."""
+    """Exact width and height in pixels, for example 1920x1080; stretches if the aspect ratio differs."""
     longest: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Pixels of the longer side."""
+    """Longer side in pixels."""
     megapixels: Annotated[float | None, arg(metavar="F", help_behavior_hint="")] = None
-    """Millions of pixels."""
+    """Size in millions of pixels."""
     sharpen: bool = False
     """Sharpen the result with an unsharp mask (radius 1.2)."""
     aa: bool = False
@@ -102,7 +102,7 @@ class Upscale:
     strip: Flag = False
     """The same as --keep none."""
     network: RunFlags = field(default_factory=RunFlags)
-    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what keeps the machine busy)")] = None
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: as many as use all cores)")] = None
     """How many pictures are upscaled at the same time, each in its own process. Videos come one after the other."""
     cluster: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
     """Run on a Ray cluster: HOST:PORT of its head, or auto. All its machines must see the files at the same paths."""
@@ -132,13 +132,13 @@ class Upscale:
         return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
     def settings(self) -> "Settings":
-        """How files are upscaled. Raises RequestError for values that make no sense."""
+        """How files are upscaled. Raises RequestError for invalid values."""
         from ..folders import Settings
         from ..postprocess import Finish
         from ..video import Encoding
 
         if self.strip and self.keep == "no-gps":
-            raise RequestError("--strip and --keep no-gps contradict each other; give only one of them.")
+            raise RequestError("--strip and --keep no-gps contradict each other; give only one.")
         keep: Keep = "none" if self.strip else self.keep
         return Settings(
             self.model,
@@ -153,15 +153,15 @@ class Upscale:
         )
 
     def plan(self, settings: "Settings", inputs: list[Path], output: str | None) -> "Plan":
-        """What is to be done. Raises RequestError for inputs and outputs that do not fit."""
+        """The plan of the job. Raises RequestError for inputs and outputs that do not fit."""
         from ..folders import plan_jobs
 
         files, pattern = self.files, self.files.name_pattern
         if files.no_backup and not files.in_place:
-            raise RequestError("--no-backup is for --in-place; without it originals always stay.")
+            raise RequestError("--no-backup needs --in-place.")
         if files.suffix is not None:
             if pattern is not None:
-                raise RequestError("--suffix and --name-pattern both name the results; give only one of them.")
+                raise RequestError("--suffix and --name-pattern both name the results; give only one.")
             pattern = "{name}" + files.suffix.replace("{", "{{").replace("}", "}}")
         return plan_jobs(
             inputs,
@@ -177,7 +177,7 @@ class Upscale:
         )
 
     def requested_size(self) -> "Size | None":
-        """The size asked for. Raises RequestError for more than one, or nonsense."""
+        """The requested size. Raises RequestError for more than one, or an invalid one."""
         from ..postprocess import Factor, LongestSide, Megapixels, parse_size
 
         sizes = {
@@ -188,5 +188,5 @@ class Upscale:
         }
         given = {option: size for option, size in sizes.items() if size is not None}
         if len(given) > 1:
-            raise RequestError(f"{' and '.join(given)} ask for different sizes; give only one of them.")
+            raise RequestError(f"{' and '.join(given)} set different sizes; give only one.")
         return next(iter(given.values()), None)

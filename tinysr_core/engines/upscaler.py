@@ -23,8 +23,8 @@ STRETCH = 1.2
 """Largest factor beyond the network's scale that is left to a bicubic resize. At 1.25, a second network improves LPIPS
 by 18 % (docs/how-it-works.md)."""
 VIDEO_CLEAN = 1.0
-"""The amount that `clean="auto"` chooses for all frames of a video, because they are compressed, and noise must not
-flicker. With less of the photo network it flickers by a factor of more than 1.2 (benchmarks/results/video.md)."""
+"""The amount that `clean="auto"` chooses for all frames of a video: they are compressed, and the less of the photo
+network there is, the more their noise flickers (benchmarks/results/video.md)."""
 
 
 class Upscaler:
@@ -267,7 +267,7 @@ def beyond_scale(steps: Sequence[int], factor: float) -> str:
     networks = ", then ".join(f"×{scale}" for scale in steps)
     how = f"by networks for {networks}" if len(steps) > 1 else f"by a network for {networks}"
     rest = "" if math.isclose(factor, math.prod(steps)) else " and a bicubic resize"
-    return f"×{factor:.3g} is beyond the scale of one network; it was reached {how}{rest}."
+    return f"×{factor:.3g} is reached {how}{rest}."
 
 
 def _stage(progress: Progress | None, work: list[int], index: int) -> Progress | None:

@@ -1,6 +1,6 @@
-"""Many pictures at once: which files to upscale, whether they fit into memory, and workers that upscale them.
+"""Folder jobs: upscale many pictures and videos.
 
-`plan_jobs` says what is to be done, `run_job` does it. Workers are processes of this machine or of a Ray cluster; one
+`plan_jobs` decides what to do, `run_job` does it. Workers are processes of this machine or actors of a Ray cluster; one
 dispatcher serves both.
 """
 

@@ -28,7 +28,7 @@ class FileUpscaler:
     once.
 
     Raises:
-        CheckpointError: the model is unknown, or its file damaged.
+        CheckpointError: the model is unknown, or its file is damaged.
         RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
     """
 
@@ -175,7 +175,7 @@ def _kept(job: Job) -> Generator[None]:
         return
     try:
         os.link(job.input, job.backup)
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         with atomic_write(job.backup) as temporary:
             shutil.copy2(job.input, temporary)
     try:
@@ -221,6 +221,6 @@ def _require_memory(job: Job, settings: Settings, picture: Picture, size: Result
     needed, available = work.bytes_needed(), available_bytes()
     if available is not None and needed > available:
         raise MemoryLimitError(
-            f"{job.input}: a result of {size.width} x {size.height} pixels needs {needed:,} bytes of memory, and"
+            f"{job.input}: a result of {size.width} x {size.height} pixels needs {needed:,} bytes of memory, and only"
             f" {available:,} are free; close other programs or ask for a smaller size."
         )

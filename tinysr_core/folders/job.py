@@ -50,10 +50,10 @@ def run_job(
         cluster: the address of the head of a Ray cluster, or "auto". Its machines see the same files and have TinySR.
 
     Raises:
-        CheckpointError: the model is unknown, or its file damaged.
+        CheckpointError: the model is unknown, or its file is damaged.
         RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
         WorkerError: no worker could be started, or the cluster does not answer.
-        PictureError: the disk is full.
+        TinySRError: the disk is full.
     """
     yield from plan.settled
     if not plan.jobs:
@@ -66,7 +66,7 @@ def run_job(
     full = 0
     try:
         for folder in folders:
-            remove_leftovers(folder)  # of an earlier run that was killed
+            remove_leftovers(folder)  # of earlier runs that were killed
         pictures = tuple(job for job in plan.jobs if not job.is_video)
         videos = [job for job in plan.jobs if job.is_video]
         for outcome in itertools.chain(

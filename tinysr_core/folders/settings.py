@@ -15,9 +15,9 @@ from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
 from ..video import Encoding
 
 _SCALES = (2, 3, 4)
-"""A model's name can stand for one checkpoint of each of these scales."""
+"""A model can have one checkpoint for each of these scales."""
 _SAME_RESULT = ("engine", "device", "tile")
-"""Fields of `RunOptions` that change speed and memory only."""
+"""Fields of `RunOptions` that do not change the result."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Settings:
     keep: Keep = "all"
     """Which metadata the results have; see `write_picture`."""
     strict: bool = False
-    """Refuse pictures that are cut off, instead of upscaling what is there."""
+    """Refuse truncated JPEGs, instead of upscaling the part that is there."""
     largest: int | None = None
     """Skip pictures and videos whose longer side has more pixels than this."""
     keep_mtime: bool = False
@@ -54,7 +54,7 @@ class Settings:
             raise RequestError(f"--skip-larger-than is {self.largest}; give at least 1 pixel.")
 
     def checkpoint(self, factor: float | None = None) -> Path:
-        """The checkpoint that enlarges `factor` times; without it, the one that the job will most likely need.
+        """The checkpoint for an enlargement of `factor`; None: the one that the job will most likely need.
 
         Raises:
             CheckpointError: nothing has the model's name.
@@ -65,24 +65,28 @@ class Settings:
 
     @property
     def model_name(self) -> str:
-        """The model's name, also where it was given as a path."""
+        """The name of the model, also where it was given as a path.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
         return model_name(self.checkpoint())
 
     @property
     def scale(self) -> int:
-        """How many times the network enlarges that the job will most likely need.
+        """Upscaling factor of the network that the job will most likely need.
 
         Raises:
-            CheckpointError: the model is unknown, or no TinySR network.
+            CheckpointError: the model is unknown, or not a TinySR network.
         """
         return read_info(self.checkpoint()).config.scale
 
     @property
     def size_mark(self) -> str:
-        """The size as it stands in the names of results: `x2` in `photo_x2.jpg`. Known before any picture is read.
+        """The size in the names of results: `x2` in `photo_x2.jpg`. Known before any picture is read.
 
         Raises:
-            CheckpointError: the model is unknown, or no TinySR network.
+            CheckpointError: the model is unknown, or not a TinySR network.
         """
         match self.finish.size:
             case None:

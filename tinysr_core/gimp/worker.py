@@ -5,14 +5,14 @@ interleaved, row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 
 
     worker  {"type": "hello", "protocol": 3, "version", "location",
              "models": [{"name", "scales", "description", "has_detail", "has_clean"}, ...],
-             "damaged": [error text, ...]}
+             "damaged": [file name, ...]}
     client  {"protocol": 3, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
              "model", "factor", "sharpen", "anti_alias", "detail" (default: 1),
              "clean" (default: what the picture needs)} and pixels
          or the same with "type": "preview" or "mask" and pixels
          or {"protocol": 3, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
-            {"type": "done", "width", "height", "channels", "clipped", "steps"} and pixels
+            {"type": "done", "width", "height", "channels", "clipped", "networks"} and pixels
          or {"type": "error", "kind", "detail"}
 
 * `upscale`: if the result has the size of the picture, the picture is enlarged by the network and reduced again.
@@ -20,7 +20,7 @@ interleaved, row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 
 * `mask`: the channels are coverages. The result is their product, one channel, enlarged as alpha is.
 * `resize`: plain interpolation.
 * `clipped`: whether values outside 0 to 1 were clipped.
-* `steps`: the scales of the networks that ran one after the other. Empty if the first one reached the size.
+* `networks`: the scales of the networks that ran one after the other. Empty if the first one reached the size.
 
 Requests are answered one after the other. After an error in one request the worker continues; after a `ProtocolError`
 or an `ImportError` it exits with status 1. When its stdin ends, the client is gone, and the worker exits at once, also
@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..engines import RunOptions, Upscaler, preload
 from ..errors import MemoryLimitError, TinySRError
-from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, model_name
+from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, list_files, model_name
 from ..pipeline import enhance, enhance_mask
 from ..postprocess import ExactSize, resize
 from ..util import Progress
@@ -72,7 +72,7 @@ class Answer:
 
     planes: Planes
     """[1,C,result_height,result_width]"""
-    steps: Sequence[int] = ()
+    networks: Sequence[int] = ()
     """The scales of the networks, if the first one did not reach the size."""
 
 
@@ -111,7 +111,7 @@ def _answer(request: Request, planes: Planes, sink: BinaryIO, compute: Compute) 
     answer = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
     _, channels, height, width = answer.planes.shape
     size = {"width": width, "height": height, "channels": channels}
-    _say(sink, type="done", **size, clipped=clipped, steps=list(answer.steps))
+    _say(sink, type="done", **size, clipped=clipped, networks=list(answer.networks))
     for rows in _strips(height, width * channels):
         sink.write(np.ascontiguousarray(answer.planes[0, :, rows].transpose(1, 2, 0), np.float32).data)
     sink.flush()
@@ -145,8 +145,8 @@ class Enlarger:
         )
         enlarged = colour if alpha is None else np.concatenate([colour, alpha], axis=1)
         factor = max(request.result_width / request.width, request.result_height / request.height)
-        steps = upscaler.steps(factor) if factor > upscaler.scale else ()
-        return Answer(_at_size(enlarged, request.size), steps)
+        networks = upscaler.steps(factor) if factor > upscaler.scale else ()
+        return Answer(_at_size(enlarged, request.size), networks)
 
     def _upscaler(self, wanted: NetworkChoice) -> Upscaler:
         key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.options
@@ -255,6 +255,9 @@ def _at_size(planes: Planes, size: tuple[int, int]) -> Planes:
 
 def _hello() -> dict[str, Any]:
     infos, errors = list_checkpoints()
+    for error in errors:
+        print(error, file=sys.stderr)
+    usable = {info.path for info in infos}
     families: dict[str, list[CheckpointInfo]] = {}
     for info in infos:
         families.setdefault(model_name(info.path), []).append(info)
@@ -274,7 +277,7 @@ def _hello() -> dict[str, Any]:
         "version": __version__,
         "location": str(Path(__file__).parents[1]),
         "models": models,
-        "damaged": [str(error) for error in errors],
+        "damaged": [path.name for path in list_files() if path not in usable],
     }
 
 

@@ -41,11 +41,11 @@ class Format:
     """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     bits: tuple[Bits, ...] = (8,)
     holds: frozenset[Carried] = _EVERYWHERE
-    """What is written as it is. The rest is converted, or left out with a note."""
+    """What is written unchanged. The rest is converted, or left out with a note."""
     converts: dict[Carried, str] = field(default_factory=dict[Carried, str])
-    """What is written in another way, and in which."""
+    """What is written in another form -> that form, in words."""
     longest: int = 2**31 - 1
-    """Most pixels along one side."""
+    """The longest side, in pixels."""
 
 
 FORMATS = {
@@ -56,7 +56,7 @@ FORMATS = {
     "avif": Format("AVIF", (".avif",), (1, 3, 4), converts=_IN_AVIF, longest=65536),
     "bmp": Format("BMP", (".bmp",), (1, 3), holds=frozenset({"resolution"})),
 }
-"""The formats that can be written, by the name that `write_picture` takes."""
+"""The formats that can be written; the keys are the names that `write_picture` takes."""
 
 READ: dict[str, frozenset[Carried]] = {
     "PNG": _IN_PNG,

@@ -112,8 +112,8 @@ class _Dialog:
         rows.add_wide(self._message)
         models = [(name, name, _model_explanation(model)) for name, model in self._models.items()]
         self._model = _Choice(config, "model", models)
-        for reason in hello.damaged:
-            self._model.add_disabled(_("Damaged: {reason}").format(reason=reason))
+        for file in hello.damaged:
+            self._model.add_disabled(_("{file} is damaged").format(file=file))
         rows.add_row(_("_Model"), self._model)
         self._input = _Choice(config, "input", inputs())
         rows.add_row(_("_Input"), self._input)
@@ -272,7 +272,7 @@ class _Choice(Gtk.Box):
         for choice in choices:
             self._store.append([*choice, True])
         self.combo = Gtk.ComboBox(model=self._store, id_column=0)
-        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36)
+        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36, max_width_chars=36)
         self.combo.pack_start(cell, True)
         self.combo.add_attribute(cell, "text", 1)
         self.combo.add_attribute(cell, "sensitive", 3)

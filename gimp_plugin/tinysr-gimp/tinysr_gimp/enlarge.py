@@ -86,8 +86,8 @@ def enlarge(
         results = run.results(sources.items)
         if run.clipped:
             Gimp.message(_("Colours outside the range 0 to 1 were clipped in the result."))
-        if run.steps and not interactive:
-            Gimp.message(beyond_scale(run.steps, layout.factors.largest))
+        if run.networks and not interactive:
+            Gimp.message(beyond_scale(run.networks, layout.factors.largest))
         selection = run.selection(image, sources.selection) if sources.selection else None
         group_masks = run.group_masks(sources.items) if options.output == "new-image" else {}
         Gimp.progress_set_text(_("TinySR: placing the result"))
@@ -190,7 +190,7 @@ class _Run:
         self._network = options.network | {"factor": layout.factors.largest}
         self.clipped = False
         """Whether colours outside 0 to 1 were clipped."""
-        self.steps: tuple[int, ...] = ()
+        self.networks: tuple[int, ...] = ()
         """The scales of the networks that ran one after the other; empty if the first one reached the size."""
 
     def results(self, sources: Sequence[Source]) -> list[Enlarged]:
@@ -211,7 +211,7 @@ class _Run:
             results.append(Enlarged(source, box, layer, self._mask(source, layer, box)))
             finished += source.region.area
             self.clipped |= result.clipped
-            self.steps = result.steps
+            self.networks = result.networks
         return results
 
     def selection(self, image: Gimp.Image, bounds: Box) -> Gimp.Channel | None:
@@ -272,10 +272,10 @@ class _Run:
         return self._worker.compute(request | sizes | self._network, picture, progress)
 
 
-def beyond_scale(steps: Sequence[int], factor: float) -> str:
-    """Tells the user that networks of the scales `steps` reach `factor` one after the other."""
-    parts = [f"{scale}×" for scale in steps]
-    if not math.isclose(factor, math.prod(steps), rel_tol=0.001):
+def beyond_scale(networks: Sequence[int], factor: float) -> str:
+    """Tells the user that networks of the scales `networks` reach `factor` one after the other."""
+    parts = [f"{scale}×" for scale in networks]
+    if not math.isclose(factor, math.prod(networks), rel_tol=0.001):
         parts.append(_("interpolation"))
     text = _("No network enlarges {factor}× at once. It is done in steps: {steps}.")
     return text.format(factor=f"{factor:.3g}", steps=", ".join(parts))

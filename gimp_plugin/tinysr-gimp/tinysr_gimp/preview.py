@@ -168,8 +168,8 @@ class Preview(Gtk.Box):
                     result = self._worker.compute(after, [picture], _ignore)
                     results = [interpolated, b"".join(result.strips)]
                 text = _("Shown at 1:1. Drag the border to compare. Click the small picture to see another part.")
-                if result.steps:
-                    text = f"{beyond_scale(result.steps, view.factors.largest)}\n{text}"
+                if result.networks:
+                    text = f"{beyond_scale(result.networks, view.factors.largest)}\n{text}"
                 GLib.idle_add(self._finish, to_pixbuf, results, text)
             except WorkerError as error:
                 GLib.idle_add(self._finish, to_pixbuf, [], str(error))

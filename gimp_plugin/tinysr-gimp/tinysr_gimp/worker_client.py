@@ -62,7 +62,7 @@ class Hello:
     location: str
     models: tuple[Model, ...]
     damaged: tuple[str, ...] = ()
-    """What is wrong with damaged model files."""
+    """The names of damaged model files."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Result:
     """Interleaved float32 pixels, some whole rows at a time. Take them all before the next request."""
     clipped: bool
     """Whether colours outside 0 to 1 were clipped."""
-    steps: tuple[int, ...]
+    networks: tuple[int, ...]
     """The scales of the networks that ran one after the other; empty if the first one reached the size."""
 
 
@@ -198,7 +198,7 @@ class Worker:
             pass  # the worker has stopped; its last message says why
         while (message := self._expect(self._messages.get(), "progress", "done"))["type"] == "progress":
             progress(message["done"] / message["total"])
-        return Result(self._strips(message["size"]), message["clipped"], message["steps"])
+        return Result(self._strips(message["size"]), message["clipped"], message["networks"])
 
     @property
     def _see_log(self) -> str:
@@ -241,7 +241,7 @@ class Worker:
                     row = message["width"] * message["channels"] * 4
                     size = message["size"] = row * message["height"]
                     message["clipped"] = bool(message["clipped"])
-                    message["steps"] = tuple(int(scale) for scale in message["steps"])
+                    message["networks"] = tuple(int(scale) for scale in message["networks"])
             except (ValueError, KeyError, TypeError):
                 message = {"type": "unreadable"}
             self._messages.put(message)

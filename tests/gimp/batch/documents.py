@@ -236,6 +236,12 @@ for output, factor in (("new-image", 2), ("scale-image", 2), ("same-size-layer",
     for (x, y), colour in zip(places, before, strict=True):
         same(seen(result, x * factor, y * factor), colour)
 
+# the smallest picture
+image = image_of(1, 1)
+result, _ = enlarge(image, [flat(image, 1, 1, WHITE)], **MODEL)
+assert (result.get_width(), result.get_height()) == (2, 2)
+same(seen(result, 1, 1), WHITE)
+
 # names, resolution, all open images
 image = image_of(30, 20)
 image.set_resolution(100, 100)

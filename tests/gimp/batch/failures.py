@@ -75,7 +75,7 @@ fails(image, layer, "different versions", "9.0", "/opt/tinysr")
 hello = '{"type": "hello", "protocol": 3, "version": "9.0", "location": "/", "models": [], "damaged": []}'
 command(f"echo '{hello}'; exit 3")
 fails(image, layer, "status 3")
-done = '{"type": "done", "width": 48, "height": 36, "channels": 3, "clipped": false, "steps": []}'
+done = '{"type": "done", "width": 48, "height": 36, "channels": 3, "clipped": false, "networks": []}'
 command(f"echo '{hello}'; echo '{done}'; echo too little")
 fails(image, layer, "stopped unexpectedly")
 command(f"""echo '{hello}'; echo '{{"type": "done"}}'; sleep 60""")

@@ -54,9 +54,10 @@ choose u Down 2; shot output.png; ok; expect "1 layer) 1200x1200 active=face.png
 undo
 
 echo "a given size, also one beyond the largest network"
-show_again; choose e Down 3; shot size.png
-xdotool key alt+w ctrl+a; xdotool type 3000; xdotool key Tab
-until_more "60x60+$((X + 510))+$((Y + 60))" 50; park; shot beyond.png   # the result fills the corner of the preview, too
+show_again; choose e Down 3
+CORNER="60x60+$((X + 510))+$((Y + 60))"   # of the preview, which the present size does not fill
+for i in $(seq 240); do [ "$(colours "$CORNER")" -gt 5 ] || break; sleep 0.5; done; park; shot size.png
+xdotool key alt+w ctrl+a; xdotool type 3000; xdotool key Tab; until_more "$CORNER" 50; park; shot beyond.png
 xdotool key alt+w ctrl+a; xdotool type 900; xdotool key Tab; sleep 1
 ok; expect "1 layer) 900x900 active=face.png."; undo
 
