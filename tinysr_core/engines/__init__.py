@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..util import lazy_getattr
 from .engine import Engine, EngineName, Precision
 from .options import RunOptions, load_upscaler
-from .select import gpu_is_likely, load_engine, preload, usable_gpus
+from .select import load_engine, preload, usable_gpus
 from .upscaler import AutoUpscaler, Upscaler, beyond_scale
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = [
     "beyond_scale",
     "computes_in_bf16",
     "export_onnx",
-    "gpu_is_likely",
     "inference",
     "is_out_of_memory",
     "load_engine",
