@@ -19,7 +19,6 @@ ROOMS = (
     "trainer",
     "evaluation",
     "video",
-    "api",
     "pipeline",
     "engines",
     "postprocess",

@@ -11,12 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import upscale
     from .engines import Upscaler, load_upscaler
     from .errors import TinySRError
     from .images import Picture, from_pil, read_picture, to_pil, write_picture
     from .model import find_checkpoint, list_checkpoints
-    from .pipeline import enhance, enhance_picture
+    from .pipeline import enhance, enhance_picture, upscale
     from .postprocess import Finish, anti_alias, sharpen
 
 __version__ = "0.1.0"
@@ -41,12 +40,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "api": ("upscale",),
     "engines": ("Upscaler", "load_upscaler"),
     "errors": ("TinySRError",),
     "images": ("Picture", "from_pil", "read_picture", "to_pil", "write_picture"),
     "model": ("find_checkpoint", "list_checkpoints"),
-    "pipeline": ("enhance", "enhance_picture"),
+    "pipeline": ("enhance", "enhance_picture", "upscale"),
     "postprocess": ("Finish", "anti_alias", "sharpen"),
 }
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from .engines import Upscaler
-from .errors import MemoryLimitError, RequestError
-from .images import Picture, jpeg_quality
-from .postprocess import Finish, resize
-from .util import Image, Progress, Work, available_bytes, clamp_in_place
+from ..engines import Upscaler
+from ..errors import MemoryLimitError, RequestError
+from ..images import Picture, jpeg_quality
+from ..postprocess import Finish, resize
+from ..util import Image, Progress, Work, available_bytes, clamp_in_place
 
 ACCEPTED_RANGE = -1, 2
 """Range of input values that are accepted. It leaves room for the overshoot of other filters; what lies beyond is a

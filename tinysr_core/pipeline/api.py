@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .engines import Upscaler, load_upscaler
-from .errors import RequestError
-from .images import Keep, Picture, from_pil, read_picture, to_pil, write_picture
-from .model import DEFAULT_NAME
-from .pipeline import enhance_picture
-from .postprocess import Factor, Finish, Size, result_size
-from .util import Progress
+from ..engines import Upscaler, load_upscaler
+from ..errors import RequestError
+from ..images import Keep, Picture, from_pil, read_picture, to_pil, write_picture
+from ..model import DEFAULT_NAME
+from ..postprocess import Factor, Finish, Size, result_size
+from ..util import Progress
+from .picture import enhance_picture
 
 
 def upscale(
