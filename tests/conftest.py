@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as our programs do; see tinysr_core/util/threads.py
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the command line does; see tinysr_core/util/threads.py
 
 import pytest
 import torch
@@ -25,13 +25,13 @@ SHARED = Path(__file__).parents[2] / "shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Test networks are so small that more threads only wait for each other."""
+    """Test networks are too small for several threads."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What engines keep goes into a folder of the tests, not into the user's."""
+    """Engines save calibrations in a folder of the tests, not in the home folder of the user."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(options, "cache_folder", lambda: folder)
@@ -40,7 +40,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder `SHARED`, for tests whose point is a published figure; they are skipped where it is absent."""
+    """The folder `SHARED`, for tests that compare with published figures. They are skipped without it."""
     if not SHARED.is_dir():
         pytest.skip(f"compares with published figures, and needs the published data in {SHARED}")
     return SHARED
@@ -90,7 +90,7 @@ def references() -> dict[str, nn.Sequential]:
 
 @pytest.fixture(scope="session")
 def backbones(references: dict[str, nn.Sequential], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `references` as the files that the loss and the metrics read; heads of LPIPS are random too."""
+    """A folder with `references` as the files that the loss and the metrics read. The heads of LPIPS are random too."""
     folder = tmp_path_factory.mktemp("backbones")
     files = {"vgg19": "vgg19_features", "alex": "lpips_alex", "squeeze": "lpips_squeeze"}
     channels = {"vgg19": (), "alex": (64, 192, 384, 256, 256), "squeeze": (64, 128, 256, 384, 384, 512, 512)}
@@ -105,13 +105,13 @@ def backbones(references: dict[str, nn.Sequential], tmp_path_factory: pytest.Tem
 
 @pytest.fixture
 def windows_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows's rule, imitated on Linux: what is open or mapped, in any process, is neither renamed nor deleted."""
+    """Imitates Windows on Linux: a file that any process has open or mapped can be neither renamed nor deleted."""
     if sys.platform != "linux":
         pytest.skip("imitates Windows with /proc")
     monkeypatch.setattr(files, "OPEN_FILES_CAN_MOVE", False)
     for name in ("unlink", "remove", "rename", "replace"):
         monkeypatch.setattr(os, name, _refusing(getattr(os, name)))
-    for name in ("unlink", "rename", "replace"):  # Python 3.10 keeps os's functions from when pathlib was imported
+    for name in ("unlink", "rename", "replace"):  # pathlib of Python 3.10 has its own references to os's functions
         monkeypatch.setattr(Path, name, _refusing(getattr(Path, name)))
 
 
@@ -128,7 +128,7 @@ def _refusing(function: Any) -> Any:
 def _is_open(path: Path) -> bool:
     path = path.resolve()
     for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or belongs to somebody else
+        with suppress(OSError):  # the process has ended, or belongs to another user
             if f" {path}\n" in (process / "maps").read_text():
                 return True
             if any(handle.readlink() == path for handle in (process / "fd").iterdir()):

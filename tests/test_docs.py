@@ -1,8 +1,8 @@
-"""What README and docs say is tried: every command, every line of Python, every link.
+"""Tests of README and docs: every command, every line of Python, every link.
 
-A block of commands runs in a sandbox with the pictures that the pages speak of. What cannot run there says so in the
-Markdown, in a comment on the line before the block: `<!-- not run: WHY -->`. What needs an optional package says
-`<!-- needs: MODULE -->`.
+A block of commands runs in a sandbox with the pictures that the pages use. A block that cannot run there says so in the
+Markdown, in a comment on the line before the block: `<!-- not run: WHY -->`. A block that needs an optional package
+says `<!-- needs: MODULE -->`.
 """
 
 import doctest
@@ -60,13 +60,13 @@ def test_no_block_is_overlooked() -> None:
 
 
 def parameter(block: Block) -> Any:
-    # README is what everybody tries first; the rest takes longer and is tried with -m slow.
+    # The other pages take longer and need -m slow.
     return pytest.param(block, id=str(block), marks=[] if block.page.name == "README.md" else pytest.mark.slow)
 
 
 @dataclass
 class Sandbox:
-    """A folder like a clone, with pictures beside the examples, in which a page can do no harm."""
+    """A copy of the parts of a clone that the pages use, with more pictures."""
 
     folder: Path
     names: dict[str, Any]

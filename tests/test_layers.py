@@ -1,4 +1,4 @@
-"""The rooms of `tinysr_core`: imports go one way, through the faces; running a network needs no training code."""
+"""The rooms of `tinysr_core`: imports go one way, and only through `__init__.py`; inference needs no training code."""
 
 import ast
 import subprocess
@@ -31,7 +31,7 @@ ROOMS = (
 """From top to bottom: a room imports only from rooms further down."""
 
 TRAINING = {"loss", "evaluation", "trainer"}
-"""What running a network does not need. The command line imports it where it evaluates."""
+"""Rooms that inference does not import. Of the command line, only `tinysr evaluate` imports them."""
 
 FILES = [
     path
@@ -45,7 +45,7 @@ def room_of(path: Path) -> str:
 
 
 def imports(path: Path) -> list[tuple[str, ...]]:
-    """What a file imports from other rooms, wherever in the file, as dotted parts below `tinysr_core`."""
+    """The imports of a file from other rooms, anywhere in the file, as parts of the name below `tinysr_core`."""
     depth = len(path.relative_to(CORE).parts)
     found: list[tuple[str, ...]] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""The fine-tuning command, in a small way."""
+"""The fine-tuning command, with a tiny network."""
 
 import csv
 import subprocess
@@ -33,7 +33,7 @@ warmup = 0
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is installed for the user who runs the tests."""
+    """Keeps the home folder of the user out of the tests."""
     home = tmp_path / "home"
     monkeypatch.setattr(Path, "home", lambda: home)
     return home

@@ -1,4 +1,4 @@
-"""Which engine runs a network, and what happens where it cannot."""
+"""The choice of the engine, and the fallbacks."""
 
 import json
 import logging
@@ -37,7 +37,7 @@ sys.meta_path.insert(0, NoTorch())
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Sets what this machine has."""
+    """A function that sets whether this machine has a GPU and OpenVINO."""
 
     def has(*, gpu: bool, openvino: bool) -> None:
         monkeypatch.setattr(select, "_gpu_is_there", lambda: gpu)
@@ -191,7 +191,7 @@ def test_the_worker_runs_without_torch(tmp_path: Path) -> None:
     ) as worker:
         assert worker.stdin and worker.stdout
         worker.stdin.write(json.dumps(request).encode() + b"\n" + bytes(4 * 3 * 6 * 5))
-        worker.stdin.flush()  # it stays open: its end would be the client's
+        worker.stdin.flush()  # it stays open, because its end would mean that the client has ended
         answers = [json.loads(worker.stdout.readline())]
         while answers[-1]["type"] in ("hello", "progress"):
             answers.append(json.loads(worker.stdout.readline()))

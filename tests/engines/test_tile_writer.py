@@ -87,7 +87,7 @@ def test_without_pinned_memory_a_tile_is_copied_at_once(picture: Tensor) -> None
 
 
 class GpuEngine(torch_engine.TorchEngine):
-    """Takes what `moved` gives, and gives what seems to be on a GPU."""
+    """Its inputs and results seem to be on a GPU."""
 
     def moved(self, image: Any) -> Any:
         return self._tensor(image).as_subclass(OnGpu)
@@ -99,7 +99,7 @@ class GpuEngine(torch_engine.TorchEngine):
 
 @pytest.mark.parametrize("kind", [np.ndarray, Tensor])
 def test_upscaling_by_way_of_a_gpu(kind: Any, log: list[str]) -> None:
-    """Also after it was cancelled with a tile under way."""
+    """Also after it was cancelled while a tile was being copied."""
     torch.manual_seed(0)
     model = TinySR(ModelConfig(channels=16, blocks=2)).eval().requires_grad_(False)
     image = torch.rand(2, 3, 70, 90)

@@ -53,7 +53,7 @@ def test_without_spandrel_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch)
 
 
 class Run:
-    """Pickled, it would write a file when it is loaded."""
+    """Its pickle creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -42,7 +42,7 @@ def test_the_border_is_left_out() -> None:
 
 
 def test_ssim_agrees_with_scikit_image() -> None:
-    """scikit-image computes the whole plane; the valid windows are those 5 pixels inside."""
+    """scikit-image also computes windows that reach beyond the edges; the others are 5 pixels inside."""
     a, b = noise(0), (noise(0) // 2 + noise(1) // 2).astype(np.uint8)
     _, whole = structural_similarity(
         luma(a), luma(b), data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True

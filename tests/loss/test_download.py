@@ -75,7 +75,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def publish(server: FileServer, name: str = "net.pth") -> tuple[Source, dict[str, torch.Tensor]]:
-    """A file of 1 MB of which `keep` is needed."""
+    """A file of 1 MB; only its tensor `keep` is needed."""
     tensors = {"keep": torch.rand(100), "drop": torch.rand(2**18)}
     torch.save(tensors, server.folder / name)
     digest = hashlib.sha256((server.folder / name).read_bytes()).hexdigest()[:8]
@@ -179,7 +179,7 @@ def test_a_missing_file_in_a_given_folder_is_an_error(name: str, tmp_path: Path)
 
 
 def test_lpips_is_put_together_from_two_files(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's network, of which the classifier is left out, and the heads under the authors' names."""
+    """torchvision's network without the classifier, and the heads, which are renamed."""
     heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate((64, 192, 384, 256, 256))}
     network = {"features.0.weight": torch.rand(64, 3, 11, 11), "classifier.1.weight": torch.rand(2, 2)}
     for table, tensors in ((NETWORKS, network), (HEADS, heads)):

@@ -48,7 +48,7 @@ def test_the_total_is_the_weighted_sum_of_the_named_terms(backbones: Path) -> No
 
 @pytest.mark.parametrize("name", TERMS)
 def test_every_term_pulls_towards_the_photograph(name: str, backbones: Path) -> None:
-    """Zero at equality; a step against the gradient makes it smaller, also from outside [0,1]."""
+    """It is zero for equal pictures, and a step against the gradient decreases it, also outside [0,1]."""
     config = LossConfig(**{term: float(term == name) for term in TERMS})
     loss = Loss(config, load_vgg19(backbones), load_lpips("squeeze", backbones))
     hr = torch.rand(1, 3, 64, 64)

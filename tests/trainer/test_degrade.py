@@ -24,7 +24,7 @@ def scene() -> np.ndarray:
 
 
 def shrunk(config: DegradeConfig, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The inner half of the picture, a quarter as large."""
+    """The inner half of the picture, shrunk by 2."""
     box = (picture.shape[1] // 4, picture.shape[0] // 4, picture.shape[1] * 3 // 4, picture.shape[0] * 3 // 4)
     size = (picture.shape[1] // 4, picture.shape[0] // 4)
     return np.asarray(make_lr(Image.fromarray(picture), box, size, config, np.random.default_rng(seed))).astype(float)
@@ -37,7 +37,7 @@ def test_patches_are_shrunk_by_bicubic_by_default(scene: np.ndarray) -> None:
 
 @pytest.mark.parametrize("two_steps", [0, 1])
 def test_kernels_shrink_the_same_place(scene: np.ndarray, two_steps: float) -> None:
-    """On a ramp every kernel gives the same; two steps move nothing."""
+    """On a ramp, all kernels give the same result, and two steps do not shift it."""
     ramp = np.broadcast_to(np.linspace(0, 255, 96)[None, :, None], (96, 96, 3)).round().astype(np.uint8)
     plain = shrunk(DegradeConfig(), ramp)
     for kernel in ("bicubic", "bilinear", "box", "lanczos"):
@@ -73,7 +73,7 @@ def test_grain_has_the_stated_deviation_and_is_correlated() -> None:
 
 
 def test_mild_qualities_are_more_frequent(scene: np.ndarray) -> None:
-    """The better the quality, the nearer the result."""
+    """A better quality gives a smaller error."""
     errors = [
         np.mean(
             [

@@ -35,7 +35,7 @@ RECIPE = Recipe(
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Soft random blobs with sharp edges: something that a network can learn to sharpen."""
+    """Coarse random blocks with sharp edges, which a network can learn to sharpen."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     paths: list[Path] = []
@@ -97,7 +97,7 @@ def test_unknown_method_or_precision_is_refused(
 
 
 def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp_path: Path) -> None:
-    """A network that adds nothing to the enlarged picture has the same loss in both."""
+    """A network that adds nothing to bicubic has the same loss in fp32 and bf16."""
     network = TinySR(RECIPE.model)
     network.tail.requires_grad_(False).weight.zero_()
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
@@ -113,7 +113,7 @@ def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp
 
 
 def test_bf16_needs_a_torch_that_has_it_on_the_device(photos: list[Path], tmp_path: Path) -> None:
-    """`mps` before torch 2.5, for one; fp32 does not ask for it."""
+    """For example `mps` before torch 2.5. Training in fp32 works there."""
     assert loop._precision("fp32", torch.device("lazy")) is nullcontext
     assert loop._precision("auto", torch.device("lazy")) is nullcontext
     with pytest.raises(TrainingError, match="cannot train in bf16 on lazy; choose fp32"):
@@ -189,7 +189,7 @@ def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: P
 
 
 def test_the_average_follows_the_weights_with_its_decay(photos: list[Path], tmp_path: Path) -> None:
-    """As the state after each step has them."""
+    """Checked in the saved state of each step."""
     states: list[dict[str, Any]] = []
 
     def look(progress: TrainingProgress) -> None:

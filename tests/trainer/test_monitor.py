@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """A network that adds nothing to the enlarged picture."""
+    """A network that adds nothing to bicubic."""
     network = TinySR(RECIPE.model)
     network.tail.requires_grad_(False).weight.zero_()
     path = tmp_path_factory.mktemp("base") / "plain-x2.safetensors"

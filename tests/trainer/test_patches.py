@@ -52,7 +52,7 @@ def test_rotation_brings_no_black_corners(tmp_path: Path) -> None:
 
 
 def test_rotation_turns_the_picture(tmp_path: Path) -> None:
-    """On a ramp along x, a turned patch has a slope along y of tan(angle); angles reach both ends and no further."""
+    """On a ramp along x, a rotated patch has the slope tan(angle) along y. Angles cover the whole range."""
     ramp = np.broadcast_to(np.linspace(60, 200, 300)[None, :, None], (300, 300, 3)).round().astype(np.uint8)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     dataset = PatchDataset(
@@ -95,7 +95,7 @@ def test_samples_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("crops", [0, 3])
 def test_another_seed_takes_other_crops(crops: int, tmp_path: Path) -> None:
-    """Where nothing but their place is random."""
+    """If only the position is random."""
     path = write_photo(tmp_path / "a.png")
     config = DataConfig(patch=8, flips=False, crops=crops)
     one, two = (PatchDataset([path], 2, config, seed=seed, cache=tmp_path / "cache") for seed in (1, 2))

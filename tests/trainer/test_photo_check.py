@@ -140,7 +140,7 @@ def test_sharpness_of_any_size(shape: tuple[int, int]) -> None:
 
 
 def test_a_hundred_thousand_tiny_files_and_a_panorama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three hundred here: what is too small is not decoded, and nothing of it is kept but a line."""
+    """Three hundred here. Files that are too small are not decoded, and only their findings stay in memory."""
     stream = io.BytesIO()
     Image.new("L", (8, 8)).save(stream, "PNG")
     tiny = [tmp_path / f"{i}.png" for i in range(300)]

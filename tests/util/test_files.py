@@ -57,7 +57,7 @@ with atomic_write(Path(sys.argv[1])) as temporary:
 
 @on_windows
 def test_files_appear_under_the_rules_of_windows(tmp_path: Path) -> None:
-    """An open file is not renamed there, so ours is closed by then; what another program reads is waited for."""
+    """The temporary file is closed before it is renamed. If another program reads the target, writing waits."""
     target = tmp_path / "a.txt"
     with atomic_write(target) as temporary:
         temporary.write_text("old")

@@ -19,7 +19,7 @@ LARGE = Work(
 
 
 class NearestEngine:
-    """A network without features, so that what is measured are the pictures."""
+    """A network without features, so that only the pictures take memory."""
 
     scale, halo, border, pool_halo, only_enlarges, takes_batches = 2, 0, 0, None, True, False
 

@@ -3,9 +3,9 @@
 Reading, listing and blending checkpoints needs no torch. `TinySR`, the network in torch, is imported on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..util import lazy_getattr
 from .bicubic import skip_kernel
 from .blend import Relation, find_relative, has_photo, load_checkpoint, relatives_of_descendant
 from .catalog import (
@@ -57,14 +57,4 @@ __all__ = [
     "write_checkpoint",
 ]
 
-_MODULES = {
-    "TinySR": "network",
-    "bicubic_skip": "network",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name that needs torch on first use."""
-    if name in _MODULES:
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_getattr(__name__, {"TinySR": "network", "bicubic_skip": "network"})

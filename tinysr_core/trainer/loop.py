@@ -97,7 +97,8 @@ def train(
 
     Raises:
         TrainingError: the loss is NaN or infinite; the folder cannot be written to, is in use, or holds another run;
-            the batch cannot be divided among the processes; or the recipe names an unknown method, precision or judge.
+            the batch cannot be divided among the processes; the recipe names an unknown method or precision, or a judge
+            whose network is missing.
         MemoryLimitError: memory runs out.
         DataError: a photograph is too small, a folder of the recipe's shares has no photographs, or the disk is full.
         PictureError: a photograph cannot be read.
