@@ -51,7 +51,7 @@ def read_video_info(source: Source) -> VideoInfo:
         PictureError: the source cannot be read as a video.
     """
     with open_video(source) as video:
-        frame = _first_frame(video, source)
+        frame = _frame_at(video, source, Fraction(0))
         sides = (frame.height, frame.width) if is_turned(frame) else (frame.width, frame.height)
         return VideoInfo(*sides, frame_count(video, WHOLE))
 
@@ -64,15 +64,20 @@ def middle_frame(source: Source) -> Pixels:
         PictureError: the source cannot be read as a video.
     """
     with open_video(source) as video:
-        with suppress(OSError, ValueError):  # FFmpeg's errors; a file that cannot be searched stays at its start
-            video.seek(max(video.start_time or 0, 0) + (video.duration or 0) // 2)
-        frame = _first_frame(video, source)
+        middle = max(video.start_time or 0, 0) + (video.duration or 0) // 2
+        with suppress(OSError, ValueError):  # FFmpeg's errors: a file without an index is read from its start
+            video.seek(middle)
+        frame = _frame_at(video, source, middle * MICROSECOND)
         return to_pixels(frame, Colours.of(frame))
 
 
-def _first_frame(video: Any, source: Source) -> Any:
+def _frame_at(video: Any, source: Source, seconds: Fraction) -> Any:
+    """The next frame that is shown at `seconds` or later, else the last one."""
+    frame = None
     with read_errors(source), closing(video.decode(video=0)) as frames:
-        frame = next(frames, None)
+        for frame in frames:
+            if frame.time is None or frame.time >= seconds:
+                break
     if frame is None:
         raise PictureError(f"{name_of(source)} has no frames; choose another video.")
     return frame
