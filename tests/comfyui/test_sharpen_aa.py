@@ -85,7 +85,7 @@ def test_cancel_is_heard_within_a_frame(finish, core, monkeypatch):
             raise management.InterruptProcessingException
 
     monkeypatch.setattr(management, "throw_exception_if_processing_interrupted", interrupted_at_the_third)
-    monkeypatch.setattr(core("postprocess.banded_matrix"), "SLAB", 1)
+    monkeypatch.setattr(core("postprocess.slabs"), "SLAB", 1)
     with pytest.raises(management.InterruptProcessingException):
         finish(torch.rand(1, 300, 40, 3))
     assert len(asked) == 3

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
 from tinysr_core.errors import RequestError
-from tinysr_core.postprocess import banded_matrix as bands
-from tinysr_core.postprocess.finish import BoxBlur, anti_alias, sharpen
+from tinysr_core.postprocess import slabs
+from tinysr_core.postprocess.box_blur import BoxBlur
+from tinysr_core.postprocess.finish import anti_alias, sharpen
 from tinysr_core.util import memory
 from tinysr_core.util.threads import thread_count
 
@@ -114,8 +115,8 @@ def test_slabs_join_seamlessly(operation: Callable[..., np.ndarray], height: int
     image = np.random.default_rng(0).random((batch, 3, height, width), np.float32)
     whole = operation(image)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bands, "SLAB", 1)
-        patch.setattr(bands, "BLOCK", 7)
+        patch.setattr(slabs, "SLAB", 1)
+        patch.setattr(slabs, "BLOCK", 7)
         np.testing.assert_allclose(operation(image), whole, rtol=0, atol=1e-6)
 
 
@@ -124,9 +125,9 @@ def test_slabs_join_seamlessly(operation: Callable[..., np.ndarray], height: int
 def test_in_place_gives_the_same(
     monkeypatch: pytest.MonkeyPatch, operation: Callable[..., Any], array: Callable[[Any], Any]
 ) -> None:
-    monkeypatch.setattr(bands, "SLAB", 1)
-    monkeypatch.setattr(bands, "BLOCK", 7)
-    monkeypatch.setattr(bands, "PART", 900)
+    monkeypatch.setattr(slabs, "SLAB", 1)
+    monkeypatch.setattr(slabs, "BLOCK", 7)
+    monkeypatch.setattr(slabs, "PART", 900)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     image = array(np.random.default_rng(0).random((1, 2, 90, 20), np.float32))
     expected = operation(image)
@@ -153,7 +154,7 @@ def test_parts_that_stay_in_the_cache_change_nothing(
     image = np.random.default_rng(0).random((1, 3, height, width), np.float32)
     whole = operation(image)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bands, "PART", 300)
+        patch.setattr(slabs, "PART", 300)
         np.testing.assert_array_equal(operation(image), whole)
 
 

@@ -122,7 +122,7 @@ def test_memory_is_the_result_and_little_more():
 @pytest.mark.parametrize(
     ("shape", "dtype", "size", "kernel", "message"),
     [
-        ((1, 3, 4, 4), np.float32, (0, 4), "bicubic", "4x0"),
+        ((1, 3, 4, 4), np.float32, (0, 4), "bicubic", "4 x 0"),
         ((1, 3, 4, 4), np.float32, (4, 4), "box", "box"),
         ((3, 4, 4), np.float32, (2, 2), "bicubic", r"\[3, 4, 4\]"),
         ((1, 3, 0, 4), np.float32, (2, 2), "bicubic", r"\[1, 3, 0, 4\]"),

@@ -1,4 +1,4 @@
-"""Videos: what comes out is what went in, enlarged; a broken run goes on."""
+"""The result of a video has its frames, times, colours and audio; an interrupted run resumes."""
 
 import tracemalloc
 from fractions import Fraction
@@ -12,14 +12,23 @@ import pytest
 
 from tinysr_core.engines import Upscaler, load_upscaler
 from tinysr_core.errors import PictureError, RequestError
+from tinysr_core.images import Clean
 from tinysr_core.postprocess import ExactSize, Finish, resize
-from tinysr_core.video import CODECS, Encoding, VideoProgress, streaming, transcode, upscale_video
+from tinysr_core.video import (
+    CODECS,
+    Encoding,
+    VideoProgress,
+    read_video_info,
+    streaming,
+    transcode,
+    upscale_video,
+)
 
 av = pytest.importorskip("av")
 
 SIDES = 48, 64
 TIMES = np.cumsum([0, 40, 40, 80, 40, 10, 70] + [40] * 23)
-"""Milliseconds at which frames are shown: not evenly."""
+"""Milliseconds at which frames are shown, unevenly."""
 
 
 def picture(number: int, height: int = SIDES[0], width: int = SIDES[1]) -> np.ndarray:
@@ -66,6 +75,19 @@ def twice(pixels: np.ndarray) -> np.ndarray:
     return pixels.repeat(2, 2).repeat(2, 3)
 
 
+class Repeat:
+    """An engine that repeats pixels."""
+
+    scale, halo, border, pool_halo, tile, only_enlarges, fallback = 2, 0, 0, None, 512, True, None
+    takes_batches = False
+
+    def run(self, image: Any, gate: Any) -> Any:
+        return twice(image)
+
+    def moved(self, image: Any) -> Any:
+        return image
+
+
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "SEGMENT", 8)
@@ -78,7 +100,7 @@ def test_frames_times_and_audio_come_through(tmp_path: Path, codec: str) -> None
     transcode(source, output, twice, Encoding(codec), request="twice")
     times, frames = read(output)
     expected_times, expected = read(source)
-    shift = times[0] - expected_times[0]  # Matroska cannot hold the audio's lead before 0, and shifts everything by it
+    shift = times[0] - expected_times[0]  # Matroska cannot store the audio before 0, and shifts everything
     np.testing.assert_allclose(np.subtract(times, shift), expected_times, atol=0.0011)
     assert abs(shift) < 0.03
     for got, frame in zip(frames, expected, strict=True):
@@ -121,7 +143,7 @@ def test_frames_may_go_together(tmp_path: Path) -> None:
     assert (tmp_path / "out.mp4").read_bytes() == (tmp_path / "alone.mp4").read_bytes()
 
 
-def test_a_broken_run_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4")
     transcode(source, tmp_path / "whole.mp4", twice, Encoding(), request="twice")
     made: list[int] = []
@@ -157,6 +179,43 @@ def test_a_part_of_a_video(tmp_path: Path) -> None:
     np.testing.assert_allclose(times, np.subtract(wanted, 200) / 1000, atol=0.001)
     _, expected = read(source)
     assert np.abs(frames[0][::2, ::2].astype(int) - expected[list(TIMES).index(wanted[0])]).mean() < 3
+
+
+def test_rotated_videos_are_turned_upright_with_the_shape_of_their_pixels(tmp_path: Path) -> None:
+    source = tmp_path / "in.mp4"
+    with av.open(str(source), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIDES, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2, 1)
+        if not hasattr(stream, "set_display_rotation"):
+            pytest.skip("this PyAV cannot write a rotation")
+        stream.set_display_rotation(-90)  # players turn it clockwise
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(picture(0), "rgb24")))
+        file.mux(stream.encode())
+    info = read_video_info(source)
+    assert (info.width, info.height, info.frames) == (48, 64, 1)
+    transcode(source, tmp_path / "out.mp4", twice, Encoding(), request="twice")
+    _, (frame,) = read(tmp_path / "out.mp4")
+    assert frame.shape == (128, 96, 3)
+    upright = np.rot90(picture(0), -1).repeat(2, 0).repeat(2, 1)
+    assert np.abs(frame.astype(int) - upright).mean() < 8
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert file.streams.video[0].sample_aspect_ratio == Fraction(1, 2)
+
+
+def test_all_frames_are_cleaned_alike(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mp4", audio=False)
+
+    class Choosing(Upscaler):
+        @property
+        def for_video(self) -> tuple[Upscaler, Clean]:
+            return Upscaler(self.engine), Clean(1, "a test")
+
+        def for_picture(self, image: Any, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean]:
+            raise AssertionError("asked for each frame")
+
+    clean = upscale_video(source, tmp_path / "out.mp4", Choosing(Repeat()), model="repeat")
+    assert clean is not None and clean.reason == "a test"
 
 
 def test_time_left() -> None:
@@ -210,16 +269,6 @@ def test_noise_flickers_little_more_than_in_the_frames(scale: int) -> None:
 
 
 def test_through_a_network_to_even_sides(tmp_path: Path) -> None:
-    class Repeat:
-        scale, halo, border, pool_halo, tile, only_enlarges, fallback = 2, 0, 0, None, 512, True, None
-        takes_batches = False
-
-        def run(self, image: Any, gate: Any) -> Any:
-            return twice(image)
-
-        def moved(self, image: Any) -> Any:
-            return image
-
     source = write(tmp_path / "in.mp4", audio=False)
     finish = Finish(size=ExactSize(width=81, height=61))
     upscale_video(source, tmp_path / "out.mp4", Upscaler(Repeat()), finish, model="repeat")

@@ -1,6 +1,6 @@
-"""What follows the network: resizing to the wanted size, sharpening and anti-aliasing.
+"""The steps after the network: resize to the requested size, sharpen and anti-alias.
 
-Every function takes numpy arrays and torch tensors alike and returns the kind it got. Nothing here imports torch.
+Every function takes numpy arrays or torch tensors and returns the same kind. Nothing here imports torch.
 """
 
 from .finish import STEPS, Finish, anti_alias, sharpen

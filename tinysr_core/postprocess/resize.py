@@ -1,4 +1,4 @@
-"""Antialiased resize to any size, in float, for numpy arrays and torch tensors alike."""
+"""Antialiased resize to any size, in floating point, for numpy arrays and torch tensors alike."""
 
 from typing import Any, Literal
 
@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 from ..errors import RequestError
 from ..util import Image, Progress
-from .banded_matrix import Bands, column_filter, empty, fill, filter_rows, require_picture
+from .arrays import empty, require_picture
+from .banded_matrix import Bands, column_filter, filter_rows
+from .slabs import fill
 
 Kernel = Literal["bicubic", "lanczos"]
 
@@ -17,16 +19,19 @@ def resize(
 ) -> Image:
     """Resize pictures [B,C,H,W] of any float range to [B,C,height,width].
 
-    Computes what Pillow's `resize` does in mode "F", with `Resampling.BICUBIC` (a = -0.5, also MATLAB's kernel) or
-    `Resampling.LANCZOS` (a = 3): centres aligned, the kernel widened where the picture shrinks, weights normalised at
-    the border. The result is not clamped: both kernels overshoot at edges. Half precision is computed in single. A
-    picture that has the size already is returned itself. Gradients flow through. `progress` is called slab by slab.
+    Equal to Pillow's `resize` in mode "F" with `Resampling.BICUBIC` (a = -0.5, also MATLAB's kernel) or
+    `Resampling.LANCZOS` (a = 3): centres are aligned, the kernel is widened for downscaling, weights are normalised at
+    the border. The result is not clamped: both kernels overshoot at edges. Half precision gives single precision.
+    Gradients flow through. A picture that has this size already is returned itself.
+
+    Args:
+        progress: called after each slab; an exception that it raises cancels.
 
     Raises:
-        RequestError: the size is not positive, the kernel is unknown, or the array is no picture.
+        RequestError: the size is not positive, the kernel is unknown, or `image` is not such an array.
     """
     if height < 1 or width < 1:
-        raise RequestError(f"A picture cannot be resized to {width}x{height} pixels; both sides must be at least 1.")
+        raise RequestError(f"The size is {width} x {height} pixels; both sides must be at least 1.")
     if kernel not in KERNELS:
         raise RequestError(f"There is no resize kernel {kernel!r}; choose among {', '.join(KERNELS)}.")
     require_picture(image)
@@ -49,7 +54,7 @@ def resize_bands(size: int, new_size: int, kernel: Kernel) -> Bands:
     scale = size / new_size
     stretch = max(scale, 1.0)
     centre = (np.arange(new_size) + 0.5) * scale
-    # Pillow's taps: those within the kernel's reach, rounded to whole samples, cut at the border.
+    # Pillow's taps: within the reach of the kernel, rounded to whole samples, clipped at the border.
     low = np.maximum(np.floor(centre - reach * stretch + 0.5), 0)
     high = np.minimum(np.floor(centre + reach * stretch + 0.5), size)
     taps = int((high - low).max())
@@ -74,4 +79,4 @@ def _lanczos(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 KERNELS = {"bicubic": (_bicubic, 2.0), "lanczos": (_lanczos, 3.0)}
-"""Name -> (function, how far it reaches to each side)."""
+"""Name -> (function, its reach to each side)."""

@@ -1,11 +1,11 @@
-"""The size of a result: a factor, exact sides, a longest side, or megapixels.
+"""The requested size of a result: a factor, exact sides, a longest side, or megapixels.
 
-Every size has `sides(height, width)`: the sides it asks for, before rounding to limits. `result_size` refuses results
-that are too large and computes the factor that the network has to reach.
+Every size has `sides(height, width) -> (height, width)`, for a picture of that size. `result_size` refuses results that
+are too large, and computes the factor that the network has to reach.
 
-Rounding: sides are rounded half up to whole pixels and are never below 1. A factor counts as the decimal number that
-was typed (1.005 is 1005/1000, not the nearest binary fraction below it). Rounding never pushes a result over a whole
-factor: whatever asks for at most twice the size needs a factor of at most 2.
+Sides are rounded half up to whole pixels, and are at least 1. A factor is taken as the decimal number that was typed:
+1.005 is 1005/1000, not the nearest binary fraction. Rounding never exceeds a whole factor: a request for at most twice
+the size needs a factor of at most 2.
 """
 
 import math
@@ -16,12 +16,12 @@ from fractions import Fraction
 from ..errors import RequestError
 
 MAX_RESULT_PIXELS = 500_000_000
-"""Largest result that is not taken for a slip of the finger: 20000 x 25000, 6 GB of float32 RGB."""
+"""Larger results are refused as a typing error: 20000 x 25000 pixels, 6 GB of float32 RGB."""
 
 
 @dataclass(frozen=True)
 class Factor:
-    """Both sides times `factor`, for example 1.5 or 3.7. Below 1 the picture shrinks."""
+    """Both sides times `factor`, for example 1.5 or 3.7. Below 1 the picture is downscaled."""
 
     factor: float
 
@@ -35,10 +35,10 @@ class Factor:
 
 @dataclass(frozen=True)
 class ExactSize:
-    """Exactly `width` x `height` pixels, in the order people write it.
+    """Exactly `width` x `height` pixels.
 
-    Exact means exact: where the aspect ratio differs from the picture's, the result is stretched. Nothing is cropped
-    and no border is added; who wants the ratio kept asks for a `LongestSide` or a `Factor`.
+    The result is stretched if its aspect ratio differs from that of the picture. Nothing is cropped, and no border is
+    added. `LongestSide` and `Factor` keep the aspect ratio.
     """
 
     width: int
@@ -54,7 +54,7 @@ class ExactSize:
 
 @dataclass(frozen=True)
 class LongestSide:
-    """The longer side has exactly `pixels` pixels, the other one follows the aspect ratio. Smaller than now shrinks."""
+    """The longer side has exactly `pixels` pixels; the aspect ratio is kept. Smaller values downscale."""
 
     pixels: int
 
@@ -68,7 +68,7 @@ class LongestSide:
 
 @dataclass(frozen=True)
 class Megapixels:
-    """About `millions` x 1,000,000 pixels (not 1024 x 1024) with the aspect ratio kept. Fewer than now shrinks."""
+    """About `millions` x 1,000,000 pixels; the aspect ratio is kept. Smaller values downscale."""
 
     millions: float
 
@@ -85,16 +85,16 @@ Size = Factor | ExactSize | LongestSide | Megapixels
 
 @dataclass(frozen=True)
 class ResultSize:
-    """The sides of the result in pixels, and the enlargement the network has to reach at least."""
+    """The sides of a result in pixels, and the enlargement that the network has to reach."""
 
     height: int
     width: int
     factor: float
-    """The larger enlargement of the two axes; 1 or less: nothing has to be enlarged."""
+    """The larger enlargement of the two axes; 1 or less: no enlargement."""
 
 
 def result_size(size: Size, height: int, width: int, *, max_pixels: int = MAX_RESULT_PIXELS) -> ResultSize:
-    """The size that `size` means for a picture of `height` x `width` pixels.
+    """The size of the result for a picture of `height` x `width` pixels.
 
     Raises:
         RequestError: the result would have more than `max_pixels` pixels.
@@ -110,14 +110,14 @@ def result_size(size: Size, height: int, width: int, *, max_pixels: int = MAX_RE
 
 
 def parse_size(text: str) -> ExactSize:
-    """Read "1920x1080" (width first; x, X or ×).
+    """Parse a size such as "1920x1080": width first; x, X or ×.
 
     Raises:
-        RequestError: the text is not of that form, or a side is 0.
+        RequestError: the text is not a size, or a side is 0.
     """
     match = re.fullmatch(r"\s*(\d+)\s*[xX×]\s*(\d+)\s*", text, re.ASCII)
     if match is None:
-        raise RequestError(f"{text!r} is not a size; write width and height as in 1920x1080.")
+        raise RequestError(f"{text!r} is not a size; give width and height, for example 1920x1080.")
     return ExactSize(width=int(match[1]), height=int(match[2]))
 
 
@@ -127,9 +127,9 @@ def _half_up(value: Fraction) -> int:
 
 def _refuse_unless_positive(name: str, value: float) -> None:
     if not (math.isfinite(value) and value > 0):
-        raise RequestError(f"{name} must be a positive number, not {value}.")
+        raise RequestError(f"{name} is {value}; give a positive number.")
 
 
 def _refuse_unless_whole(name: str, value: int) -> None:
     if not (value >= 1 and value % 1 == 0):
-        raise RequestError(f"{name} must be a whole number of at least 1 pixel, not {value}.")
+        raise RequestError(f"{name} is {value}; give a whole number of at least 1 pixel.")
