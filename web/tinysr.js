@@ -60,7 +60,7 @@ app.registerExtension({
       showWhatMatters(node)
       return result
     }
-    showWhatMatters(node)
+    setTimeout(() => showWhatMatters(node)) // when a saved workflow has set its values
   },
 
   loadedGraphNode(node) {
