@@ -1,4 +1,4 @@
-"""TinySR's nodes against ComfyUI's stock nodes: speed, seams and memory, in the same process and minute.
+"""Compare TinySR's nodes with ComfyUI's stock nodes, in one process: speed, seams and memory.
 
     path/to/ComfyUI's/python benchmarks/comfyui.py path/to/ComfyUI portrait.jpg [--busy] [--sides 512 1536] [--rounds 3]
     path/to/ComfyUI's/python benchmarks/comfyui.py path/to/ComfyUI --memory ours|stock
@@ -80,7 +80,7 @@ def load_nodes(checkout: Path) -> Nodes:
 
 
 def measure_speed(nodes: Nodes, image: Tensor, sides: Sequence[int], rounds: int) -> None:
-    """Alternate the nodes, since a machine is not equally fast all the time; the ratio is that of neighbours."""
+    """Run the nodes in turn, because the machine's speed varies. The ratio is the median over neighbouring runs."""
     work = {
         "Upscale, fp32": (nodes.upscale, nodes.stock_upscale),
         "Upscale, auto": (partial(nodes.upscale, precision="auto"), nodes.stock_upscale),
@@ -103,9 +103,9 @@ def timed(node: Node, image: Tensor) -> float:
 
 
 def measure_seams(ours: Node, stock: Node, image: Tensor) -> None:
-    """Largest difference of tiled results to one of a single tile, in levels of 255."""
+    """Largest difference between tiled results and the result of a single tile, in levels of 255."""
     whole = ours(image, tile=8192)
-    print("\n| tiles | largest difference to the whole picture, of 255 | mean |")
+    print("\n| tiles | largest difference from the whole picture, of 255 | mean |")
     print("|---|---|---|")
     results = {f"TinySR Upscale, {tile}": ours(image, tile=tile) for tile in (512, 256, 64)}
     results["stock node, 512 with 32 blended"] = stock(image)
@@ -115,7 +115,7 @@ def measure_seams(ours: Node, stock: Node, image: Tensor) -> None:
 
 
 def measure_memory(node: Node) -> None:
-    """Peak memory of the process for a batch of frames, against what its input and output take."""
+    """Peak memory of the process for a batch of frames, next to the memory of its input and output."""
     frames = torch.rand(FRAMES, SIDE, SIDE, 3)
     before = peak_bytes()
     start = time.perf_counter()
@@ -123,13 +123,13 @@ def measure_memory(node: Node) -> None:
     held = frames.nbytes + result.nbytes
     print(
         f"{FRAMES} frames of {SIDE} x {SIDE}: input and output {held / 1e9:.2f} GB, peak of the process "
-        f"{peak_bytes() / 1e9:.2f} GB ({before / 1e9:.2f} GB before), allowed {(1.3 * held + 1e9) / 1e9:.2f} GB, "
+        f"{peak_bytes() / 1e9:.2f} GB ({before / 1e9:.2f} GB before the run), limit {(1.3 * held + 1e9) / 1e9:.2f} GB, "
         f"{time.perf_counter() - start:.0f} s"
     )
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
+    """Peak resident memory of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -138,10 +138,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="a ComfyUI checkout")
     parser.add_argument("picture", type=Path, nargs="?", help="a picture")
-    parser.add_argument("--busy", action="store_true", help="keep one core busy with another process; only speed")
+    parser.add_argument("--busy", action="store_true", help="measure speed while another process keeps one core busy")
     parser.add_argument("--sides", type=int, nargs="+", default=[512, 1536], help="of the pictures, in pixels")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", choices=["ours", "stock"], help="measure memory instead, of this node")
+    parser.add_argument("--memory", choices=["ours", "stock"], help="measure only the memory of this node")
     arguments = parser.parse_args()
     nodes = load_nodes(arguments.checkout.resolve())
     with torch.inference_mode():  # as ComfyUI runs nodes

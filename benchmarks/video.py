@@ -1,10 +1,12 @@
-"""Memory and flicker of videos.
+"""Measure memory and flicker of videos.
 
     python benchmarks/video.py portrait.jpg [--only flicker|memory]
 
-Memory: a clip of 854 x 480 pixels at x2; the peak of the process after each twenty frames. Flicker: a still portrait
-with sensor noise, as it is and as H.264; the mean difference of neighbouring frames, against that of the frames
-themselves and of their bicubic enlargement. Prints Markdown. Results: results/video.md.
+* Memory: the peak of the process after every twenty frames, for a clip of 854 x 480 pixels at x2.
+* Flicker: the mean difference of neighbouring frames of a still portrait with sensor noise, uncompressed and as H.264,
+  compared with the flicker of the source frames and of their bicubic enlargement.
+
+Prints Markdown. Results: results/video.md.
 """
 
 import argparse
@@ -27,14 +29,14 @@ FRAMES = 160
 SIZE = 854, 480
 STILL_FRAMES, STILL_SIDE = 8, 200
 STILLS = {"noise 1": (1, None), "noise 4": (4, None), "noise 3, H.264 at 18": (3, 18), "noise 3, H.264 at 23": (3, 23)}
-"""Standard deviation of the noise, of 255, and the constant rate factor of H.264."""
+"""Standard deviation of the noise, in levels of 255, and the constant rate factor of H.264."""
 WEIGHTS = (("fidelity", 0.0), ("portrait", 0.0), ("portrait", 0.25), ("portrait", 0.5), ("portrait", 1.0))
 """Name, and how much of the photo network is blended in: at 1 it is `photo`."""
 SCALES = (2, 3, 4)
 
 
 def clip(path: Path, photo: Image.Image) -> None:
-    """The camera moves over a photograph."""
+    """Write a clip in which the camera moves over a photograph."""
     wide = np.asarray(photo.resize((SIZE[0] + 2 * FRAMES, SIZE[1])))
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25)
@@ -62,7 +64,7 @@ def measure_memory(photo: Image.Image) -> None:
 
 
 def measure_flicker(photo: Image.Image) -> None:
-    print("| scale | weights | clean | frames | flicker, of 255 | of the frames | to the frames | to bicubic |")
+    print("| scale | weights | clean | frames | flicker | flicker of the source | ratio to the source | to bicubic |")
     print("|---|---|---|---|---|---|---|---|")
     for scale, (name, clean) in itertools.product(SCALES, WEIGHTS):
         upscaler = load_upscaler(name, scale=scale, device="cpu", clean=clean)
@@ -87,7 +89,7 @@ def still_camera(photo: Image.Image, scale: int, noise: float, quality: int | No
 
 
 def compressed(frames: list[np.ndarray], quality: int) -> list[np.ndarray]:
-    """What is left of frames [H,W,3] after H.264."""
+    """Encode frames [H,W,3] as H.264 and decode them."""
     stream = io.BytesIO()
     with av.open(stream, "w", format="mp4") as file:
         video = file.add_stream("libx264", rate=25, options={"crf": str(quality)})
@@ -102,14 +104,14 @@ def compressed(frames: list[np.ndarray], quality: int) -> list[np.ndarray]:
 
 
 def flicker(frames: list[np.ndarray]) -> float:
-    """Mean difference of neighbouring frames, of 255."""
+    """Mean difference of neighbouring frames, in levels of 255."""
     return float(np.mean([255 * np.abs(later - earlier).mean() for earlier, later in itertools.pairwise(frames)]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path)
-    parser.add_argument("--only", choices=["flicker", "memory"], help="measure only this")
+    parser.add_argument("--only", choices=["flicker", "memory"], help="measure only one of the two")
     arguments = parser.parse_args()
     photo = Image.open(arguments.photo).convert("RGB")
     if arguments.only != "memory":

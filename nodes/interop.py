@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..tinysr_core.engines import TorchEngine
 from ..tinysr_core.errors import CheckpointError
 from ..tinysr_core.model import Checkpoint, ModelConfig, TinySR
-from ..tinysr_core.util import continued
+from ..tinysr_core.util import crop_mirrored
 from . import host
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _run(model: TinySR, image: Tensor) -> Tensor:
     if model.attention is not None:
         model.attention.float()
     border, (height, width) = TorchEngine.border, image.shape[2:]
-    seen = continued(image.float(), slice(-border, height + border), slice(-border, width + border))
+    seen = crop_mirrored(image.float(), slice(-border, height + border), slice(-border, width + border))
     cut = border * model.config.scale
     return model(seen)[:, :, cut:-cut, cut:-cut].to(image.dtype)
 

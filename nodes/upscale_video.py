@@ -90,10 +90,10 @@ class TinySRUpscaleVideo(UpscaleNode):
         """
         source, start, duration = host.video_source(video)
         upscaler, target = self.upscaler(upscale_model, device, precision, tile)
-        upscaler = upscaler.for_video
+        upscaler, clean = upscaler.for_video
         request = SizeRequest(size, factor, width, height, megapixels, divisible_by)
         enlarge = Enlarge(upscaler, target)
-        notes: list[str] = []
+        notes = [] if clean is None else [str(clean)]
 
         def at_once(tall: int, wide: int) -> int:
             """Called once, when the size of the frames is known."""

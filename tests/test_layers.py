@@ -19,7 +19,6 @@ ROOMS = (
     "trainer",
     "evaluation",
     "video",
-    "api",
     "pipeline",
     "engines",
     "postprocess",
@@ -103,7 +102,7 @@ def test_hosts_and_training_reach_the_core_only() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["tinysr_core", "tinysr_core.cli.main", "tinysr_core.gimp.server", "tinysr_core.model", "tinysr_core.images"],
+    ["tinysr_core", "tinysr_core.cli.main", "tinysr_core.gimp.worker", "tinysr_core.model", "tinysr_core.images"],
 )
 def test_torch_is_not_imported_before_a_network_runs(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"

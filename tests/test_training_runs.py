@@ -124,7 +124,7 @@ def test_a_run_goes_on_with_another_number_of_processes(folder: Path, one: Path)
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused(folder: Path) -> None:
     output = train(folder / "odd", 2, batch=5)
-    assert "A batch of 5 cannot be shared by 2 processes; choose a multiple." in output
+    assert "A batch of 5 cannot be divided among 2 processes." in output
 
 
 @pytest.mark.slow

@@ -208,9 +208,9 @@ def test_completion_knows_commands_and_options(capsys: pytest.CaptureFixture[str
 def test_noise_of_libraries_does_not_reach_stderr(network: Path, tmp_path: Path) -> None:
     photo(tmp_path / "a.jpg")
     code = (
-        "import os, sys, warnings; from tinysr_core.images import reading; load = reading._kind_of\n"
+        "import os, sys, warnings; from tinysr_core.images import reading; load = reading.kind_of\n"
         "def noisy(*a):\n os.write(2, b'TIFFReadDirectory: Warning'); return load(*a)\n"
-        "reading._kind_of = noisy; from tinysr_core.cli.main import main\n"
+        "reading.kind_of = noisy; from tinysr_core.cli.main import main\n"
         f"sys.exit(main(['upscale', {str(tmp_path / 'a.jpg')!r}, '--model', {str(network)!r}]))"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}

@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinysr_core.engines import torch_engine, torch_paths, upscaler
+from tinysr_core.engines.tiling import tiles
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.torch_paths import TorchPath, choose_path
 from tinysr_core.engines.upscaler import Upscaler
@@ -53,7 +54,7 @@ def test_shipped_networks_pass_in_half_precision(name: str, dtype: torch.dtype) 
     model = TinySR.from_tensors(checkpoint.config, {n: torch.from_numpy(t) for n, t in checkpoint.tensors.items()})
     half = torch_paths._placed(model, CPU, dtype, torch.channels_last)
     run = path_of("half", half, dtype)
-    assert torch_paths._Trial(model).trouble(run) is None
+    assert torch_paths._Trial(model).failure(run) is None
 
 
 def wrong(image: Tensor, gate: Tensor | None, fault: str) -> Tensor:
@@ -92,7 +93,7 @@ def test_a_wrong_path_is_not_used_and_one_line_says_so(
 def test_tf32_does_not_pass_for_fp32() -> None:
     """It keeps 10 binary digits, as fp16 does."""
     half = torch_paths._placed(network(), CPU, torch.float16, torch.channels_last)
-    assert torch_paths._Trial(network()).trouble(path_of("TF32", half, torch.float32)) is not None
+    assert torch_paths._Trial(network()).failure(path_of("TF32", half, torch.float32)) is not None
 
 
 @contextmanager
@@ -109,11 +110,11 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The names of the paths that are tried, on devices that give wrong results."""
     names: list[str] = []
 
-    def trouble(trial: Any, path: TorchPath) -> str:
+    def failure(trial: Any, path: TorchPath) -> str:
         names.append(path.name)
         return "it is wrong"
 
-    monkeypatch.setattr(torch_paths._Trial, "trouble", trouble)
+    monkeypatch.setattr(torch_paths._Trial, "failure", failure)
     with fake_tensors():
         yield names
 
@@ -185,6 +186,18 @@ def test_a_picture_on_a_gpu(precision: Any, attention: bool, on_gpu: bool, fake_
         assert result.shape == (1, 3, 2 * height, 2 * width)
 
 
+def test_a_gate_of_padded_channels_fits_the_fallbacks(fake_gpu: None) -> None:
+    """Those on the GPU and on the CPU have as many channels as the network."""
+    engine = TorchEngine(network(), str(GPU), "fp16")
+    image = torch.rand(1, 3, 40, 40, device=GPU)
+    gate = engine.gate(image, tiles(40, 40, 40))
+    assert gate.shape == (1, 16)
+    on_gpu, on_cpu = engine.fallback, engine.fallback and engine.fallback.fallback
+    assert on_gpu and on_cpu and (on_gpu.path.device, on_cpu.path.device) == (GPU, CPU)
+    for fallback in (on_gpu, on_cpu):
+        assert fallback.run(image, gate).device == GPU
+
+
 class Broken(TorchEngine):
     """Gives NaN, infinities, or an error wherever a tile holds a bright spot."""
 
@@ -210,9 +223,7 @@ def test_tiles_with_nan_or_infinities_are_done_again(fault: float, kind: Any, ca
     engine.fault = fault
     expected = Upscaler(TorchEngine(model, "cpu", "fp32"), 50).upscale(image)
     result = torch.as_tensor(Upscaler(engine, 50).upscale(given))
-    assert caplog.messages == [
-        "1 of 4 tiles had values that are no numbers; they are done again in plainer arithmetic."
-    ]
+    assert caplog.messages == ["1 of 4 tiles had NaN or infinite values; they are repeated in higher precision."]
     assert torch.equal(result[..., 90:, 100:], expected[..., 90:, 100:])
     assert 0 < (result - expected).abs().max() < 0.02
 

@@ -314,13 +314,13 @@ def test_one_upscaler_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_strips_run_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """No more of them than cores; one where OpenMP is not found, and then torch's threads share the work."""
     seen: list[int] = []
-    real = torch_cpu._finished
+    real = torch_cpu._enlarged
 
-    def finished(*arguments: Any) -> torch.Tensor:
+    def enlarged(*arguments: Any) -> torch.Tensor:
         seen.append(torch.get_num_threads())
         return real(*arguments)
 
-    monkeypatch.setattr(torch_cpu, "_finished", finished)
+    monkeypatch.setattr(torch_cpu, "_enlarged", enlarged)
     image, model = torch.from_numpy(picture(260, 20)), TinySR(SMALL).eval().requires_grad_(False)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
@@ -394,5 +394,7 @@ def test_all_frames_of_a_video_are_cleaned_alike() -> None:
         made.append(amount)
         return plain
 
-    assert AutoUpscaler(load).for_video is plain.for_video is plain
+    chosen, clean = AutoUpscaler(load).for_video
+    assert chosen is plain and clean is not None and clean.amount == VIDEO_CLEAN
+    assert plain.for_video == (plain, None)
     assert made == [0, VIDEO_CLEAN]

@@ -6,8 +6,8 @@ import pytest
 
 from tinysr_core.errors import CheckpointError, WorkerError
 from tinysr_core.folders.dispatch import Died, Event, Ready, dispatch
+from tinysr_core.folders.naming import Job
 from tinysr_core.folders.outcome import Outcome
-from tinysr_core.folders.plan import Job
 from tinysr_core.folders.progress import JobProgress, ProgressTracker
 
 Script = Callable[[Job, int], Iterable[Event]]

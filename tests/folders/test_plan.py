@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from tinysr_core.errors import RequestError
-from tinysr_core.folders.plan import Job, Plan, plan_jobs
+from tinysr_core.folders.naming import Job
+from tinysr_core.folders.plan import Plan, plan_jobs
 from tinysr_core.folders.settings import Settings
 
 X2 = Settings()
@@ -157,7 +158,7 @@ def test_in_place_puts_each_result_where_its_picture_is(tmp_path: Path) -> None:
     plan = plan_jobs([tmp_path / "b.jpg", tmp_path / "b.jpg.orig"], None, X2, in_place=True)
     assert [outcome.skipped for outcome in plan.settled] == ["kept"]  # there is an original, but no record of a result
     for options in ({"output": tmp_path / "out"}, {"format": "png"}, {"name_pattern": "{name}"}):
-        with pytest.raises(RequestError, match="in place"):
+        with pytest.raises(RequestError, match="--in-place"):
             jobs([picture], in_place=True, **options)
 
 
@@ -165,7 +166,7 @@ def test_impossible_outputs_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "photos" / "a.png", tmp_path / "file")
     photos, picture = tmp_path / "photos", tmp_path / "photos" / "a.png"
     for inputs, output, wanted, message in [
-        ([picture], tmp_path / "a.psd", None, "no format that can be written"),
+        ([picture], tmp_path / "a.psd", None, "suffix"),
         ([picture], tmp_path / "a.png", "jpeg", "the format asked for is jpeg"),
         ([photos], tmp_path / "all.png", None, "need a folder"),
         ([picture, photos], tmp_path / "all.png", None, "need a folder"),

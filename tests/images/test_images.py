@@ -395,7 +395,7 @@ def test_truncated_files_are_refused(tmp_path, key):
     whole = path.read_bytes()
     for kept in (len(whole) * 2 // 3, 200, 30, 12):
         path.write_bytes(whole[:kept])
-        with pytest.raises(PictureError, match=r"damaged or cut off|not a picture"):
+        with pytest.raises(PictureError, match=r"damaged|not a picture"):
             read_picture(path, strict=True)
 
 
@@ -409,11 +409,11 @@ def test_a_jpeg_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path):
         assert [note.kind for note in picture.notes] == ["truncated"]
         assert picture.pixels.shape == (1, 3, 320, 320)
         assert abs(samples_of(picture)[:100].astype(int) - samples[:100]).mean() < (60 if progressive else 8)
-        with pytest.raises(PictureError, match="cut off"):
+        with pytest.raises(PictureError, match="truncated"):
             read_picture(tmp_path / "a.jpg", strict=True)
     start_of_scan = whole.index(b"\xff\xda")
     (tmp_path / "a.jpg").write_bytes(whole[: start_of_scan + 14])  # no pixel is there
-    with pytest.raises(PictureError, match="cut off"):
+    with pytest.raises(PictureError, match="truncated"):
         read_picture(tmp_path / "a.jpg")
 
 
@@ -423,7 +423,7 @@ def test_truncated_sixteen_bit_files_are_refused(tmp_path):
         path = tmp_path / name
         write_picture(picture_of(ramp(200, 200, 3, 65535)), path)
         path.write_bytes(path.read_bytes()[:100_000])
-        with pytest.raises(PictureError, match="damaged or cut off"):
+        with pytest.raises(PictureError, match="damaged"):
             read_picture(path)
 
 
@@ -450,7 +450,7 @@ def test_empty_folder_missing_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "text.jpg").write_text("This is not a picture. " * 20)
     for name, sentence in {
         "empty.png": r"is empty \(0 bytes\)",
-        "text.jpg": "is not a picture that can be read here",
+        "text.jpg": "is not a picture",
         "missing.png": "There is no file",
         "": "is a folder",
     }.items():
@@ -480,7 +480,7 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path, key, monkeypatch):
     write_picture(picture_of(ramp(64, 64, 3)), path)
     read_picture(path, max_pixels=64 * 64)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
-    with pytest.raises(PictureError, match="64 x 64 pixels, over the limit"):
+    with pytest.raises(PictureError, match="64 x 64 pixels"):
         read_picture(path, max_pixels=64 * 64 - 1)
 
 
@@ -490,7 +490,7 @@ def test_a_png_that_claims_to_be_huge_costs_nothing(tmp_path):
     data[16:24] = struct.pack(">II", 1_000_000, 1_000_000)
     data[29:33] = struct.pack(">I", zlib.crc32(data[12:29]))
     path.write_bytes(data)
-    with pytest.raises(PictureError, match="1000000 x 1000000 pixels, over the limit of 256 megapixels"):
+    with pytest.raises(PictureError, match=r"1000000 x 1000000 pixels.*256 megapixels"):
         read_picture(path)
 
 
@@ -623,15 +623,15 @@ def test_what_a_format_cannot_hold_is_said(tmp_path):
 
 def test_what_cannot_be_written_is_refused(tmp_path):
     picture = picture_of(ramp(2, 3, 3))
-    with pytest.raises(PictureError, match=r"suffix of a\.xyz; choose one of png, jpeg, webp, tiff, avif, bmp"):
+    with pytest.raises(PictureError, match=r"a\.xyz.*png, jpeg, webp, tiff, avif, bmp"):
         write_picture(picture, tmp_path / "a.xyz")
     with pytest.raises(PictureError, match="'gif'"):
         write_picture(picture, tmp_path / "a.png", format="gif")
-    with pytest.raises(RequestError, match="between 1 and 100, not 0"):
+    with pytest.raises(RequestError, match="quality is 0"):
         write_picture(picture, tmp_path / "a.jpg", quality=0)
-    with pytest.raises(PictureError, match=r"at most 16383 pixels a side, the picture has 16384 x 1; write PNG"):
+    with pytest.raises(PictureError, match=r"16383.*16384 x 1; write PNG"):
         write_picture(Picture(np.zeros((1, 1, 1, 16384), np.float32)), tmp_path / "a.webp")
-    with pytest.raises(PictureError, match="no numbers"):
+    with pytest.raises(PictureError, match="NaN"):
         write_picture(Picture(np.full((1, 1, 1, 1), np.nan, np.float32)), tmp_path / "a.png")
     (tmp_path / "folder.png").mkdir()
     for path in (tmp_path / "folder.png", tmp_path / "missing" / "a.png"):
@@ -671,16 +671,16 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 @pytest.mark.parametrize("bits", [8, 16])
-def test_memory_stays_near_the_picture_itself(tmp_path, suffix, bits, request):
-    """numpy's memory is traced; Pillow's own 8-bit buffer (4 bytes a pixel) is not."""
+def test_memory_stays_near_the_picture_itself(tmp_path, suffix, bits, request, monkeypatch):
+    """tracemalloc counts numpy's memory, but not Pillow's 8-bit copy (4 bytes per pixel)."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # each thread holds a band
     request.addfinalizer(tracemalloc.stop)
     pixels = 2000 * 1500
     picture = Picture(np.full((1, 3, 1500, 2000), 0.3, np.float32), bits=bits)
     tracemalloc.start()
     write_picture(picture, tmp_path / f"a{suffix}")
     written = tracemalloc.get_traced_memory()[1]
-    # How many parts wait for their turn differs from run to run; rows of 16-bit PNG are filtered in copies.
-    assert written < 3 * pixels + (24_000_000 if (suffix, bits) == (".png", 16) else 18_000_000)
+    assert written < 3 * pixels + 18_000_000
     tracemalloc.reset_peak()
     before = tracemalloc.get_traced_memory()[0]
     read_picture(tmp_path / f"a{suffix}")

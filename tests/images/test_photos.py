@@ -42,7 +42,7 @@ def test_folders_are_searched_with_care(tmp_path: Path) -> None:
 def test_folders_that_help_nobody_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none is not a folder"):
         list_photos([tmp_path / "none"])
-    with pytest.raises(DataError, match="no photograph"):
+    with pytest.raises(DataError, match="no photographs"):
         list_photos([tmp_path])
 
 
@@ -107,7 +107,7 @@ def test_the_cache_holds_what_was_decoded_and_is_made_once(tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"cannot be kept in .*nowhere"):
+    with pytest.raises(DataError, match=r"cannot be stored in .*nowhere"):
         PhotoCache([write(tmp_path / "a.png")], tmp_path / "nowhere" / "cache")
 
 
@@ -117,7 +117,7 @@ def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     photo = write(tmp_path / "a.png")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DataError, match=r"No space left on device.*make room"):
+    with pytest.raises(DataError, match="No space left on device"):
         PhotoCache([photo], tmp_path / "cache")
     assert list(tmp_path.iterdir()) == [photo]
 

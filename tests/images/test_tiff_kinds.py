@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_a_pipe_is_refused_at_once(tmp_path):
 
 
 def test_devices_and_long_names_are_refused(tmp_path):
-    if os.path.exists("/dev/null"):  # noqa: PTH110
+    if Path("/dev/null").exists():
         with pytest.raises(PictureError, match="device"):
             read_picture("/dev/null")
     with pytest.raises(PictureError, match="cannot be read"):

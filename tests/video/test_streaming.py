@@ -181,14 +181,14 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
 
 def test_what_cannot_be_is_told(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4")
-    with pytest.raises(RequestError, match="cannot hold prores"):
+    with pytest.raises(RequestError, match="prores"):
         transcode(source, tmp_path / "out.mp4", twice, Encoding("prores"), request="")
     with pytest.raises(RequestError, match="codec 'divx'"):
         Encoding("divx")
     with pytest.raises(RequestError, match="quality"):
         Encoding(quality=60)
     (tmp_path / "text.mp4").write_text("no video")
-    with pytest.raises(PictureError, match="no video that can be read"):
+    with pytest.raises(PictureError, match="cannot be read as a video"):
         transcode(tmp_path / "text.mp4", tmp_path / "out.mp4", twice, Encoding(), request="")
     assert not (tmp_path / "out.mp4").exists()
 
@@ -205,7 +205,7 @@ def test_noise_flickers_little_more_than_in_the_frames(scale: int) -> None:
         own, ours = (sum(np.abs(b - a).mean() for a, b in pairwise(stack)) for stack in (frames, results))
         return ours / own
 
-    assert flicker(load_upscaler(scale=scale, device="cpu").for_video) < 1.2
+    assert flicker(load_upscaler(scale=scale, device="cpu").for_video[0]) < 1.2
     assert flicker(load_upscaler(scale=scale, device="cpu", clean=0)) > 1.2
 
 

@@ -17,15 +17,15 @@ class Compare:
     """
 
     a: Annotated[Positional[Path], arg(metavar="A")]
-    """The picture on the left; it is shown as large as B."""
+    """The picture on the left, shown at the size of B."""
     b: Annotated[Positional[Path], arg(metavar="B")]
     """The picture on the right."""
     output: Annotated[Path, arg(aliases=["-o"], metavar="PAGE")] = Path("compare.html")
-    """The page; one that is there is replaced."""
+    """The page to write. An existing one is replaced."""
 
     def run(self) -> int:
         from .compare_page import write_page
 
         write_page(self.a, self.b, self.output)
-        say(f"{self.output} is written; open it in a browser.")
+        say(f"Wrote {self.output}; open it in a browser.")
         return 0

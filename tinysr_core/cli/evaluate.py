@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Measure models, plain interpolation and other networks on the same pictures: PSNR-Y, SSIM-Y and, if asked for,
-    LPIPS.
+    """Measure models, interpolation and other networks on the same pictures: PSNR-Y, SSIM-Y and optionally LPIPS.
 
     Example: tinysr evaluate --data photos --scale 2 --models portrait fidelity -o table.md
 
@@ -30,33 +29,33 @@ class Evaluate:
     folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR...", help_behavior_hint="")] = ()
     """The same as --data."""
     data: Annotated[tuple[Path, ...], arg(metavar="DIR...", help_behavior_hint="")] = ()
-    """Folders of photographs, which are shrunk first, or data sets such as Set5 with folders x2, x3, x4 of pairs."""
+    """Folders of photographs, which are downscaled first, or data sets such as Set5 with folders x2, x3, x4."""
     scale: Annotated[int, arg(metavar="N")] = 2
-    """Upscaling factor, that of all models."""
+    """Upscaling factor of all models."""
     models: Annotated[tuple[str, ...], arg(aliases=["--model"], metavar="NAME|PATH...")] = (DEFAULT_NAME,)
-    """Names that `tinysr models` lists, or checkpoint files; with +sharpen or +aa or both, they are finished so."""
+    """Names that `tinysr models` lists, or checkpoint files; +sharpen and +aa add finishing steps."""
     detail: Annotated[tuple[float, ...], arg(metavar="0...1...")] = (1.0,)
-    """Blends of each model with its faithful twin (0); 1 is the model as it is."""
+    """Blends of each model with its faithful twin: 0 is the twin, 1 is the model as it is."""
     clean: Annotated[tuple[float | Literal["auto"], ...], arg(metavar="auto|0...1...")] = (0.0,)
-    """Blends of each model with its photo network (1); auto is what each picture needs."""
+    """Blends of each model with its photo network: 0 is the model, 1 is the photo network, auto chooses per picture."""
     methods: tuple[Literal["bicubic", "lanczos"], ...] = ("bicubic", "lanczos")
-    """Plain interpolations to compare with."""
+    """Interpolations to compare with."""
     spandrel: Annotated[tuple[Path, ...], arg(metavar="FILE...", help_behavior_hint="(default: none)")] = ()
-    """Weights (.pth, .safetensors) of other networks, which the package spandrel runs."""
+    """Weights (.pth, .safetensors) of other networks. They need the package spandrel."""
     lpips: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: without LPIPS)")] = None
     """The folder with lpips_alex.safetensors."""
     identity: Flag = False
-    """Measure how far a face recogniser finds the face from that of the original (needs the extra `identity`)."""
+    """Measure the distance to the face of the original, by a face recogniser (needs the extra `identity`)."""
     worst: Annotated[tuple[int, Path] | None, arg(metavar="N DIR", help_behavior_hint="(default: none)")] = None
-    """Put pictures of where each network did worst into a folder: the original, bicubic and the result, N for each."""
+    """Write crops of the N worst places of each network into a folder: the original, bicubic and the result."""
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = "auto"
     """Where the networks run."""
     engine: EngineName = "auto"
-    """What runs the networks; auto is that of `tinysr upscale`."""
+    """What runs the networks; auto is the choice of `tinysr upscale`."""
     precision: Precision = "fp32"
-    """Precision of the networks; auto is that of `tinysr upscale`."""
+    """Precision of the networks; auto is the choice of `tinysr upscale`."""
     output: Annotated[Path | None, arg(aliases=["-o"], metavar="FILE", help_behavior_hint="(default: stdout)")] = None
-    """Where the table goes: .md holds means and deviations, .csv and .json every picture."""
+    """The table: .md has means and deviations, .csv and .json have every picture."""
 
     def run(self) -> int:
         from ..engines import RunOptions
@@ -78,14 +77,14 @@ class Evaluate:
             self.output.suffix if self.output else ".md"
         )
         if written is None:
-            raise RequestError(f"{self.output} has no suffix of a table; write to .md, .csv or .json.")
+            raise RequestError(f"{self.output} is not a table; write to .md, .csv or .json.")
         folders = (*self.folders, *self.data)
         if not folders:
-            raise RequestError("Nothing to measure on was named; give at least one folder of photographs.")
+            raise RequestError("No folder was given; give at least one folder of photographs.")
         if self.scale < 1:
-            raise RequestError(f"The scale must be at least 1, not {self.scale}.")
+            raise RequestError(f"The scale is {self.scale}; give at least 1.")
         for path in filter(None, (self.output and self.output.parent, self.worst and self.worst[1])):
-            _make_folder(path)  # not after an hour of measuring
+            _make_folder(path)  # before an hour of measuring
         networks = by_name(
             [
                 network(model, self.scale, RunOptions(detail, clean, self.engine, self.device, self.precision))
@@ -100,7 +99,7 @@ class Evaluate:
         faces = FaceRecognizer() if self.identity else None
         worst = Worst(networks, self.worst[0] if self.worst else 0)
         rows: list[Measurement] = []
-        for row in evaluate(folders, self.scale, methods, lpips, worst.see, faces):
+        for row in evaluate(folders, self.scale, methods, lpips, worst.add, faces):
             distance = "" if row.lpips is None else f", LPIPS {row.lpips:.4f}"
             person = "" if row.identity is None else f", identity {row.identity:.3f}"
             say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}{person}")
@@ -113,9 +112,9 @@ class Evaluate:
                     temporary.write_text(written(rows), encoding="utf-8")
             if self.worst:
                 for path in worst.write(self.worst[1]):
-                    say(f"{path} is written.")
+                    say(f"Wrote {path}.")
         except OSError as error:
-            raise TinySRError(f"The results cannot be written ({error.strerror}); choose another place.") from error
+            raise TinySRError(f"The results cannot be written ({error.strerror}); choose another path.") from error
         return 0
 
 
@@ -123,4 +122,4 @@ def _make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TinySRError(f"The folder {path} cannot be made: {error.strerror}.") from error
+        raise TinySRError(f"The folder {path} cannot be created: {error.strerror}.") from error

@@ -16,8 +16,8 @@ from .terminal import say
 class Export:
     """Write a model as an ONNX file, for other runtimes and for browsers.
 
-    The file takes pictures [batch,3,height,width] of any size, float32 in [0,1], and holds the whole network. Its gate
-    follows from the mean over the picture that is put in, so a picture cut into tiles differs a little between them.
+    The file takes pictures [batch,3,height,width] of any size, float32 in [0,1]. Its gate depends on the mean of its
+    input, so that the tiles of a picture differ a little.
 
     Example: tinysr export portrait --scale 2 --onnx portrait-x2.onnx
     """
@@ -25,9 +25,9 @@ class Export:
     model: Annotated[Positional[str], arg(metavar="NAME|PATH")]
     """A name that `tinysr models` lists, or a checkpoint file."""
     onnx: Annotated[Path, arg(metavar="FILE")]
-    """The file to write; one that is there is replaced."""
+    """The file to write. An existing one is replaced."""
     scale: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 2)")] = None
-    """Which scale of a model that has several."""
+    """The scale, for models that have several."""
     detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = 1.0
     clean: Annotated[float, arg(metavar="0...1", help=f"{CLEAN_HELP}.")] = 0.0
 
@@ -38,12 +38,9 @@ class Export:
         path = find_checkpoint(self.model) if self.scale is None else find_exactly(self.model, self.scale)
         checkpoint = load_checkpoint(path, self.detail, self.clean)
         difference = export_onnx(checkpoint, self.onnx)
-        say(f"{self.onnx} is written: {checkpoint.path.stem}, which enlarges {checkpoint.config.scale} times.")
+        say(f"Wrote {self.onnx}: {checkpoint.path.stem}, scale {checkpoint.config.scale}.")
         if difference is None:
-            say(f"It was not run, because onnxruntime is not installed; {installs('export')} adds it.")
+            say(f"The file was not tested, because onnxruntime is not installed; {installs('export')} adds it.")
         else:
-            say(
-                f"onnxruntime makes of pictures of several sizes what torch makes: {difference:.1e} apart at most"
-                f" (allowed: {TOLERANCE:.0e})."
-            )
+            say(f"Its results differ from those of torch by at most {difference:.1e} (allowed: {TOLERANCE:.0e}).")
         return 0

@@ -19,10 +19,10 @@ GimpFolder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(defa
 
 @dataclass(frozen=True)
 class GimpInstall:
-    """Put the plug-in where GIMP 3 finds it, and let it use this Python."""
+    """Install the plug-in in GIMP 3, for use with this Python."""
 
     folder: GimpFolder = None
-    """GIMP's settings folder, or the plug-ins folder that its preferences show."""
+    """GIMP's settings folder, or a plug-ins folder from its preferences."""
     python: Annotated[Path, arg(metavar="FILE", help_behavior_hint="(default: this one)")] = Path(sys.executable)
     """The Python that has TinySR."""
 
@@ -31,7 +31,7 @@ class GimpInstall:
 
         status = _show(install_plugin(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
         if status == 0:
-            print("Start GIMP again; the plug-in is Filters > Enhance > TinySR.")
+            print("Start GIMP again; the plug-in is Filters > Enhance > TinySR (AI Upscale).")
         return status
 
 
@@ -40,7 +40,7 @@ class GimpUninstall:
     """Remove the plug-in from GIMP 3."""
 
     folder: GimpFolder = None
-    """GIMP's settings folder, or the plug-ins folder that its preferences show."""
+    """GIMP's settings folder, or a plug-ins folder from its preferences."""
 
     def run(self) -> int:
         from ..gimp import uninstall_plugin
@@ -50,10 +50,10 @@ class GimpUninstall:
 
 @dataclass(frozen=True)
 class GimpCheck:
-    """See whether the plug-in is installed, of this version, and able to run."""
+    """Check that the plug-in is installed, has this version, and runs."""
 
     folder: GimpFolder = None
-    """GIMP's settings folder, or the plug-ins folder that its preferences show."""
+    """GIMP's settings folder, or a plug-ins folder from its preferences."""
 
     def run(self) -> int:
         from ..gimp import check_plugin
@@ -63,7 +63,7 @@ class GimpCheck:
 
 @dataclass(frozen=True)
 class Gimp:
-    """Install the plug-in for GIMP 3, remove it, or see whether it works.
+    """Install the plug-in for GIMP 3, remove it, or check that it works.
 
     Example: tinysr gimp install
     """
@@ -79,7 +79,7 @@ class Gimp:
 
 
 def _show(results: "Sequence[ProfileResult]", success: str) -> int:
-    """Print what was done to each GIMP profile; returns the exit status."""
+    """Print the result for each GIMP profile; return the exit status."""
     for result in results:
         if result.problem is None:
             print(f"{success} {result.profile.folder}.")

@@ -15,7 +15,7 @@ from .options import Json
 
 @dataclass(frozen=True)
 class Info:
-    """Tell about a checkpoint (its model card), or about a picture.
+    """Show the facts of a checkpoint (its model card) or of a picture.
 
     Example: tinysr info photo.jpg
     """
@@ -34,7 +34,7 @@ class Info:
 
 
 def _picture_facts(path: Path) -> dict[str, Any]:
-    """What `info` tells about a picture. Raises PictureError where it cannot be read."""
+    """The facts of a picture. Raises PictureError where it cannot be read."""
     from ..images import read_picture
 
     picture = read_picture(path)

@@ -1,4 +1,4 @@
-"""What the command line shows of a folder job: a bar or lines of progress, what became of each picture, a summary."""
+"""What the command line shows of a folder job: progress as a bar or as lines, the outcome of each file, a summary."""
 
 import dataclasses
 import json
@@ -16,13 +16,14 @@ from .terminal import duration, sides
 
 if TYPE_CHECKING:
     from ..folders import Outcome, Plan, Settings
+    from ..video import VideoProgress
     from .options import ShowFlags
 
 LINE_SECONDS = 10.0
-"""Where there is no terminal for a bar, a line of progress is printed this often."""
+"""Interval between lines of progress, which replace the bar where there is no terminal."""
 _SKIPPED = {
     "finished": "finished already",
-    "kept": "kept, because there is a file that this command did not make from them (--overwrite replaces it)",
+    "kept": "skipped, because their results would replace other files (--overwrite replaces them)",
     "larger": "larger than --skip-larger-than",
 }
 
@@ -30,7 +31,7 @@ _SKIPPED = {
 def show_job(
     plan: "Plan", settings: "Settings", show: "ShowFlags", *, workers: int | None, cluster: str | None
 ) -> "list[Outcome]":
-    """Run a folder job, show its progress, and tell what became of each picture.
+    """Run a folder job; show its progress and the outcome of each file.
 
     Raises:
         TinySRError: see `run_job`.
@@ -45,7 +46,10 @@ def show_job(
     several = len(plan.jobs) + len(plan.settled) > 1
     start = time.monotonic()
     with JobDisplay(console, len(plan.jobs), bar=not (show.json and sys.stdout.isatty())) as progress:
-        for outcome in run_job(plan, settings, progress.update, workers=workers, cluster=cluster):
+        job = run_job(
+            plan, settings, progress.update, video_progress=progress.update_video, workers=workers, cluster=cluster
+        )
+        for outcome in job:
             outcomes.append(outcome)
             progress.ended = sum(one.status != "skipped" for one in outcomes)
             if show.json:
@@ -64,21 +68,21 @@ def show_job(
 
 
 class JobDisplay:
-    """Shows how far a job is, as a bar on a terminal and as a line from time to time elsewhere."""
+    """Shows the progress of a job: as a bar on a terminal, elsewhere as a line every `LINE_SECONDS`."""
 
     def __init__(self, console: Console, pending: int, bar: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-        name = TextColumn("{task.description}", markup=False)
-        columns = (name, BarColumn(), TaskProgressColumn(), TextColumn("time left"), TimeRemainingColumn())
+        name, left = (TextColumn(text, markup=False) for text in ("{task.description}", "{task.fields[left]}"))
+        columns = (name, BarColumn(), TaskProgressColumn(), left)
         self._console, self._pending, self._clock = console, pending, clock
         self._lines = not console.is_terminal
         hidden = self._lines or not bar or console.quiet
         self._bar = Progress(*columns, console=console, disable=hidden, transient=True, redirect_stdout=False)
-        self._task = self._bar.add_task("loading the network", total=1.0)
+        self._task = self._bar.add_task("loading the network", total=1.0, left="")
         self._start = self._last_line = clock()
         self.ended = 0
-        """How many pictures have been worked on."""
+        """How many files have been worked on."""
 
     def __enter__(self) -> "JobDisplay":
         self._bar.start()
@@ -88,14 +92,26 @@ class JobDisplay:
         self._bar.stop()
 
     def update(self, picture: Path, share: float) -> None:
-        """Show that `share` of the job is done and `picture` is in work."""
-        description = f"{min(self.ended + 1, self._pending)}/{self._pending} {picture.name}"
-        self._bar.update(self._task, completed=share, description=description)
+        """Show the current picture, and the share of all pictures that is done."""
+        seconds = self._clock() - self._start
+        self._show(picture.name, share, seconds * (1 - share) / share if share else None)
+
+    def update_video(self, video: Path, progress: "VideoProgress") -> None:
+        """Show the current video, and how far it is."""
+        total = f" of {progress.total}" if progress.total else ""
+        speed = f", {progress.frames_per_second:.1f} frames/s" if progress.frames_per_second else ""
+        share = min(progress.done / progress.total, 1) if progress.total else None
+        self._show(f"{video.name}, frame {progress.done}{total}{speed}", share, progress.seconds_left)
+
+    def _show(self, text: str, share: float | None, seconds_left: float | None) -> None:
+        description = f"{min(self.ended + 1, self._pending)}/{self._pending} {text}"
+        left = "" if seconds_left is None else f"about {duration(seconds_left)} left"
+        self._bar.update(self._task, completed=share or 0, description=description, left=left)
         now = self._clock()
         if self._lines and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            left = f", about {duration((now - self._start) * (1 - share) / share)} left" if share else ""
-            self._console.print(f"{description}: {share:.0%}{left}")
+            percent = "" if share is None else f": {share:.0%}"
+            self._console.print(f"{description}{percent}" + (f", {left}" if left else ""))
 
 
 def _lines(outcome: "Outcome", with_notes: bool, with_skipped: bool) -> Iterator[str]:
@@ -107,7 +123,8 @@ def _lines(outcome: "Outcome", with_notes: bool, with_skipped: bool) -> Iterator
             yield f"tinysr: {outcome.error}"
         case "done":
             before, after = (sides(size) for size in filter(None, (outcome.input_size, outcome.output_size)))
-            yield f"{outcome.output} ({before} to {after}, {outcome.model}, {outcome.seconds:.1f} s)"
+            frames = "" if outcome.frames is None else f"{outcome.frames} frames, "
+            yield f"{outcome.output} ({frames}{before} to {after}, {outcome.model}, {outcome.seconds:.1f} s)"
             if with_notes and outcome.clean_reason is not None:
                 yield f"  clean {outcome.clean:g}: {outcome.clean_reason}"
             if with_notes:
@@ -123,13 +140,14 @@ def _why_skipped(outcome: "Outcome") -> str:
         case "larger":
             return f"{outcome.input} is skipped: {sides(outcome.input_size or (0, 0))} pixels."
         case _:
-            return f"{outcome.output} was not made from {outcome.input} by this command; --overwrite replaces it."
+            return f"{outcome.output} exists and is not a result of {outcome.input}; --overwrite replaces it."
 
 
 def _summary(plan: "Plan", outcomes: "Sequence[Outcome]", with_notes: bool) -> Iterator[str]:
     counts = Counter(outcome.status for outcome in outcomes)
     skipped = Counter(outcome.skipped for outcome in outcomes if outcome.skipped)
-    parts = [f"{counts['done']} of {len(outcomes)} pictures upscaled"]
+    files = "files" if any(job.is_video for job in plan.jobs) else "pictures"
+    parts = [f"{counts['done']} of {len(outcomes)} {files} upscaled"]
     parts += [f"{count} {_SKIPPED[why]}" for why, count in skipped.items()]
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
@@ -140,14 +158,14 @@ def _summary(plan: "Plan", outcomes: "Sequence[Outcome]", with_notes: bool) -> I
         first = {_kind(note): note for note in reversed(notes)}
         yield from (f"  {first[kind]}" + (f" ({count} pictures)" if count > 1 else "") for kind, count in kinds.items())
     if plan.repeated:
-        yield f"{plan.repeated} inputs were left out: results of other inputs, or given twice."
+        yield f"{plan.repeated} inputs were left out: they are results of other inputs, or were given twice."
     if plan.passed_over:
         kinds = (f"{count} {suffix or 'without suffix'}" for suffix, count in sorted(plan.passed_over.items()))
         yield f"Other files in the folders: {', '.join(kinds)}."
 
 
 def _kind(note: str) -> str:
-    """What notes are counted by: `Note.kind`; the sentence itself where a note is plain text."""
+    """What notes are counted by: `Note.kind`, or the text of a note without one."""
     return getattr(note, "kind", note)
 
 

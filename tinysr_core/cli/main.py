@@ -1,8 +1,8 @@
-"""The command line, `tinysr`. Each command is a dataclass whose fields are its options, in a file of its own.
+"""The command line, `tinysr`. Each command is a dataclass in its own file; the fields are its options.
 
-Results that scripts read go to stdout, everything else to stderr. Exit status: 0 all is well, 1 something failed, 2 the
-command line asks for something impossible, 130 stopped by Ctrl-C, 143 and 129 by SIGTERM and SIGHUP. Modules that load
-slowly are imported where they are used, so that help and lists come at once.
+Results for scripts go to stdout, everything else to stderr. Exit status: 0 success, 1 something failed, 2 invalid
+request, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP. Modules that load slowly are imported where they are
+used, so that help and lists appear at once.
 """
 
 import os
@@ -32,7 +32,7 @@ from .options import CONFIG
 from .terminal import say
 from .upscale import Upscale
 
-DESCRIPTION = """TinySR enlarges portraits with a tiny network. `tinysr COMMAND --help` describes a command; `tinysr
+DESCRIPTION = """TinySR upscales portraits with a tiny network. `tinysr COMMAND --help` describes a command; `tinysr
 --version` prints the version."""
 
 Command = (
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `tinysr` with `argv` (None: those of the process) and return its exit status.
 
     Raises:
-        SystemExit: help was asked for, or the command line makes no sense.
+        SystemExit: help was requested, or the command line is invalid.
     """
     escape_unprintable()
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -68,17 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TinySRError as error:
         say(f"tinysr: {error}")
         return 2 if isinstance(error, RequestError) else 1
-    except BrokenPipeError:  # who reads our output has gone, as `head` does; at exit Python would write to it again
+    except BrokenPipeError:  # the reader has closed the pipe, like `head`; Python must not write to it again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt as interrupt:
-        resume = " What was finished is kept; run the same command to resume." if isinstance(command, Upscale) else ""
+        resume = " Finished results are kept; run the same command to resume." if isinstance(command, Upscale) else ""
         say("tinysr: stopped." + resume)
         return 128 + (interrupt.signal if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end, by SIGTERM or because its terminal was closed."""
+    """The process was asked to end, by SIGTERM or by SIGHUP (its terminal was closed)."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -90,12 +90,12 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def script() -> None:
-    """The process `tinysr`. It ends at once: to take everything apart first would take up to 0.2 s."""
+    """Run the process `tinysr`. It ends without the cleanup of Python, which takes up to 0.2 s."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _terminate)
     status = main()
-    with suppress(OSError):  # nobody reads on; `main` has said so where it matters
+    with suppress(OSError):  # the reader has closed the pipe
         sys.stdout.flush()  # what was printed before an error
     os._exit(status)

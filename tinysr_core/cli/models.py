@@ -13,7 +13,7 @@ from .terminal import say
 
 @dataclass(frozen=True)
 class Models:
-    """List the models that can be used, the shipped ones and those in ~/.tinysr/models.
+    """List the available models: the shipped ones and those in ~/.tinysr/models.
 
     Example: tinysr models
     """
@@ -51,7 +51,7 @@ def _show(infos: Sequence[CheckpointInfo]) -> None:
 
 
 def model_facts(info: CheckpointInfo) -> dict[str, Any]:
-    """What `info` and `models` tell about a checkpoint."""
+    """The facts of a checkpoint, for `info` and `models`."""
     return {
         "name": model_name(info.path),
         "path": str(info.path),

@@ -1,4 +1,4 @@
-"""Options that several commands share, as flags. A field that is added to `RunOptions` becomes a flag by itself."""
+"""Options that several commands share, as flags. Every field of `RunOptions` becomes a flag."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated, Literal
@@ -9,12 +9,12 @@ from tyro.conf import FlagCreatePairsOff, arg
 from ..engines import RunOptions
 
 CONFIG = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes, tyro.conf.DisallowNone)
-"""How dataclasses become flags: without the names of the groups that they are in."""
+"""How tyro turns dataclasses into flags: without the names of groups as prefixes."""
 Flag = FlagCreatePairsOff[bool]
 Json = Annotated[Flag, arg(name="json", help="Print JSON on stdout, for scripts.")]
 DETAIL_HELP = "Blend the model with its faithful twin: 0 keeps closest to the pixels, 1 is the model as it is."
 
-CLEAN_HELP = "Blend the model with its photo network, which removes JPEG blocks and noise: 0 is none of it, 1 is all"
+CLEAN_HELP = "Blend the model with its photo network, which removes JPEG blocks and noise: 0 is none, 1 is all of it"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RunFlags(RunOptions):
 
     detail: Annotated[float, arg(metavar="0...1", help=DETAIL_HELP)] = RunOptions.detail
     clean: Annotated[
-        float | Literal["auto"], arg(metavar="auto|0...1", help=f"{CLEAN_HELP}; auto is what it needs.")
+        float | Literal["auto"], arg(metavar="auto|0...1", help=f"{CLEAN_HELP}; auto chooses per picture.")
     ] = RunOptions.clean
     device: Annotated[str, arg(metavar="auto|cpu|cuda")] = RunOptions.device
     """Where the network runs; auto takes a GPU if there is one."""
@@ -31,7 +31,7 @@ class RunFlags(RunOptions):
     """Side of the tiles in pixels of the input. It changes memory and speed, never the result."""
 
     def plain(self) -> RunOptions:
-        """The options without what only a command line needs."""
+        """The options as plain `RunOptions`."""
         return RunOptions(**{field.name: getattr(self, field.name) for field in fields(RunOptions)})
 
 
@@ -40,9 +40,9 @@ class ShowFlags:
     """What is reported."""
 
     dry_run: Annotated[Flag, arg(aliases=["-n"])] = False
-    """Only say what would be done, and about how long it would take."""
+    """Only show what would be done, and about how long it would take."""
     quiet: Annotated[Flag, arg(aliases=["-q"])] = False
     """Report errors only."""
     verbose: Annotated[Flag, arg(aliases=["-v"])] = False
-    """Also report settings, skipped pictures, the notes of each picture, and warnings of libraries."""
+    """Also report settings, skipped files, the notes of each picture, and warnings of libraries."""
     json: Json = False

@@ -22,18 +22,20 @@ def upscale_stream(
     settings: "Settings",
     make_plan: "Callable[[list[Path], str | None], Plan]",
 ) -> int:
-    """Upscale one picture where its input, its output, or both are streams; returns the exit status.
+    """Upscale one picture from standard input, to standard output, or both; return the exit status.
 
     `make_plan` makes the plan of a job from input files and the output.
 
     Raises:
-        RequestError: there is more than one picture, or an option that needs a file.
+        RequestError: there is more than one input, or an option that needs a file.
         TinySRError: the picture cannot be upscaled.
     """
-    from ..folders import run_job
+    from ..folders import is_video, run_job
 
+    if any(is_video(Path(name)) for name in inputs):
+        raise RequestError("A video cannot go to standard output; name a file with -o.")
     if len(inputs) != 1:
-        raise RequestError("Standard input and output hold one picture; give exactly one input.")
+        raise RequestError("Standard input and output take one picture; give exactly one input.")
     to_stdout = output in (None, "-")
     if to_stdout and (show.json or show.dry_run):
         raise RequestError("The result goes to standard output; name a file with -o for --json or --dry-run.")
@@ -44,7 +46,7 @@ def upscale_stream(
         plan = make_plan([source], f"{folder}/results/" if to_stdout else output)
         for outcome in run_job(plan, settings):
             if outcome.status != "done":
-                problem = f"{outcome.output} was not made from this picture; --overwrite replaces it."
+                problem = f"{outcome.output} exists and is not a result of this picture; --overwrite replaces it."
                 raise TinySRError((outcome.error or problem).replace(f"{folder}/", ""))
             if not show.quiet:
                 for note in outcome.notes:
@@ -56,7 +58,7 @@ def upscale_stream(
 
 
 def _spooled(folder: Path) -> Path:
-    """Standard input as a file, with the suffix of its format."""
+    """Write standard input to a file with the suffix of its format."""
     from ..images import FORMATS, read_header
 
     path = folder / "standard input"

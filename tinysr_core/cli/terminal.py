@@ -1,20 +1,20 @@
-"""Messages to the user. Results that scripts read go to stdout, everything else to stderr."""
+"""Messages to the user. Results for scripts go to stdout, everything else to stderr."""
 
 import sys
 
 
 def say(text: str) -> None:
-    """Tell the user something that is not a result."""
+    """Print a message that is not a result."""
     print(text, file=sys.stderr)
 
 
 def sides(size: tuple[int, int]) -> str:
-    """A size in pixels as it is shown: `400 x 300`."""
+    """A size (width, height) in pixels as text: `400 x 300`."""
     return f"{size[0]} x {size[1]}"
 
 
 def duration(seconds: float) -> str:
-    """A time as it is estimated: in seconds, minutes or hours."""
+    """An estimated time as text, in seconds, minutes or hours."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)

@@ -10,6 +10,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from ..errors import RequestError
 from ..model import DEFAULT_NAME
 from .options import Flag, RunFlags, ShowFlags
+from .terminal import say
 
 if TYPE_CHECKING:
     from ..folders import Plan, Settings
@@ -25,52 +26,64 @@ class FileFlags:
     """Which files are read, and which are written."""
 
     recursive: Annotated[Flag, arg(aliases=["-r"])] = False
-    """Upscale folders with all folders below them; results keep the tree."""
+    """Include the folders below a folder; results keep the tree."""
     exclude: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="GLOB", help_behavior_hint="(repeatable)")] = ()
-    """Leave out files and folders whose name or path matches, for example '*_small.jpg' or 'drafts/*'."""
+    """Leave out what matches by name or path inside folders, for example '*_small.jpg' or 'drafts/*'."""
     skip_larger_than: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Skip pictures whose longer side has more than N pixels."""
+    """Skip files whose longer side has more than N pixels."""
     strict: Flag = False
-    """Refuse a JPEG that is cut off; without it, what is there is upscaled and a note says so."""
+    """Refuse a truncated JPEG; without it, the part that can be read is upscaled, with a note."""
     suffix: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="(default: _x2 or the like)")] = None
-    """What is added to the names of results: _large makes photo_large.jpg."""
+    """Added to the names of results: _large makes photo_large.jpg."""
     name_pattern: Annotated[str | None, arg(metavar="PATTERN", help_behavior_hint="")] = None
-    """Names of results without suffix; {name}, {model} and {size} are filled in."""
+    """Names of results, without .jpg or the like; {name}, {model} and {size} are filled in."""
     in_place: Flag = False
     """Replace each picture by its result; the original is kept as photo.jpg.orig."""
     no_backup: Flag = False
     """With --in-place: do not keep the originals."""
     keep_mtime: Flag = False
-    """Give each result the modification time of its picture."""
+    """Give each result the modification time of its input."""
     overwrite: Flag = False
-    """Upscale finished pictures again, and replace files that are not results of this command."""
+    """Make finished results again, and replace files that are not results of this command."""
+
+
+@dataclass(frozen=True)
+class VideoFlags:
+    """How videos are encoded."""
+
+    video_codec: Literal["h264", "h265", "prores", "ffv1"] = "h264"
+    """h264 plays everywhere; h265 makes smaller files; prores (.mov) is for editing; ffv1 (.mkv) is lossless."""
+    video_quality: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: h264 18, h265 20)")] = None
+    """Constant rate factor of h264 and h265, 0 (lossless) to 51; lower is better, and makes larger files."""
 
 
 @dataclass(frozen=True)
 class Upscale:
-    """Upscale pictures, or all pictures of folders.
+    """Upscale pictures, all pictures of folders, or videos.
 
     Example: tinysr upscale photo.jpg --scale 3
+
+    Example: tinysr upscale clip.mp4 --size 1920x1080 -o large.mp4
 
     Example: tinysr upscale photos --recursive --longest 4096 -o large
     """
 
     inputs: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT...", help_behavior_hint="")]
-    """Picture files, and folders of them; - is a picture on standard input."""
+    """Files of pictures and videos, and folders of pictures; - is a picture on standard input."""
     output: Annotated[str | None, arg(aliases=["-o"], metavar="FILE|DIR", help_behavior_hint="")] = None
-    """Where results go; - is standard output. Without it, results go beside the inputs: photo_x2.jpg, photos_x2/."""
+    """Where results are written; - is standard output. Default: beside the inputs, photo_x2.jpg or photos_x2/."""
     model: Annotated[str, arg(aliases=["-m"], metavar="NAME|PATH")] = DEFAULT_NAME
     """A name that `tinysr models` lists, or a checkpoint file."""
     scale: Annotated[
         float | None, arg(aliases=["-s"], metavar="F", help_behavior_hint="(default: the model's own, mostly 2)")
     ] = None
-    """How many times larger, 1.5 or 3.7 for example."""
+    """Upscaling factor, for example 1.5 or 3.7."""
     size: Annotated[str | None, arg(metavar="WxH", help_behavior_hint="")] = None
-    """Exact width and height in pixels, for example 1920x1080; stretches where the ratio differs."""
+    """Exact width and height in pixels, for example 1920x1080; stretches if the aspect ratio differs."""
     longest: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
-    """Pixels of the longer side."""
+    """Longer side in pixels."""
     megapixels: Annotated[float | None, arg(metavar="F", help_behavior_hint="")] = None
-    """Millions of pixels."""
+    """Size in millions of pixels."""
     sharpen: bool = False
     """Sharpen the result with an unsharp mask (radius 1.2)."""
     aa: bool = False
@@ -79,7 +92,7 @@ class Upscale:
         Literal["png", "jpeg", "jpg", "webp", "tiff", "tif", "avif", "bmp"] | None,
         arg(aliases=["-f"], help_behavior_hint="(default: the input's)"),
     ] = None
-    """File format of the results."""
+    """File format of pictures."""
     quality: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: like a JPEG source's, else 95, AVIF 90)")
     ] = None
@@ -89,10 +102,11 @@ class Upscale:
     strip: Flag = False
     """The same as --keep none."""
     network: RunFlags = field(default_factory=RunFlags)
-    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: what keeps the machine busy)")] = None
-    """How many pictures are worked on at the same time, each in a process of its own."""
+    workers: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: as many as use all cores)")] = None
+    """How many pictures are upscaled at the same time, each in its own process. Videos come one after the other."""
     cluster: Annotated[str | None, arg(metavar="ADDRESS", help_behavior_hint="")] = None
-    """Work on a Ray cluster: HOST:PORT of its head, or auto. Inputs and results lie where all its machines see them."""
+    """Run on a Ray cluster: HOST:PORT of its head, or auto. All its machines must see the files at the same paths."""
+    video: VideoFlags = field(default_factory=VideoFlags)
     files: FileFlags = field(default_factory=FileFlags)
     show: ShowFlags = field(default_factory=ShowFlags)
 
@@ -103,25 +117,28 @@ class Upscale:
         from .streams import upscale_stream
 
         if self.workers is not None and self.workers < 1:
-            raise RequestError(f"The number of workers must be at least 1, not {self.workers}.")
+            raise RequestError(f"The number of workers is {self.workers}; give at least 1.")
         if not self.show.verbose:
             silence_decoders()
         settings = self.settings()
         if "-" in (*self.inputs, self.output):
             return upscale_stream(self.inputs, self.output, self.show, settings, partial(self.plan, settings))
         plan = self.plan(settings, [Path(name) for name in self.inputs], self.output)
+        if not self.show.quiet and (self.format or self.quality) and any(job.is_video for job in plan.jobs):
+            say("--format and --quality are for pictures; --video-codec and --video-quality are for videos.")
         if self.show.dry_run:
             return show_plan(plan, settings, as_json=self.show.json)
         outcomes = show_job(plan, settings, self.show, workers=self.workers, cluster=self.cluster)
         return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
     def settings(self) -> "Settings":
-        """How pictures are upscaled. Raises RequestError for values that make no sense."""
+        """How files are upscaled. Raises RequestError for invalid values."""
         from ..folders import Settings
         from ..postprocess import Finish
+        from ..video import Encoding
 
         if self.strip and self.keep == "no-gps":
-            raise RequestError("--strip and --keep no-gps contradict each other; give only one of them.")
+            raise RequestError("--strip and --keep no-gps contradict each other; give only one.")
         keep: Keep = "none" if self.strip else self.keep
         return Settings(
             self.model,
@@ -132,18 +149,19 @@ class Upscale:
             strict=self.files.strict,
             largest=self.files.skip_larger_than,
             keep_mtime=self.files.keep_mtime,
+            encoding=Encoding(self.video.video_codec, self.video.video_quality),
         )
 
     def plan(self, settings: "Settings", inputs: list[Path], output: str | None) -> "Plan":
-        """What is to be done. Raises RequestError for inputs and outputs that do not fit."""
+        """The plan of the job. Raises RequestError for inputs and outputs that do not fit."""
         from ..folders import plan_jobs
 
         files, pattern = self.files, self.files.name_pattern
         if files.no_backup and not files.in_place:
-            raise RequestError("--no-backup is for --in-place; without it originals always stay.")
+            raise RequestError("--no-backup needs --in-place.")
         if files.suffix is not None:
             if pattern is not None:
-                raise RequestError("--suffix and --name-pattern both name the results; give only one of them.")
+                raise RequestError("--suffix and --name-pattern both name the results; give only one.")
             pattern = "{name}" + files.suffix.replace("{", "{{").replace("}", "}}")
         return plan_jobs(
             inputs,
@@ -159,7 +177,7 @@ class Upscale:
         )
 
     def requested_size(self) -> "Size | None":
-        """The size asked for. Raises RequestError for more than one, or nonsense."""
+        """The requested size. Raises RequestError for more than one, or an invalid one."""
         from ..postprocess import Factor, LongestSide, Megapixels, parse_size
 
         sizes = {
@@ -170,5 +188,5 @@ class Upscale:
         }
         given = {option: size for option, size in sizes.items() if size is not None}
         if len(given) > 1:
-            raise RequestError(f"{' and '.join(given)} ask for different sizes; give only one of them.")
+            raise RequestError(f"{' and '.join(given)} set different sizes; give only one.")
         return next(iter(given.values()), None)

@@ -1,6 +1,6 @@
-"""What runs a network over a picture of any size: tiles, memory, and one module per runtime.
+"""Run a network over a picture of any size: tiles, memory, and one module per runtime.
 
-`load_upscaler` is the way in. The torch engine is imported only when it runs a network; OpenVINO needs no torch.
+Start with `load_upscaler`. The torch engine is imported only when it runs a network. OpenVINO needs no torch.
 """
 
 from importlib import import_module
@@ -47,7 +47,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name that needs torch when it is used."""
+    """Import a name that needs torch on first use."""
     if name in _MODULES:
         return getattr(import_module(f".{_MODULES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,13 +1,14 @@
-"""Many pictures at once: which files to upscale, whether they fit into memory, and workers that upscale them.
+"""Folder jobs: upscale many pictures and videos.
 
-`plan_jobs` says what is to be done, `run_job` does it. Workers are processes of this machine or of a Ray cluster; one
+`plan_jobs` decides what to do, `run_job` does it. Workers are processes of this machine or actors of a Ray cluster; one
 dispatcher serves both.
 """
 
 from .file_upscaler import FileUpscaler
 from .job import run_job
+from .naming import Job, is_video
 from .outcome import Outcome
-from .plan import Job, Plan, plan_jobs
+from .plan import Plan, plan_jobs
 from .preview import preview, seconds_per_pixel
 from .progress import JobProgress
 from .settings import Settings
@@ -19,6 +20,7 @@ __all__ = [
     "Outcome",
     "Plan",
     "Settings",
+    "is_video",
     "plan_jobs",
     "preview",
     "run_job",

@@ -1,6 +1,6 @@
-"""Many pictures and several workers: which worker gets which picture, and what happens when a worker dies.
+"""The dispatcher: gives pictures to workers, and replaces workers that die.
 
-It knows workers only by their protocol: `processes` has those of this machine, `ray_cluster` those of several.
+It works with any `WorkerPool`: `processes` has that of one machine, `ray_cluster` that of a cluster.
 """
 
 import dataclasses
@@ -10,43 +10,43 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import TinySRError, WorkerError
+from .naming import Job
 from .outcome import Outcome
-from .plan import Job
 from .progress import ProgressTracker
 
 TRIES = 3
-"""How often a picture is begun before it is given up; the last time while no other picture is in work."""
+"""How often a picture is tried before it fails. The last time, no other picture is in work."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A worker has loaded the network and waits for a picture."""
+    """A worker has loaded the network and is idle."""
 
     workers: int
-    """How many workers would keep the resources busy that it has found."""
+    """How many workers would use all resources that it has found."""
 
 
 @dataclass(frozen=True)
 class Died:
-    """A worker has ended without being asked to."""
+    """A worker has ended unexpectedly."""
 
     how: str
-    """The end of the sentence "the process that worked on it ..."."""
+    """The end of the sentence "the process that worked on it ...", such as "was killed by signal 9"."""
 
 
 Event = Ready | float | Outcome | Died | TinySRError
-"""What a worker reports. A number is the share of its picture that is done; an error means: no worker can do this."""
+"""What a worker reports. A number is the share of its picture that is done. An error ends the job."""
 
 
 class Worker(Protocol):
-    """Something that upscales one picture at a time, elsewhere."""
+    """Upscales one picture at a time, in another process."""
 
     def upscale(self, job: Job) -> None:
-        """Begin with a picture; returns at once."""
+        """Start a picture; return at once."""
         ...
 
     def stop(self) -> None:
-        """End it, whatever it is doing."""
+        """End the worker, even if it is busy."""
         ...
 
 
@@ -54,27 +54,27 @@ AnyWorker = TypeVar("AnyWorker", bound=Worker)
 
 
 class WorkerPool(Protocol[AnyWorker]):
-    """Starts workers of one kind and waits for them."""
+    """Starts workers and waits for their events."""
 
     @property
     def size(self) -> int:
-        """How many workers to begin with."""
+        """How many workers to start."""
         ...
 
     def start_worker(self) -> AnyWorker:
-        """A new worker, which reports when it is ready."""
+        """Start a worker. It reports `Ready` when it has loaded the network."""
         ...
 
     def wait(self, workers: Sequence[AnyWorker]) -> list[tuple[AnyWorker, Event]]:
-        """Wait until some of the workers report something; at most one event of each."""
+        """Wait until at least one worker reports an event; return at most one event of each."""
         ...
 
 
 def dispatch(jobs: Sequence[Job], pool: WorkerPool[Any], tracker: ProgressTracker) -> Iterator[Outcome]:
-    """Have all pictures upscaled; yields the outcome of each as soon as it is known.
+    """Upscale all pictures; yield the outcome of each as soon as it is known.
 
-    A picture whose worker dies is begun again, after all others; one that does not fit into memory beside others is
-    begun again when no other is in work.
+    A picture whose worker died is tried again after the others. A picture that does not fit into memory beside others
+    is tried again alone.
 
     Raises:
         WorkerError: no worker could be started.
@@ -114,11 +114,11 @@ class _Dispatcher(Generic[AnyWorker]):
         while len(self.workers) < min(self._size - self._failed_starts, self.unfinished):
             self.workers.append(self._pool.start_worker())
         while self._idle and self._waiting:
-            self._begin(self._waiting.popleft())
+            self._start(self._waiting.popleft())
         if self._idle and self._alone and not self._busy:
-            self._begin(self._alone.popleft())
+            self._start(self._alone.popleft())
 
-    def _begin(self, job: Job) -> None:
+    def _start(self, job: Job) -> None:
         worker = self._idle.pop(0)
         self._busy[worker] = job
         self._tries[job] += 1
@@ -126,7 +126,7 @@ class _Dispatcher(Generic[AnyWorker]):
         self._tracker.update(job, 0)
 
     def handle(self, worker: AnyWorker, event: Event) -> Iterator[Outcome]:
-        """Take note of what a worker reports; yields the outcome if that settles a picture."""
+        """Process an event of a worker; yield the outcome if the picture is finished."""
         match event:
             case Ready():
                 self._idle.append(worker)
@@ -138,7 +138,7 @@ class _Dispatcher(Generic[AnyWorker]):
                     self._tries[job] = TRIES - 1
                     self._alone.append(job)
                 else:
-                    yield from self._settle(job, event)
+                    yield from self._finish(job, event)
             case Died():
                 yield from self._remove(worker, event.how)
             case TinySRError():
@@ -147,12 +147,12 @@ class _Dispatcher(Generic[AnyWorker]):
                 self._tracker.update(self._busy[worker], share)
 
     def _remove(self, worker: AnyWorker, how: str) -> Iterator[Outcome]:
-        """Forget a dead worker; its picture is begun again, or given up."""
+        """Remove a dead worker; try its picture again, or report its failure."""
         self.workers.remove(worker)
         job = self._busy.pop(worker, None)
         if worker in self._idle:
             self._idle.remove(worker)
-        elif job is None:  # it was starting: another one would fare no better
+        elif job is None:  # it died at its start; another would too
             self._failed_starts += 1
             if not self.workers:
                 raise WorkerError(f"No worker could be started: it {how}. Try --workers 1.")
@@ -160,9 +160,9 @@ class _Dispatcher(Generic[AnyWorker]):
             (self._waiting if self._tries[job] < TRIES - 1 else self._alone).append(job)
         else:
             error = f"{job.input}: the process that worked on it {how}, {TRIES} times; try it alone with --workers 1."
-            yield from self._settle(job, Outcome(job.input, job.output, "failed", error=error))
+            yield from self._finish(job, Outcome(job.input, job.output, "failed", error=error))
 
-    def _settle(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
-        # A worker may know the files by other paths than the user.
+    def _finish(self, job: Job, outcome: Outcome) -> Iterator[Outcome]:
+        # A worker may have other paths for the same files than the user.
         yield dataclasses.replace(outcome, input=job.input, output=job.output)
         self._tracker.update(job, 1)

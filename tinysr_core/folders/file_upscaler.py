@@ -1,4 +1,4 @@
-"""Upscales picture files in one process, with the networks at hand."""
+"""Upscale the files of pictures and videos in one process, which keeps the networks loaded."""
 
 import dataclasses
 import errno
@@ -6,27 +6,29 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..engines import Upscaler, beyond_scale
 from ..errors import MemoryLimitError, PictureError, TinySRError
-from ..images import FORMATS, Picture, jpeg_quality, read_header, read_picture, write_picture
+from ..images import FORMATS, Clean, Picture, jpeg_quality, read_header, read_picture, write_picture
 from ..postprocess import ExactSize, Factor, ResultSize, result_size
 from ..util import Progress, Work, atomic_write, available_bytes
+from ..video import CODECS, VideoProgress, read_video_info, upscale_video
+from .naming import Job
 from .outcome import Outcome
-from .plan import Job
 from .settings import Settings
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class FileUpscaler:
-    """Upscales picture files. Each network is loaded once, when it is first needed; the most likely one at once.
+    """Upscales files of pictures and videos. Loads each network once, when it is first needed; the most likely one at
+    once.
 
     Raises:
-        CheckpointError: the model is unknown, or its file damaged.
+        CheckpointError: the model is unknown, or its file is damaged.
         RequestError: the engine, the device, the precision, the tile or the detail cannot be used.
     """
 
@@ -36,27 +38,12 @@ class FileUpscaler:
         self._network(settings.checkpoint())
 
     def upscale(self, job: Job, progress: Progress) -> Outcome:
-        """Upscale one picture; whatever goes wrong with it becomes its outcome."""
-        outcome = Outcome(job.input, job.output, "failed")
-        start = time.monotonic()
-        try:
-            self._upscale(job, progress, outcome)
-        except TinySRError as error:
-            outcome.error = str(error)
-            if isinstance(error, MemoryLimitError):
-                outcome.cause = "memory"
-            elif isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
-                outcome.cause = "disk"
-        except MemoryError:
-            outcome.error = f"{job.input}: memory ran out; close other programs or ask for a smaller size."
-            outcome.cause = "memory"
-        except OSError as error:
-            outcome.error = f"{job.input}: {error.strerror or error}."
-            outcome.cause = "disk" if error.errno in DISK_FULL else None
-        except Exception as error:  # a job of ten thousand pictures must not end at one that nobody thought of
-            outcome.error = f"{job.input} failed unexpectedly ({type(error).__name__}: {error}); please report it."
-        outcome.seconds = round(time.monotonic() - start, 3)
-        return outcome
+        """Upscale one picture. An error becomes its outcome."""
+        return _attempt(job, lambda outcome: self._upscale(job, progress, outcome))
+
+    def upscale_video(self, job: Job, progress: Callable[[VideoProgress], None]) -> Outcome:
+        """Upscale one video, or resume an interrupted run. An error becomes its outcome."""
+        return _attempt(job, lambda outcome: self._upscale_video(job, progress, outcome))
 
     def _upscale(self, job: Job, progress: Progress, outcome: Outcome) -> None:
         from ..pipeline import enhance
@@ -64,27 +51,22 @@ class FileUpscaler:
         settings = self._settings
         if settings.largest is not None:
             header = read_header(job.input)
-            if max(header.width, header.height) > settings.largest:
+            outcome.input_size = header.width, header.height
+            if max(outcome.input_size) > settings.largest:
                 outcome.status, outcome.skipped = "skipped", "larger"
-                outcome.input_size = header.width, header.height
                 return
         picture = read_picture(job.input, strict=settings.strict)
         times = job.input.stat()
         outcome.input_size = picture.width, picture.height
         outcome.notes += picture.notes
-        path = settings.checkpoint(_factor(settings, picture))
+        path = self._checkpoint(picture.height, picture.width)
         upscaler, clean = self._network(path).for_picture(picture.pixels, jpeg_quality(picture))
-        if clean is not None:
-            outcome.clean, outcome.clean_reason = clean.amount, clean.reason
-        elif settings.network.clean != "auto":
-            outcome.clean = settings.network.clean
-        outcome.model = path.stem
+        self._report_model(outcome, path, clean)
         size = result_size(settings.finish.size or Factor(upscaler.scale), picture.height, picture.width)
-        steps = upscaler.steps(size.factor)
-        if size.factor > upscaler.scale:
-            outcome.notes.append(beyond_scale(steps, size.factor))
-        _refuse_what_does_not_fit(job, settings, picture, size, math.prod(steps))
-        _prepare_output(job, size)
+        outcome.notes += _beyond_scale(upscaler, size.factor)
+        _require_memory(job, settings, picture, size, math.prod(upscaler.steps(size.factor)))
+        _require_size_fits(job, size)
+        _prepare_folder(job.output.parent)
         pixels, alpha = enhance(
             upscaler,
             picture.pixels,
@@ -92,7 +74,7 @@ class FileUpscaler:
             dataclasses.replace(settings.finish, size=ExactSize(size.width, size.height)),
             progress=progress,
         )
-        # the input's pixels are let go before writing
+        # this frees the input's pixels before writing
         picture = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
         with _kept(job):
             outcome.notes += write_picture(
@@ -103,21 +85,97 @@ class FileUpscaler:
         outcome.output_size = size.width, size.height
         outcome.status = "done"
 
+    def _upscale_video(self, job: Job, progress: Callable[[VideoProgress], None], outcome: Outcome) -> None:
+        settings = self._settings
+        info = read_video_info(job.input)
+        outcome.input_size, outcome.frames = (info.width, info.height), info.frames
+        if settings.largest is not None and max(outcome.input_size) > settings.largest:
+            outcome.status, outcome.skipped = "skipped", "larger"
+            return
+        times = job.input.stat()
+        path = self._checkpoint(info.height, info.width)
+        upscaler = self._network(path)
+        size = result_size(settings.finish.size or Factor(upscaler.scale), info.height, info.width)
+        outcome.notes += _beyond_scale(upscaler, size.factor)
+        _prepare_folder(job.output.parent)
+
+        def count(state: VideoProgress) -> None:
+            outcome.frames = state.done
+            progress(state)
+
+        clean = upscale_video(
+            job.input,
+            job.output,
+            upscaler,
+            settings.finish,
+            settings.encoding,
+            model=settings.video_fingerprint,
+            keep=settings.keep,
+            progress=count,
+        )
+        self._report_model(outcome, path, clean)
+        if settings.keep_mtime:
+            os.utime(job.output, ns=(times.st_atime_ns, times.st_mtime_ns))
+        height, width = CODECS[job.format].cropped(size.height, size.width)
+        outcome.output_size = width, height
+        outcome.status = "done"
+
+    def _checkpoint(self, height: int, width: int) -> Path:
+        """The checkpoint for a picture of this size."""
+        size = self._settings.finish.size
+        return self._settings.checkpoint(None if size is None else result_size(size, height, width).factor)
+
+    def _report_model(self, outcome: Outcome, path: Path, clean: Clean | None) -> None:
+        outcome.model = path.stem
+        if clean is not None:
+            outcome.clean, outcome.clean_reason = clean.amount, clean.reason
+        elif self._settings.network.clean != "auto":
+            outcome.clean = self._settings.network.clean
+
     def _network(self, path: Path) -> Upscaler:
         if path not in self._loaded:
             self._loaded[path] = self._settings.network.load(path)
         return self._loaded[path]
 
 
+def _attempt(job: Job, work: Callable[[Outcome], None]) -> Outcome:
+    """Run `work`, which completes the outcome; an error is recorded in it."""
+    outcome = Outcome(job.input, job.output, "failed")
+    start = time.monotonic()
+    try:
+        work(outcome)
+    except TinySRError as error:
+        outcome.error = str(error)
+        if isinstance(error, MemoryLimitError):
+            outcome.cause = "memory"
+        elif isinstance(error.__cause__, OSError) and error.__cause__.errno in DISK_FULL:
+            outcome.cause = "disk"
+    except MemoryError:
+        outcome.error = f"{job.input}: memory ran out; close other programs or ask for a smaller size."
+        outcome.cause = "memory"
+    except OSError as error:
+        outcome.error = f"{job.input}: {error.strerror or error}."
+        outcome.cause = "disk" if error.errno in DISK_FULL else None
+    except Exception as error:  # an unforeseen error of one picture must not end a job of ten thousand
+        outcome.error = f"{job.input} failed unexpectedly ({type(error).__name__}: {error}); please report it."
+    outcome.seconds = round(time.monotonic() - start, 3)
+    return outcome
+
+
+def _beyond_scale(upscaler: Upscaler, factor: float) -> list[str]:
+    """A note where the network alone cannot enlarge so far."""
+    return [beyond_scale(upscaler.steps(factor), factor)] if factor > upscaler.scale else []
+
+
 @contextmanager
 def _kept(job: Job) -> Generator[None]:
-    """Keep the original, which the block replaces, as the job's backup; take that back if the block fails."""
+    """Keep the original, which the block replaces, as the job's backup; remove the backup if the block fails."""
     if job.backup is None or job.input == job.backup:
         yield
         return
     try:
         os.link(job.input, job.backup)
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         with atomic_write(job.backup) as temporary:
             shutil.copy2(job.input, temporary)
     try:
@@ -127,29 +185,28 @@ def _kept(job: Job) -> Generator[None]:
         raise
 
 
-def _factor(settings: Settings, picture: Picture) -> float | None:
-    size = settings.finish.size
-    return size and result_size(size, picture.height, picture.width).factor
-
-
-def _prepare_output(job: Job, size: ResultSize) -> None:
-    """Find out before the work, not after it, what would keep the result from being written."""
+def _require_size_fits(job: Job, size: ResultSize) -> None:
+    """Check that the format can hold the result. Raises PictureError."""
     kind = FORMATS[job.format]
     if max(size.height, size.width) > kind.longest:
         raise PictureError(
-            f"{job.input}: {kind.name} holds at most {kind.longest} pixels a side, the result would have"
+            f"{job.input}: {kind.name} holds at most {kind.longest} pixels per side, and the result has"
             f" {size.width} x {size.height}; add --format png."
         )
-    folder = job.output.parent
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Create the folder of the result, and check that it can be written to. Raises PictureError."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PictureError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+        raise PictureError(f"The folder {folder} cannot be created: {error.strerror}.") from error
     if not os.access(folder, os.W_OK):
-        raise PictureError(f"The folder {folder} may not be written to; choose another one with -o.")
+        raise PictureError(f"The folder {folder} is not writable; choose another one with -o.")
 
 
-def _refuse_what_does_not_fit(job: Job, settings: Settings, picture: Picture, size: ResultSize, scale: int) -> None:
+def _require_memory(job: Job, settings: Settings, picture: Picture, size: ResultSize, scale: int) -> None:
+    """Check that the work fits into memory. Raises MemoryLimitError."""
     work = Work(
         height=picture.height,
         width=picture.width,
@@ -164,6 +221,6 @@ def _refuse_what_does_not_fit(job: Job, settings: Settings, picture: Picture, si
     needed, available = work.bytes_needed(), available_bytes()
     if available is not None and needed > available:
         raise MemoryLimitError(
-            f"{job.input}: a result of {size.width} x {size.height} pixels needs {needed:,} bytes of memory, and"
+            f"{job.input}: a result of {size.width} x {size.height} pixels needs {needed:,} bytes of memory, and only"
             f" {available:,} are free; close other programs or ask for a smaller size."
         )

@@ -1,4 +1,4 @@
-"""Workers that are processes of this machine, each with networks of its own."""
+"""Workers that are processes of this machine. Each loads its own networks."""
 
 import multiprocessing
 import os
@@ -15,46 +15,47 @@ from ..errors import TinySRError
 from ..util import available_bytes, cores
 from .dispatch import Died, Event, Ready
 from .file_upscaler import FileUpscaler
-from .plan import Job
+from .naming import Job
 from .settings import Settings
 
 WORKER_BYTES = 1_000_000_000
-"""Memory, and memory of a GPU, that a worker takes with a photograph of some megapixels in work."""
+"""Memory, and GPU memory, that a worker needs for a photograph of some megapixels."""
 WORKERS_PER_GPU = 4
-"""While one waits for the GPU, others read and write pictures; each holds half a gigabyte for its context there."""
+"""While one worker waits for the GPU, others read and write pictures. A GPU context needs half a gigabyte."""
 MOST_WORKERS = 60 if sys.platform == "win32" else 1000
-"""Windows waits for no more than 63 things at a time."""
+"""Windows can wait for at most 63 objects at a time."""
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What a worker has to know."""
+    """What a worker process is started with."""
 
     settings: Settings
     number: int
-    """Counts workers from 0."""
+    """Number of the worker, from 0."""
     workers: int | None
-    """How many the user wants."""
+    """Number of workers that the user asked for; None: none."""
     threads: int
+    """Threads of the network in this worker."""
 
 
 class _Process:
     """A `Worker` in a process of its own."""
 
     def __init__(self, task: _Task) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would copy locks that other threads hold
+        context = multiprocessing.get_context("spawn")  # fork would copy locks that other threads hold
         self.connection, its_end = context.Pipe()
         self._process = context.Process(target=_work, args=(its_end, task), daemon=True)
         with _interrupts_ignored():
             self._process.start()
-        its_end.close()  # so that the end of the process is the end of the pipe
+        its_end.close()  # so that the pipe ends when the process ends
 
     def upscale(self, job: Job) -> None:
-        with suppress(OSError):  # it has died, as its next event tells
+        with suppress(OSError):  # it has died; its next event says so
             self.connection.send(job)
 
     def event(self) -> Event:
-        """What it reports next; waits for it."""
+        """Wait for its next event."""
         try:
             return self.connection.recv()
         except (EOFError, OSError):
@@ -73,7 +74,7 @@ class ProcessPool:
 
     Args:
         settings: how pictures are upscaled.
-        workers: how many processes; None: the first one finds out how many keep the machine busy and fit into memory.
+        workers: number of processes; None: as many as use all resources and fit into memory.
         jobs: the number of pictures.
     """
 
@@ -94,7 +95,7 @@ class ProcessPool:
 
 
 def _work(connection: Connection, task: _Task) -> None:
-    """What a worker's process does: networks first, then one picture after the other until the pipe is closed."""
+    """The worker process: load networks, then upscale picture after picture until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(task.threads)  # read by the engines when they are loaded
@@ -104,14 +105,14 @@ def _work(connection: Connection, task: _Task) -> None:
     except TinySRError as error:
         connection.send(error)
         return
-    with suppress(EOFError, OSError):  # the parent has gone
+    with suppress(EOFError, OSError):  # the parent has ended
         connection.send(Ready(task.workers or _useful_workers(gpus)))
         while True:
             connection.send(upscaler.upscale(connection.recv(), lambda done, total: connection.send(done / total)))
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent ends, even if it is killed, without finishing the picture in work."""
+    """End this process at once when its parent ends, even if the parent is killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -119,14 +120,14 @@ def _end_with_parent() -> None:
 
 
 def _own_gpu(settings: Settings, number: int) -> tuple[Settings, tuple[str, ...]]:
-    """The settings with one of the GPUs as the device, and all GPUs that there are to work with."""
+    """The settings with one of the usable GPUs as the device, and all usable GPUs."""
     options = settings.network
     gpus = usable_gpus(options.engine, options.device, options.precision)
     return replace(settings, network=replace(options, device=gpus[number % len(gpus)])) if gpus else settings, gpus
 
 
 def _useful_workers(gpus: Sequence[str]) -> int:
-    """On CPUs as many as there are cores; on GPUs, more than one for each, which decode and encode meanwhile."""
+    """On CPUs one worker per core. On GPUs several per GPU: some decode and encode while another computes."""
     limits = [cores(), MOST_WORKERS]
     memory = available_bytes()
     if memory is not None:
@@ -137,7 +138,7 @@ def _useful_workers(gpus: Sequence[str]) -> int:
 
 
 def _free_bytes(gpu: str) -> int:
-    """Free memory of a GPU; 0 where torch does not tell."""
+    """Free memory of a GPU; 0 where torch does not report it."""
     import torch
 
     ask = getattr(getattr(torch, gpu.partition(":")[0], None), "mem_get_info", None)
@@ -146,9 +147,9 @@ def _free_bytes(gpu: str) -> int:
 
 @contextmanager
 def _interrupts_ignored() -> Generator[None]:
-    """Processes started here ignore Ctrl-C, which a terminal sends to all of them: this process ends them."""
+    """Let processes started in the block ignore Ctrl-C, which a terminal sends to all: this process ends them."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are the main thread's business
+        yield  # only the main thread can set signal handlers
         return
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

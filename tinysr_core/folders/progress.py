@@ -1,16 +1,16 @@
-"""Progress of single pictures as progress of a whole job."""
+"""Add up the progress of pictures to the progress of a job."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .plan import Job
+from .naming import Job
 
 JobProgress = Callable[[Path, float], None]
-"""Called with the picture in work and the share of the job that is done, 0 to 1. Raising from it cancels the job."""
+"""Called with the current picture and the share of the job that is done, 0 to 1. An exception cancels the job."""
 
 
 class ProgressTracker:
-    """Adds up the progress of pictures, each of which weighs as much as its file has bytes."""
+    """Adds up the progress of pictures, weighted by the sizes of their files."""
 
     def __init__(self, jobs: Sequence[Job], report: JobProgress) -> None:
         self._report = report
@@ -20,15 +20,15 @@ class ProgressTracker:
         self._all_done = 0.0
 
     def update(self, job: Job, share: float) -> None:
-        """Report that `share` of a picture is done. A picture that is begun again takes nothing back."""
-        gained = max(0.0, share * self._bytes[job] - self._done[job])
-        self._done[job] += gained
-        self._all_done += gained
+        """Report that `share` of a picture is done. Progress does not go back when a picture is tried again."""
+        added = max(0.0, share * self._bytes[job] - self._done[job])
+        self._done[job] += added
+        self._all_done += added
         self._report(job.input, min(1.0, self._all_done / self._all_bytes))
 
 
 def _file_size(path: Path) -> int:
-    """At least 1, so that the parts of a job never add up to nothing."""
+    """The size in bytes, at least 1, so that the sum is never 0."""
     try:
         return max(1, path.stat().st_size)
     except OSError:

@@ -1,7 +1,7 @@
-"""Workers that are actors of a Ray cluster: the same job on many machines that share their storage.
+"""Workers that are actors of a Ray cluster, whose machines share their storage.
 
-Plain actors rather than Ray Data: who does which picture is decided in `dispatch` for processes and clusters alike, a
-picture that kills its workers is given up after a few tries, and nothing but Ray itself is needed.
+Actors are used instead of Ray Data, so that `dispatch` serves processes and clusters alike: a picture that kills its
+workers fails after a few tries.
 """
 
 import dataclasses
@@ -15,20 +15,20 @@ from typing import Any
 from ..errors import TinySRError, WorkerError, installs
 from .dispatch import Died, Event, Ready
 from .file_upscaler import FileUpscaler
+from .naming import Job
 from .outcome import Outcome
-from .plan import Job
 from .settings import Settings
 
 
 @contextmanager
 def connected(address: str) -> Generator[Any]:
-    """Yields the module `ray`, connected to the cluster at `address`: its head's HOST:PORT, or auto.
+    """Yield the module `ray`, connected to the cluster at `address`: HOST:PORT of its head, or auto.
 
     Raises:
         WorkerError: Ray is not installed, or the cluster does not answer.
     """
     try:
-        ray: Any = import_module("ray")  # not installed where types are checked
+        ray: Any = import_module("ray")  # an optional package
     except ImportError as error:
         raise WorkerError(f"A cluster needs Ray; {installs('cluster')} adds it.") from error
     try:
@@ -44,14 +44,14 @@ def connected(address: str) -> Generator[Any]:
 
 
 def _require_listener(address: str) -> None:
-    """Find out at once, where Ray would try for minutes, that nothing listens there. Raises OSError."""
+    """Raise OSError at once if nothing listens at `address`. Ray would retry for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdecimal():
         socket.create_connection((host, int(port)), timeout=10).close()
 
 
 class _RemoteUpscaler:
-    """What runs in an actor."""
+    """The class of the actors."""
 
     def __init__(self, settings: Settings, workers: int) -> None:
         self._settings, self._workers = settings, workers
@@ -70,25 +70,25 @@ class _RemoteUpscaler:
 
 
 class _Actor:
-    """A `Worker` on some machine of the cluster."""
+    """A `Worker` on a machine of the cluster."""
 
     def __init__(self, ray: Any, handle: Any) -> None:
         self._ray, self._handle = ray, handle
         self.answer = handle.prepare.remote()
-        """A reference to the next event, None where none is to come."""
+        """A reference to the next event; None: no event is expected."""
 
     def upscale(self, job: Job) -> None:
-        # Relative paths mean other files there.
+        # The actor has another working directory.
         backup = job.backup and job.backup.absolute()
         job = dataclasses.replace(job, input=job.input.absolute(), output=job.output.absolute(), backup=backup)
         self.answer = self._handle.upscale.remote(job)
 
     def event(self) -> Event:
-        """What it has reported."""
+        """The event that it has reported."""
         answer, self.answer = self.answer, None
         try:
             return self._ray.get(answer)
-        except self._ray.exceptions.RayError as error:  # its process, its machine, or the way to it
+        except self._ray.exceptions.RayError as error:  # its process, its machine or the network failed
             self.stop()
             return Died(f"was lost ({type(error).__name__})")
 
@@ -100,9 +100,9 @@ class RayPool:
     """A `WorkerPool` of actors on a Ray cluster, whose machines have TinySR installed and see the same files.
 
     Args:
-        ray: the module, connected.
+        ray: the module, connected to the cluster.
         settings: how pictures are upscaled.
-        workers: how many actors; None: one for each GPU, or else for each core.
+        workers: number of actors; None: one per GPU, or one per core if there is no GPU.
     """
 
     def __init__(self, ray: Any, settings: Settings, workers: int | None) -> None:

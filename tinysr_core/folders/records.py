@@ -1,8 +1,8 @@
-"""Which files are results of ours, and what made them: one hidden JSON-lines file in each folder of results.
+"""Records of what made each result, in one hidden JSON Lines file per folder of results.
 
-A line tells the result's name, size and time, the source's path (from this folder), size and time, and the fingerprint
-of the settings. A later line for the same name replaces the earlier one. A result without a line is treated like a file
-of the user's: it is kept.
+A line has the name, size and modification time of the result; the path (relative to this folder), size and modification
+time of its source; and the fingerprint of the settings. A later line for the same name replaces an earlier one. A file
+without a line is treated as a file of the user: it is kept.
 """
 
 import json
@@ -14,14 +14,14 @@ from typing import Literal
 
 RECORD_NAME = ".tinysr.jsonl"
 _SAME_TIME = 2_000_000_000
-"""Nanoseconds by which times may differ: FAT keeps two seconds, other file systems round differently."""
+"""Nanoseconds by which equal times may differ: FAT stores steps of two seconds, others round differently."""
 
 State = Literal["absent", "finished", "outdated", "foreign"]
 
 
 @dataclass(frozen=True)
 class _FileState:
-    """What a changed file differs in."""
+    """What shows that a file was changed."""
 
     bytes: int
     mtime_ns: int
@@ -39,13 +39,13 @@ class _Entry:
 
 
 class ResultRecords:
-    """The records of several folders. Each is read when it is first needed."""
+    """The records of several folders. Each file is read when it is first needed."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, dict[str, _Entry]] = {}
 
     def source_of(self, path: Path) -> Path | None:
-        """The picture that `path` was made from; None where it is no result, or was changed since."""
+        """The file that `path` was made from; None where `path` is not a result, or was changed since."""
         try:
             entry = self._own_entry(path)
         except OSError:
@@ -53,12 +53,13 @@ class ResultRecords:
         return None if entry is None else path.parent / entry.source_path
 
     def state(self, source: Path, result: Path, settings: str) -> State:
-        """Whether `result` is there, and was made from `source` as it is now with `settings` (a fingerprint).
+        """The state of `result`, which is to be made from `source` with `settings` (a fingerprint).
 
-        Foreign is a result that was made otherwise: by the user, by another program, from another picture.
+        absent: it does not exist. finished: it was made so. outdated: the source or the settings have changed since.
+        foreign: it was made by the user, by another program or from another picture.
 
         Raises:
-            OSError: the file system does not tell, because the name is too long for example.
+            OSError: the file system cannot tell, for example because the name is too long.
         """
         try:
             entry = self._own_entry(result)
@@ -72,7 +73,7 @@ class ResultRecords:
         return "finished" if same_source and entry.settings == settings else "outdated"
 
     def add(self, source: Path, result: Path, settings: str) -> None:
-        """Record that `result` was made from `source`. A folder that cannot be written to is left without."""
+        """Record that `result` was made from `source`. Does nothing where the folder is not writable."""
         with suppress(OSError):
             entry = _Entry(_file_state(result), _relative(source, result.parent), _file_state(source), settings)
             self._entries(result.parent)[result.name] = entry
@@ -98,7 +99,7 @@ def _read(path: Path) -> dict[str, _Entry]:
     except OSError:
         return entries
     for line in lines:
-        with suppress(ValueError, KeyError, TypeError):  # a line that was cut off, or is of another version
+        with suppress(ValueError, KeyError, TypeError):  # a line that is truncated, or of another version
             row = json.loads(line)
             states = _FileState(**row["result"]), _FileState(**row["source"])
             entries[row["name"]] = _Entry(states[0], row["source_path"], states[1], row["settings"])

@@ -1,29 +1,31 @@
-"""How all pictures of a folder job are upscaled."""
+"""How all files of a folder job are upscaled."""
 
 import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..engines import RunOptions
 from ..errors import RequestError
 from ..images import Keep
 from ..model import DEFAULT_NAME, find_checkpoint, model_name, read_info
 from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
+from ..video import Encoding
 
 _SCALES = (2, 3, 4)
-"""A model's name can stand for one checkpoint of each of these scales."""
+"""A model can have one checkpoint for each of these scales."""
 _SAME_RESULT = ("engine", "device", "tile")
-"""Fields of `RunOptions` that change speed and memory only."""
+"""Fields of `RunOptions` that do not change the result."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How all pictures of a job are upscaled.
+    """How all files of a job are upscaled.
 
     Raises:
-        RequestError: the quality is out of range.
+        RequestError: `quality` or `largest` is out of range.
     """
 
     model: str = DEFAULT_NAME
@@ -37,20 +39,22 @@ class Settings:
     keep: Keep = "all"
     """Which metadata the results have; see `write_picture`."""
     strict: bool = False
-    """Refuse pictures that are cut off, instead of upscaling what is there."""
+    """Refuse truncated JPEGs, instead of upscaling the part that is there."""
     largest: int | None = None
-    """Skip pictures whose longer side has more pixels than this."""
+    """Skip pictures and videos whose longer side has more pixels than this."""
     keep_mtime: bool = False
-    """Give each result the modification time of its picture."""
+    """Give each result the modification time of its input."""
+    encoding: Encoding = field(default_factory=Encoding)
+    """How videos are encoded."""
 
     def __post_init__(self) -> None:
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise RequestError(f"The quality must lie between 1 and 100, not {self.quality}.")
+            raise RequestError(f"The quality is {self.quality}; give a number from 1 to 100.")
         if self.largest is not None and self.largest < 1:
-            raise RequestError(f"The longer side that is still upscaled must be at least 1 pixel, not {self.largest}.")
+            raise RequestError(f"--skip-larger-than is {self.largest}; give at least 1 pixel.")
 
     def checkpoint(self, factor: float | None = None) -> Path:
-        """The checkpoint that enlarges `factor` times; without it, the one that the job will most likely need.
+        """The checkpoint for an enlargement of `factor`; None: the one that the job will most likely need.
 
         Raises:
             CheckpointError: nothing has the model's name.
@@ -61,24 +65,28 @@ class Settings:
 
     @property
     def model_name(self) -> str:
-        """The model's name, also where it was given as a path."""
+        """The name of the model, also where it was given as a path.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
         return model_name(self.checkpoint())
 
     @property
     def scale(self) -> int:
-        """How many times the network enlarges that the job will most likely need.
+        """Upscaling factor of the network that the job will most likely need.
 
         Raises:
-            CheckpointError: the model is unknown, or no TinySR network.
+            CheckpointError: the model is unknown, or not a TinySR network.
         """
         return read_info(self.checkpoint()).config.scale
 
     @property
     def size_mark(self) -> str:
-        """The size as it stands in the names of results: `x2` in `photo_x2.jpg`. Known before any picture is read.
+        """The size in the names of results: `x2` in `photo_x2.jpg`. Known before any picture is read.
 
         Raises:
-            CheckpointError: the model is unknown, or no TinySR network.
+            CheckpointError: the model is unknown, or not a TinySR network.
         """
         match self.finish.size:
             case None:
@@ -94,18 +102,30 @@ class Settings:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of everything that changes a result, the weights included. Results of equal fingerprints are alike.
+        """A hash of everything that changes the result of a picture, including the weights.
 
         Raises:
             CheckpointError: nothing has the model's name.
         """
-        checkpoints = sorted({self.checkpoint(scale) for scale in _SCALES})
+        return self._hash(quality=self.quality, keep=self.keep)
+
+    @property
+    def video_fingerprint(self) -> str:
+        """A hash of everything that changes the result of a video, including the weights.
+
+        Raises:
+            CheckpointError: nothing has the model's name.
+        """
+        return self._hash(encoding=dataclasses.asdict(self.encoding), keep=self.keep)
+
+    def _hash(self, **file: Any) -> str:
+        """A hash of the network and the finish, and of how the file is written."""
+        weights = {path for scale in _SCALES for path in self.network.files(self.checkpoint(scale))}
         network = dataclasses.asdict(self.network)
         made_by = {
-            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints],
+            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(weights)],
             "network": {key: value for key, value in network.items() if key not in _SAME_RESULT},
             "finish": repr(self.finish),
-            "quality": self.quality,
-            "keep": self.keep,
+            **file,
         }
         return hashlib.sha256(json.dumps(made_by, sort_keys=True).encode()).hexdigest()[:16]

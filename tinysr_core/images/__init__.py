@@ -1,4 +1,4 @@
-"""Pictures in files: read with everything they carry, written whole or not at all; folders of photographs.
+"""Picture files: read with all their metadata, written whole or not at all; folders of photographs.
 
 Nothing here imports torch.
 """

@@ -1,4 +1,4 @@
-"""What a picture carries, made ready for a file of one format and size; what that format cannot hold is noted."""
+"""Prepare what a picture carries for a file of one format and size, with a note for what the format cannot hold."""
 
 import dataclasses
 from contextlib import suppress
@@ -13,14 +13,14 @@ from .picture import COMMENT, NO_COLOUR_TAGS, ColourTags, GainMap, Note, NoteKin
 from .source import DAMAGE
 
 Keep = Literal["all", "none", "no-gps"]
-"""Which metadata a written file has: all, none but colours and resolution, or all but the place."""
+"""Which metadata a written file has: all; only colours and resolution; or all but the GPS location."""
 
 T = TypeVar("T")
 
 _PARAMETERS = "parameters"
-"""Keyword of the text in which image generators keep their parameters; in EXIF they use the user comment."""
+"""Keyword of the PNG text in which image generators store their parameters. In EXIF they use the user comment."""
 _LONGEST_PARAMETERS = 15_000
-"""Characters of parameters that are put into EXIF, which a JPEG limits to 64 KB."""
+"""The longest parameters that are put into EXIF, in characters: a JPEG holds 64 KB of EXIF."""
 
 _LEFT_OUT: dict[Carried, tuple[NoteKind, str]] = {
     "ICC profile": ("profile", "a colour profile; it was left out"),
@@ -33,12 +33,12 @@ _LEFT_OUT: dict[Carried, tuple[NoteKind, str]] = {
     "comments": ("comments", "comments; they were left out"),
     "gain map": ("gain map", "an HDR gain map; it was left out"),
 }
-"""Kind and end of the note that a format cannot hold something."""
+"""What a format cannot hold -> kind and end of the note about it."""
 
 
 @dataclass(frozen=True)
 class Attachments:
-    """What a file shall hold beside its samples; its format can hold all of it."""
+    """What a file stores beside its samples. Its format can hold all of it."""
 
     icc: bytes | None = None
     colour: ColourTags = NO_COLOUR_TAGS
@@ -53,7 +53,7 @@ class Attachments:
 
 
 def kept(picture: Picture, keep: Keep) -> Picture:
-    """`picture` with no more metadata than `keep` says."""
+    """`picture` with the metadata that `keep` allows."""
     if keep == "none":
         return dataclasses.replace(picture, exif=None, xmp=None, iptc=None, text=(), gain_map=None)
     if keep == "no-gps":
@@ -68,7 +68,12 @@ def kept(picture: Picture, keep: Keep) -> Picture:
 
 
 def prepare(picture: Picture, kind: Format, grey: bool, notes: list[Note]) -> Attachments:
-    """All that `picture` carries and `kind` can hold, true for its present size; `grey`: so are the file's samples."""
+    """Everything that `picture` carries and `kind` can hold, corrected for its present size.
+
+    Args:
+        grey: whether the samples of the file are grey.
+        notes: gets a note about each thing that is converted or left out.
+    """
     missing: list[Carried] = []
 
     def held(thing: Carried, value: T | None) -> T | None:
@@ -137,7 +142,7 @@ def _resized(gain_map: GainMap, picture: Picture, notes: list[Note]) -> bytes | 
 
 
 def _with_parameters(exif: bytes | None, texts: tuple[Text, ...]) -> tuple[bytes | None, tuple[Text, ...]]:
-    """EXIF with the generation parameters among `texts` as its user comment, if it has none; and the other texts."""
+    """Move the generation parameters from `texts` to the user comment of EXIF, if it has none. Returns both."""
     found = next((one for one in texts if one.keyword == _PARAMETERS and len(one.text) <= _LONGEST_PARAMETERS), None)
     extended = None if found is None else exif_data.with_user_comment(exif, found.text)
     if extended is None:
@@ -177,7 +182,7 @@ def _colours(
 
 
 def _fitted(result: Attachments, kind: Format, notes: list[Note]) -> Attachments:
-    """`result` without what is too long for the format."""
+    """`result` without what is too large for the format."""
     if kind.name != "JPEG":
         return result
     if result.exif is not None and len(result.exif) > jpeg.MOST_EXIF:

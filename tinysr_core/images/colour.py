@@ -1,4 +1,4 @@
-"""Colour tags as an ICC profile (ICC.1:2022), for formats that hold nothing else. Codes are those of ITU-T H.273."""
+"""Colour tags as an ICC profile (ICC.1:2022), for formats that have no colour tags. Codes are those of ITU-T H.273."""
 
 import struct
 from collections.abc import Callable
@@ -23,7 +23,7 @@ _PRIMARIES = {
     12: (0.680, 0.320, 0.265, 0.690, 0.150, 0.060, *_D65),
     22: (0.630, 0.340, 0.295, 0.605, 0.155, 0.077, *_D65),
 }
-"""x and y of red, green, blue and white by code."""
+"""Code -> x and y of red, green, blue and white."""
 
 _SRGB_CHROMATICITIES = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
 _SRGB_GAMMA = 45455
@@ -34,7 +34,7 @@ _Curve = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def is_srgb(tags: ColourTags) -> bool:
-    """Whether `tags` say nothing, or no more than that the picture is sRGB: what files without tags are taken for."""
+    """Whether `tags` are empty or describe sRGB, the default for files without tags."""
     if tags.cicp is not None:
         return tags.cicp[:2] in {(1, 13), (2, 2)} and tags.cicp[3] == 1
     if tags.srgb is not None:
@@ -45,7 +45,7 @@ def is_srgb(tags: ColourTags) -> bool:
 
 
 def profile_of(tags: ColourTags, grey: bool) -> bytes | None:
-    """An ICC profile of version 4 that says the same as `tags`; None where none can."""
+    """An ICC profile (version 4) equivalent to `tags`, for grey or RGB samples; None where there is no equivalent."""
     cicp = tags.cicp
     try:
         if cicp is not None:
@@ -58,7 +58,7 @@ def profile_of(tags: ColourTags, grey: bool) -> bytes | None:
             return None
         return _profile(primaries, curve, grey, cicp)
     except (np.linalg.LinAlgError, ArithmeticError, ValueError, struct.error):
-        return None  # chromaticities of no real colours, or a curve out of range
+        return None  # impossible chromaticities, or a curve out of range
 
 
 def _profile(primaries: tuple[float, ...], curve: bytes, grey: bool, cicp: tuple[int, int, int, int] | None) -> bytes:
@@ -89,7 +89,7 @@ def _profile(primaries: tuple[float, ...], curve: bytes, grey: bool, cicp: tuple
 
 
 def _matrices(primaries: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Linear RGB to XYZ for D50, and the adaptation to D50 alone (Bradford)."""
+    """Matrices: linear RGB to XYZ under D50, and the adaptation to D50 (Bradford)."""
     columns = [np.array([x / y, 1.0, (1 - x - y) / y]) if y else np.array([x, y, 1 - x - y])
                for x, y in zip(primaries[::2], primaries[1::2], strict=True)]  # fmt: skip
     white = columns[3]
@@ -101,7 +101,7 @@ def _matrices(primaries: tuple[float, ...]) -> tuple[NDArray[np.float64], NDArra
 
 
 def _curve(transfer: int) -> bytes | None:
-    """The curve from encoded to linear values by its code; None for codes that have none."""
+    """The ICC curve from encoded to linear values for a code; None for codes without one."""
     match transfer:
         case 1 | 6 | 11 | 12 | 14 | 15:
             return _parametric(1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
@@ -126,13 +126,13 @@ def _curve(transfer: int) -> bytes | None:
 
 
 def _pq(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """SMPTE ST 2084: 1 is 10,000 cd/m²."""
+    """SMPTE ST 2084, from encoded to linear values; 1 is 10,000 cd/m²."""
     root = values ** (32 / 2523)
     return (np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)) ** (8192 / 1305)
 
 
 def _hlg(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """ITU-R BT.2100, scene light, 1 at the top."""
+    """ITU-R BT.2100, from encoded values to scene light in [0,1]."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     return np.where(values <= 0.5, values**2 / 3, (np.exp((values - c) / a) + b) / 12).clip(0, 1)
 

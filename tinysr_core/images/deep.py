@@ -1,4 +1,4 @@
-"""Reading what Pillow cannot: PNG and TIFF with 16 bits or floating point in several channels, signed and Lab TIFF.
+"""Read what Pillow cannot: PNG and TIFF with 16 bits or floating point in several channels, signed and Lab TIFF.
 
 Needs the optional packages of the extra `formats` (imagecodecs for PNG, tifffile with imagecodecs for TIFF).
 """
@@ -20,7 +20,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CIE_LAB, _ICC_LAB = 0, 1, 2, 8, 9
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _PREMULTIPLIED, _TRANSPARENCY = 1, 2
 _PILLOW = {3: "palette", 4: "mask", 5: "CMYK", 6: "YCbCr"}
-"""Kinds of colours that only Pillow converts."""
+"""Photometric interpretations that only Pillow converts."""
 
 _LAB_TO_XYZ = np.array([[1 / 116, 1 / 500, 0], [1 / 116, 0, 0], [1 / 116, 0, -1 / 200]], np.float32)
 _D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
@@ -28,7 +28,7 @@ _XYZ_TO_SRGB = np.array(
     [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]],
     np.float32,
 )
-"""For D50, adapted by Bradford's method (brucelindbloom.com)."""
+"""From XYZ under D50, adapted by Bradford's method (brucelindbloom.com)."""
 
 
 def can_read_deep() -> bool:
@@ -43,19 +43,19 @@ class TiffKind:
     width: int
     height: int
     bits: int
-    """Of the deepest channel."""
+    """Bits of the deepest channel."""
     photometric: int
     sample_format: int
     channels: int
     extra: int
-    """What the first extra channel is; 0: not stated, or there is none."""
+    """Kind of the first extra channel (TIFF 6.0, ExtraSamples); 0: not stated, or there is none."""
     icc: bytes | None
     is_big_endian_bigtiff: bool = False
-    """What Pillow does not find the directory of."""
+    """Pillow does not find the directory of such a file."""
 
     @property
     def unreadable(self) -> str | None:
-        """What keeps such samples from being read at all, in words."""
+        """What makes such samples unreadable, in words; None: they can be read."""
         if self.photometric in (32803, 34892):
             return "camera raw data"
         if self.photometric not in (*range(7), _CIE_LAB, _ICC_LAB):
@@ -69,22 +69,22 @@ class TiffKind:
 
     @property
     def only_deep(self) -> bool:
-        """Whether Pillow would refuse these samples or take them for others."""
+        """Whether Pillow would refuse or misread these samples."""
         lab = self.photometric == _ICC_LAB or (self.photometric == _CIE_LAB and self.bits > 8)
         return self.sample_format == _SIGNED or lab or self.is_big_endian_bigtiff
 
     @property
     def is_deep(self) -> bool:
-        """Whether `read_tiff` keeps more of these samples than Pillow."""
+        """Whether `read_tiff` keeps more of these samples than Pillow does."""
         pillow_keeps_it = self.channels == 1 and (self.bits, self.sample_format) in {(16, _UNSIGNED), (32, _FLOAT)}
         return self.only_deep or (self.bits > 8 and not pillow_keeps_it and self.photometric not in _PILLOW)
 
 
 def tiff_kind(tiff: Tiff, main: Directory) -> TiffKind:
-    """How the first page is stored.
+    """How the samples of the first page are stored.
 
     Raises:
-        ValueError: it has no size.
+        ValueError: the page has no size.
     """
     width, height = tiff.number(main, 256), tiff.number(main, 257)
     if not width or not height:
@@ -99,7 +99,7 @@ def tiff_kind(tiff: Tiff, main: Directory) -> TiffKind:
 
 
 def read_png(stream: IO[bytes], icc: bytes | None) -> Source:
-    """The 16-bit samples of a PNG; a transparent colour becomes alpha.
+    """The 16-bit samples of a PNG. A transparent colour becomes alpha.
 
     Raises:
         ValueError: the data is damaged.
@@ -116,7 +116,7 @@ def read_png(stream: IO[bytes], icc: bytes | None) -> Source:
 
 
 def read_tiff(stream: IO[bytes], kind: TiffKind) -> Source:
-    """The samples of a TIFF's first page: integers of any depth or floating point; grey, RGB or Lab; alpha.
+    """The samples of the first page of a TIFF: integers or floating point; grey, RGB or Lab; with or without alpha.
 
     Raises:
         ValueError: the data is damaged.
@@ -155,7 +155,7 @@ def read_tiff(stream: IO[bytes], kind: TiffKind) -> Source:
         return Source(height, width, channels, bits, _lab_bands(samples, kind), srgb, notes)
     white = 1 if samples.dtype.kind == "f" else 2**kind.bits - 1
     if kind.sample_format == _SIGNED:
-        notes.append(Note("converted", "Signed samples became unsigned ones: the lowest value is black."))
+        notes.append(Note("converted", "Signed samples were converted to unsigned; the lowest value is black."))
         samples = samples.view(f"{samples.dtype.byteorder}u{samples.dtype.itemsize}") ^ np.array(
             1 << (kind.bits - 1), f"u{samples.dtype.itemsize}"
         )
@@ -178,7 +178,7 @@ def _bands(samples: NDArray[Any], white: int, notes: list[Note], premultiplied: 
 
 
 def _lab_bands(samples: NDArray[Any], kind: TiffKind) -> Iterator[FloatArray]:
-    """Lab (TIFF 6.0 section 23 and TIFF technical note 4) as sRGB, alpha beside it."""
+    """Lab samples (TIFF 6.0 section 23 and TIFF technical note 4) as sRGB, with alpha if there is any."""
     for top in range(0, len(samples), BAND_ROWS):
         band = samples[top : top + BAND_ROWS]
         step = 256 if kind.bits == 16 else 1

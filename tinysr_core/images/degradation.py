@@ -1,9 +1,8 @@
-"""What JPEG, WebP, resizing and noise left in a picture, from its pixels alone, and how much cleaning it needs.
+"""Detect what JPEG, WebP, resizing and noise left in a picture, from its pixels, and how much cleaning it needs.
 
-Compression works in blocks of 8 pixels a side. It leaves steps between the blocks, and inside them DCT coefficients
-that are multiples of the quantisation steps. Both stay when the file is saved again without loss, or cropped; a resized
-picture keeps the steps, at another period.
-
+Compression works in blocks of 8 × 8 pixels. It leaves steps between blocks, and DCT coefficients that are multiples of
+the quantisation steps. Both survive lossless saving and cropping. A resized picture keeps the steps between blocks, at
+another period.
 """
 
 from collections.abc import Sequence
@@ -18,12 +17,13 @@ Plane = NDArray[np.float32]
 
 BLOCK = 8
 BANDS = 8
-"""Only so many bands of rows, and of columns, are looked at, evenly spaced."""
+"""Number of bands of rows, and of columns, that are examined. They are evenly spaced."""
 BAND = 16
-"""Rows of a band: a whole row of blocks lies in it, wherever the grid begins."""
+"""Rows of a band. It contains a whole row of blocks, wherever the grid starts."""
 MOST_BLOCKS = 600
+"""Number of blocks that are transformed."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-"""BT.601, what JPEG keeps."""
+"""Weights of red, green and blue in BT.601, as JPEG uses them."""
 
 QUANTIZATION_50 = np.array(
     [
@@ -39,45 +39,45 @@ QUANTIZATION_50 = np.array(
 )
 """Quantisation steps of luma at quality 50 (ITU-T T.81, table K.1); libjpeg scales them."""
 POSITIONS = ((0, 1), (1, 0), (2, 0), (1, 1), (0, 2), (0, 3), (1, 2), (2, 1), (3, 0))
-"""Coefficients (row, column) that are large often enough to show their steps."""
+"""Coefficients (row, column) that are often large enough to show their quantisation steps."""
 STEPS = np.arange(2, 40, dtype=np.float32)
-"""Quantisation steps that can be told from the rounding of pixels."""
+"""Quantisation steps that can be distinguished from the rounding of pixels."""
 FEWEST_LARGE = 20
-"""So many coefficients of a position must be larger than half a step."""
+"""Number of coefficients of a position that must be larger than half a step."""
 IN_STEP = 0.5
-"""From this mean cosine on, coefficients count as multiples of a step: 1 where all are, 0 where chance decides."""
+"""Mean cosine from which coefficients count as multiples of a step; 1: all are multiples, 0: chance."""
 
 PERIODS = np.array([side for side in np.geomspace(4.4, 24, 400) if abs(16 / side - round(16 / side)) > 0.06])
-"""Sides of blocks, in pixels, that are looked for in resized pictures: not 8, nor what shares waves with it."""
+"""Sides of blocks in resized pictures, in pixels: not 8, and no harmonic of it."""
 GOOD_QUALITY, MANY_BLOCKS, STRONG_PERIOD, STRONG_NOISE = 92, 0.075, 3.6, 2.6
-"""Where cleaning begins to be worth it, measured on photographs."""
+"""Thresholds from which cleaning improves the result, measured on photographs."""
 
 SMALLEST_RESIZED = 96
-"""In smaller pictures chance looks like a period."""
+"""Smaller pictures show periods by chance."""
 
 
 @dataclass(frozen=True)
 class Degradation:
-    """What was found. 0 everywhere, and no quality: nothing."""
+    """What was detected in a picture."""
 
     jpeg_quality: float | None
-    """libjpeg's scale, from the steps of the coefficients."""
+    """Quality on libjpeg's scale, from the quantisation steps of the coefficients; None: no steps were detected."""
     blocks: float
-    """How much oftener the picture has a step between blocks of 8 pixels than elsewhere, 0 to 2/3."""
+    """How much more often the picture has steps between blocks of 8 pixels than elsewhere, 0 to 2/3."""
     resized_blocks: float
-    """Strength of the strongest other period of steps, against that of chance."""
+    """Strength of the strongest other period of steps; 1 is the median of all periods."""
     noise: float
     """Standard deviation of fine noise in the smoothest tenth of the picture, in levels of [0,255]."""
 
 
 def measure_degradation(pixels: NDArray[np.float32]) -> Degradation:
-    """Look at a picture [C,H,W], RGB or grey, in [0,1]."""
+    """Measure a picture [C,H,W], RGB or grey, in [0,1]."""
     rows, starts = _bands(pixels)
     columns, _ = _bands(pixels.transpose(0, 2, 1))
     across, down = _step_rates(rows), _step_rates(columns)
     (left, blocks_across), (top, blocks_down) = _grid(*across), _grid(*down)
     smallest = min(pixels.shape[1:])
-    grids = dict.fromkeys([(left, top), (0, 0)])  # the second is that of every picture that was not cropped
+    grids = dict.fromkeys([(left, top), (0, 0)])  # the second is that of a picture that was not cropped
     qualities = (_jpeg_quality(_coefficients(rows, starts, *grid)) for grid in grids)
     return Degradation(
         jpeg_quality=next((quality for quality in qualities if quality is not None), None),
@@ -92,18 +92,20 @@ class Clean:
     """How much of the photo network a picture needs, and why."""
 
     amount: float
-    """0 or 1: for no kind of picture that was measured, an amount between them came out better than both."""
+    """0 or 1. No amount between them was better than both for any kind of picture that was measured."""
     reason: str
+    """What was found in the picture, for the user."""
 
     def __str__(self) -> str:
         return f"clean {self.amount:g}: {self.reason}"
 
 
 def choose_clean(pixels: NDArray[np.float32], jpeg_quality: float | None = None) -> Clean:
-    """What `clean=auto` is for a picture [C,H,W], RGB or grey, in [0,1].
+    """What `clean="auto"` means for a picture [C,H,W], RGB or grey, in [0,1].
 
-    `jpeg_quality` is that of its file, where it is known. Traces in the pixels count beside it: the file may have been
-    saved twice.
+    Args:
+        jpeg_quality: quality of the file on libjpeg's scale, where it is known. Traces of a lower quality in the pixels
+            count too: the file may have been saved twice.
     """
     found = measure_degradation(pixels)
     qualities = [quality for quality in (jpeg_quality, found.jpeg_quality) if quality is not None]
@@ -119,12 +121,12 @@ def choose_clean(pixels: NDArray[np.float32], jpeg_quality: float | None = None)
 
 
 def jpeg_quality(picture: Picture) -> float | None:
-    """libjpeg's scale, 1 to 100, of the file that a picture was read from; None where that was no JPEG."""
+    """Quality of the JPEG file that a picture was read from, 1 to 100 on libjpeg's scale; None for other files."""
     return None if picture.jpeg is None else jpeg_quality_of_table(picture.jpeg.tables[0])
 
 
 def jpeg_quality_of_table(table: Sequence[int]) -> float:
-    """The quality, 1 to 100, whose luminance quantisation table has the sum of `table` (the rule of libjpeg)."""
+    """The quality, 1 to 100, at which libjpeg's luma quantisation table has the same sum as `table`."""
     return _quality_of_scale(sum(table) / float(QUANTIZATION_50.sum()))
 
 
@@ -144,8 +146,8 @@ def _bands(pixels: NDArray[np.float32]) -> tuple[Plane, NDArray[np.int64]]:
 
 
 def _step_rates(bands: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """How often the difference of two neighbouring columns is larger than those on both sides of it (1/3 by chance),
-    and how often there is any; from the second pair of columns on."""
+    """How often the step between two columns is larger than the steps on both sides (1/3 by chance), and how often
+    there is any step; from the second pair of columns on."""
     differences = np.abs(np.diff(bands, axis=2))
     before, here, after = differences[:, :, :-2], differences[:, :, 1:-1], differences[:, :, 2:]
     largest = (here > np.maximum(before, after)).sum((0, 1))
@@ -154,8 +156,10 @@ def _step_rates(bands: Plane) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _grid(rates: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[int, float]:
-    """First pixel of a block, and how much oftener steps are between blocks. Medians: lines of the picture itself, at
-    some columns, do not count."""
+    """The first pixel of a block, and how much more often steps are between blocks than elsewhere.
+
+    Medians ignore lines of the picture itself, which are at a few columns.
+    """
     whole = len(rates) // BLOCK * BLOCK
     if whole < 2 * BLOCK:
         return 0, 0.0
@@ -185,7 +189,7 @@ def _coefficients(bands: Plane, starts: NDArray[np.int64], left: int, top: int) 
 
 
 def _jpeg_quality(coefficients: NDArray[np.float64]) -> float | None:
-    """From the steps that the coefficients are multiples of; None unless three positions show one."""
+    """The quality, from the quantisation steps of coefficients; None unless at least three positions show a step."""
     scales: list[float] = []
     for row, column in POSITIONS:
         values = np.abs(coefficients[:, row, column]).astype(np.float32)
@@ -199,13 +203,13 @@ def _jpeg_quality(coefficients: NDArray[np.float64]) -> float | None:
 
 
 def _common_period(across: NDArray[np.float64], down: NDArray[np.float64]) -> float:
-    """Strength of the strongest period that both directions have."""
+    """Strength of the strongest period that is in both directions."""
     a, b = (_period_strengths(rates) for rates in (across, down))
     return float(np.sqrt((a * b).max()))
 
 
 def _period_strengths(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of each of PERIODS: mean of its first two waves in the spectrum, whose median is 1."""
+    """Strength of each of `PERIODS`: the mean of its first two harmonics in the spectrum, whose median is 1."""
     width = 25
     smooth = np.convolve(np.pad(rates, width // 2, "reflect"), np.full(width, 1 / width), "valid")
     waves = (rates - smooth).clip(-0.25, 0.25) * np.hanning(len(rates))
@@ -216,7 +220,7 @@ def _period_strengths(rates: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _noise(bands: Plane) -> float:
-    """From the differences of diagonal neighbours, which edges along rows and columns do not touch."""
+    """Noise level, from mixed second differences: edges along rows and columns do not change them."""
     crossed = np.abs(bands[:, :-1, :-1] - bands[:, 1:, :-1] - bands[:, :-1, 1:] + bands[:, 1:, 1:])
     rows, columns = (extent // BLOCK * BLOCK for extent in crossed.shape[1:])
     if not rows or not columns:

@@ -1,12 +1,12 @@
-"""The encoders: samples in bands of rows to the bytes of one file format.
+"""The encoders: from bands of rows to the bytes of a file format.
 
-PNG and TIFF are written here because Pillow has no colour pictures of 16 bits or floating point, and because this way
-only one band is in memory beside the picture. The rest goes through Pillow, which needs one 8-bit copy.
+PNG and TIFF are written here because Pillow has no colour pictures of 16 bits or floating point, and because this needs
+only a few bands in memory beside the picture. The other formats are written by Pillow, which needs an 8-bit copy.
 """
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any
@@ -26,24 +26,30 @@ _TIFF_LEVEL = 4  # of deflate
 _BYTE = 1
 
 COARSEST = 1858
-"""Sum of libjpeg's luma table at quality 75."""
+"""Sum of libjpeg's luma quantisation table at quality 75."""
 
 
 @dataclass(frozen=True)
 class Raster:
-    """The samples of one picture as a file shall hold them."""
+    """The samples of one picture as its file stores them."""
 
     height: int
     width: int
     channels: int
     """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     bits: Bits
-    bands: Iterator[NDArray[Any]]
-    """Consecutive [rows, width, channels] of uint8, uint16 or float32; `BAND_ROWS` rows in all but the last."""
+    band: Callable[[int], NDArray[Any]]
+    """Makes the band that starts at a row: [rows, width, channels] of uint8, uint16 or float32. A band has `BAND_ROWS`
+    rows, the last one fewer. Called from several threads."""
+
+    @property
+    def tops(self) -> range:
+        """The first row of each band."""
+        return range(0, self.height, BAND_ROWS)
 
 
 def encode_png(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
-    """Write a PNG (W3C PNG, third edition) of 8 or 16 bits. Several threads compress, each a band of its own."""
+    """Write a PNG (W3C PNG, third edition) of 8 or 16 bits. Each thread makes, filters and compresses a band."""
 
     def chunk(name: bytes, data: bytes) -> None:
         stream.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
@@ -67,15 +73,15 @@ def encode_png(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
         chunk(*png.text_chunk(text))
     pixel = raster.channels * raster.bits // 8
 
-    def deflated(band: NDArray[Any]) -> tuple[NDArray[np.uint8], bytes]:
-        """The bytes of the filtered rows, and a part of a deflate stream that stands for them."""
-        samples = band.astype(f">u{raster.bits // 8}", order="C")
-        filtered = png_filter.filtered(np.reshape(np.frombuffer(samples.data, np.uint8), (len(band), -1)), pixel)
+    def deflated(top: int) -> tuple[NDArray[np.uint8], bytes]:
+        """The filtered rows of a band, and the part of a deflate stream that encodes them."""
+        samples = raster.band(top).astype(f">u{raster.bits // 8}", order="C", copy=False)
+        filtered = png_filter.filtered(samples.view(np.uint8).reshape(len(samples), -1), pixel)
         return filtered, png_filter.deflated(filtered)
 
     chunk(b"IDAT", b"\x78\x5e")  # a zlib stream (RFC 1950) of deflate with its largest window
     checksum = zlib.adler32(b"")
-    for filtered, data in in_order(deflated, raster.bands):
+    for filtered, data in in_order(deflated, raster.tops):
         checksum = zlib.adler32(filtered.data, checksum)
         chunk(b"IDAT", data)
     chunk(b"IDAT", b"\3\0" + struct.pack(">I", checksum))  # an empty last block
@@ -85,7 +91,7 @@ def encode_png(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
 def encode_tiff(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
     """Write a TIFF 6.0 of one page and 8, 16 or 32 (floating point) bits, each band a deflated strip.
 
-    The file begins with the EXIF data as it is, so that all offsets in it stay true; its byte order is the file's.
+    The file starts with the unchanged EXIF data, so that all offsets in it stay valid. The file has its byte order.
 
     Raises:
         OverflowError: the file would be larger than a TIFF can address.
@@ -94,36 +100,37 @@ def encode_tiff(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
     begin = tiff.header(order, 8) if about.exif is None else exif.without_main(about.exif)
     begin += bytes(-len(begin) % 8)
     entries = _tiff_entries(raster, about, order)
-    strips = -(-raster.height // BAND_ROWS)
+    count = len(raster.tops)
 
     def directory(offsets: list[int], counts: list[int]) -> bytes:
-        places = [numbers_entry(order, 273, LONG, *offsets), numbers_entry(order, 279, LONG, *counts)]
-        return tiff.packed_directory(order, [*entries, *places], len(begin))
+        strips = [numbers_entry(order, 273, LONG, *offsets), numbers_entry(order, 279, LONG, *counts)]
+        return tiff.packed_directory(order, [*entries, *strips], len(begin))
 
     stream.write(tiff.header(order, len(begin)) + begin[8:])
-    position = len(begin) + stream.write(directory([0] * strips, [0] * strips))
+    position = len(begin) + stream.write(directory([0] * count, [0] * count))
     offsets, counts = list[int](), list[int]()
 
-    def strip(band: NDArray[Any]) -> bytes:
+    def strip(top: int) -> bytes:
+        band = raster.band(top)
         if raster.bits == 32:
             return zlib.compress(band.astype(order + "f4", order="C").data, _TIFF_LEVEL)
         differences = np.array(band, order="C")
         differences[:, 1:] -= band[:, :-1]
         return zlib.compress(differences.astype(f"{order}u{raster.bits // 8}", copy=False).data, _TIFF_LEVEL)
 
-    for data in in_order(strip, raster.bands):
+    for data in in_order(strip, raster.tops):
         stream.write(data)
         offsets.append(position)
         counts.append(len(data))
         position += len(data)
         if position >= 2**32:
-            raise OverflowError("it would be larger than the 4 GiB which a TIFF can hold")
+            raise OverflowError("it would be larger than the 4 GiB that a TIFF can hold")
     stream.seek(len(begin))
     stream.write(directory(offsets, counts))
 
 
 def _tiff_entries(raster: Raster, about: Attachments, order: str) -> list[NewEntry | KeptEntry]:
-    """The main directory but for the places of the strips."""
+    """The entries of the main directory, without the offsets of the strips."""
     layout: list[NewEntry] = [
         numbers_entry(order, 256, LONG, raster.width),
         numbers_entry(order, 257, LONG, raster.height),
@@ -156,17 +163,17 @@ def _tiff_entries(raster: Raster, about: Attachments, order: str) -> list[NewEnt
 def encode_jpeg(
     stream: IO[bytes], raster: Raster, about: Attachments, *, quality: int | None, like: JpegEncoding | None
 ) -> None:
-    """Write a JPEG through Pillow; a gain map goes behind it.
+    """Write a JPEG through Pillow, followed by the gain map if there is one.
 
     Args:
-        quality: 1 to 100; None: as `like` says, but not coarser than 75.
+        quality: 1 to 100; None: that of `like`, but at least 75; 95 without `like`.
         like: how the source was compressed.
     """
     options: dict[str, Any] = {"quality": quality or 95, "subsampling": "4:4:4"}
     if like is not None:
         options["subsampling"] = like.subsampling
         if quality is None and sum(like.tables[0]) <= COARSEST and max(map(max, like.tables)) <= 255:
-            options["quality"] = -1  # or Pillow would scale the tables by it
+            options["quality"] = -1  # with another value Pillow scales the tables
             options["qtables"] = [list(table) for table in like.tables]
         elif quality is None:
             options["quality"] = 75
@@ -204,7 +211,7 @@ def encode_webp(stream: IO[bytes], raster: Raster, about: Attachments, *, qualit
 
 
 def encode_avif(stream: IO[bytes], raster: Raster, about: Attachments, *, quality: int) -> None:
-    """Write an AVIF through Pillow. EXIF goes without orientation, because Pillow would write such data anew."""
+    """Write an AVIF through Pillow. EXIF has no orientation, because Pillow would rewrite EXIF that has one."""
     data = _exif_with_resolution(about)
     memory = BytesIO()
     _encode_with_pillow(
@@ -216,7 +223,7 @@ def encode_avif(stream: IO[bytes], raster: Raster, about: Attachments, *, qualit
     content = bytearray(memory.getvalue())
     at = content.find(b"colrnclx", 0, 4096)
     if about.colour.cicp is not None and at >= 0:
-        struct.pack_into(">HH", content, at + 8, *about.colour.cicp[:2])  # Pillow writes those of sRGB
+        struct.pack_into(">HH", content, at + 8, *about.colour.cicp[:2])  # Pillow always writes sRGB
     stream.write(content)
 
 
@@ -226,15 +233,13 @@ def encode_bmp(stream: IO[bytes], raster: Raster, about: Attachments) -> None:
 
 
 def _exif_with_resolution(about: Attachments) -> bytes | None:
-    """EXIF for formats that know the resolution only through it."""
+    """EXIF for formats that store the resolution only there."""
     return about.exif if about.dpi is None else exif.with_resolution(about.exif, about.dpi)
 
 
 def _encode_with_pillow(stream: IO[bytes], raster: Raster, **options: Any) -> None:
-    """Let Pillow write 8-bit samples; `options` are those of Image.save, `format` among them."""
+    """Let Pillow write 8-bit samples. `options` are those of Image.save, including `format`."""
     image = Image.new({1: "L", 3: "RGB", 4: "RGBA"}[raster.channels], (raster.width, raster.height))
-    top = 0
-    for band in raster.bands:
+    for top, band in zip(raster.tops, in_order(raster.band, raster.tops), strict=True):
         image.paste(Image.fromarray(band[..., 0] if raster.channels == 1 else band), (0, top))
-        top += len(band)
     image.save(stream, **options)

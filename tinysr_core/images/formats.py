@@ -27,7 +27,8 @@ def _besides(*things: Carried) -> frozenset[Carried]:
 _IN_PNG = _besides("colour tags", "HDR levels", "IPTC", "text", "comments")
 _IN_JPEG = _besides("IPTC", "comments", "gain map")
 _IN_TIFF = _besides("IPTC")
-_IN_HEIF = _besides("colour tags", "HDR levels")
+_IN_AVIF_FILE = _besides("colour tags", "HDR levels")
+_IN_HEIC = _besides("colour tags", "HDR levels", "gain map")
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Format:
     """1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha."""
     bits: tuple[Bits, ...] = (8,)
     holds: frozenset[Carried] = _EVERYWHERE
-    """What is written as it is. The rest is converted, or left out with a note."""
+    """What is written unchanged. The rest is converted, or left out with a note."""
     converts: dict[Carried, str] = field(default_factory=dict[Carried, str])
-    """What is written in another way, and in which."""
+    """What is written in another form -> that form, in words."""
     longest: int = 2**31 - 1
-    """Most pixels along one side."""
+    """The longest side, in pixels."""
 
 
 FORMATS = {
@@ -55,19 +56,20 @@ FORMATS = {
     "avif": Format("AVIF", (".avif",), (1, 3, 4), converts=_IN_AVIF, longest=65536),
     "bmp": Format("BMP", (".bmp",), (1, 3), holds=frozenset({"resolution"})),
 }
-"""The formats that can be written, by the name that `write_picture` takes."""
+"""The formats that can be written; the keys are the names that `write_picture` takes."""
 
 READ: dict[str, frozenset[Carried]] = {
     "PNG": _IN_PNG,
     "JPEG": _IN_JPEG,
     "WebP": _EVERYWHERE,
     "TIFF": _IN_TIFF,
-    "AVIF": _IN_HEIF,
-    "HEIC": _IN_HEIF,
+    "AVIF": _IN_AVIF_FILE,
+    "HEIC": _IN_HEIC,
     "GIF": frozenset({"comments"}),
     "BMP": frozenset({"resolution"}),
 }
-"""What is read from a file of each format. A gain map of an AVIF or HEIC file is left out with a note."""
+"""What is read from a file of each format. A gain map by ISO 21496-1 in an AVIF or HEIC file (box tmap) is left out
+with a note: libheif does not decode it."""
 
 
 def markdown_table() -> str:

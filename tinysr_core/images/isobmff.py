@@ -1,4 +1,7 @@
-"""The boxes of AVIF and HEIC files (ISO 14496-12, ISO 23008-12): metadata and colour that decoders rewrite or omit."""
+"""Read metadata and colours that decoders rewrite or omit from the boxes of AVIF and HEIC files.
+
+The formats are ISO 14496-12 (boxes) and ISO 23008-12 (items).
+"""
 
 import struct
 from collections.abc import Iterator
@@ -18,16 +21,19 @@ class HeifMetadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     cicp: tuple[int, int, int, int] | None = None
-    """Primaries, transfer function, matrix and range of the main picture (box `colr`, type nclx)."""
+    """Primaries, transfer function, matrix and full-range flag of the main picture (box `colr`, type nclx)."""
     mastering_display: bytes | None = None
-    """As in PNG's mDCV."""
+    """24 bytes, in the layout of PNG's mDCV."""
     light_level: bytes | None = None
-    """As in PNG's cLLI."""
+    """8 bytes, in the layout of PNG's cLLI."""
     gain_map: bool = False
+    """Whether the file has one."""
+    gain_map_xmp: bytes | None = None
+    """The XMP packet of Apple's gain map."""
 
 
 def read_heif(data: Bytes) -> HeifMetadata:
-    """What stands in the box `meta`; damaged parts are left out."""
+    """Read the box `meta`. Damaged parts are left out."""
     found = HeifMetadata()
     for name, start, end in _boxes(data, 0, len(data)):
         if name == b"meta":
@@ -38,7 +44,7 @@ def read_heif(data: Bytes) -> HeifMetadata:
 
 
 def _boxes(data: Bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and end of the content of each box."""
+    """The type of each box, and the start and end of its content."""
     for _ in range(_MOST_BOXES):
         head = bytes(data[at : at + 16])
         if at + 8 > end or len(head) < 8:
@@ -64,16 +70,21 @@ def _read_meta(data: Bytes, start: int, end: int, found: HeifMetadata) -> None:
     found.gain_map = any(kind == b"tmap" for kind, _ in kinds.values())
     if b"iprp" in boxes:
         _read_properties(data, *boxes[b"iprp"], main, found)
+    described = _described(data, *boxes[b"iref"]) if b"iref" in boxes else {}
     if b"iloc" in boxes:
         inside = boxes.get(b"idat", (0, 0))[0]
-        places = _item_places(bytes(data[slice(*boxes[b"iloc"])]), inside)
+        parts = _item_parts(bytes(data[slice(*boxes[b"iloc"])]), inside)
         for item, (kind, detail) in kinds.items():
             if kind == b"Exif" and found.exif is None:
-                content = _content(data, places.get(item, []))
+                content = _content(data, parts.get(item, []))
                 skip = int.from_bytes(content[:4], "big")
                 found.exif = content[4 + skip :] or None
-            if kind == b"mime" and b"application/rdf+xml" in detail and found.xmp is None:
-                found.xmp = _content(data, places.get(item, [])) or None
+            if kind == b"mime" and b"application/rdf+xml" in detail:
+                packet = _content(data, parts.get(item, [])) or None
+                if main in described.get(item, {main}):
+                    found.xmp = found.xmp or packet
+                elif packet is not None and b"HDRGainMap" in packet:
+                    found.gain_map_xmp = packet
 
 
 def _primary_item(content: bytes) -> int:
@@ -81,7 +92,7 @@ def _primary_item(content: bytes) -> int:
 
 
 def _item_kinds(data: Bytes, start: int, end: int) -> dict[int, tuple[bytes, bytes]]:
-    """Type, and the strings that follow it, of each item."""
+    """Item -> its type, and the strings that follow it."""
     kinds: dict[int, tuple[bytes, bytes]] = {}
     version = bytes(data[start : start + 1])[0]
     for name, at, stop in _boxes(data, start + (6 if version == 0 else 8), end):
@@ -92,8 +103,20 @@ def _item_kinds(data: Bytes, start: int, end: int) -> dict[int, tuple[bytes, byt
     return kinds
 
 
-def _item_places(content: bytes, inside: int) -> dict[int, list[tuple[int, int]]]:
-    """Start and length of each part of each item in the file; `inside` is where the content of `idat` begins."""
+def _described(data: Bytes, start: int, end: int) -> dict[int, set[int]]:
+    """The items that each item of metadata is about (references of type cdsc)."""
+    described: dict[int, set[int]] = {}
+    wide = 4 if bytes(data[start : start + 1])[0] else 2
+    for name, at, stop in _boxes(data, start + 4, end):
+        if name == b"cdsc":
+            content = bytes(data[at:stop])
+            numbers = [int.from_bytes(content[i : i + wide], "big") for i in range(wide + 2, len(content), wide)]
+            described.setdefault(int.from_bytes(content[:wide], "big"), set()).update(numbers)
+    return described
+
+
+def _item_parts(content: bytes, inside: int) -> dict[int, list[tuple[int, int]]]:
+    """Item -> start and length of its parts in the file. `inside` is the start of the content of `idat`."""
     version = content[0]
     offset_size, length_size = content[4] >> 4, content[4] & 15
     base_size, index_size = content[5] >> 4, (content[5] & 15) if version else 0
@@ -103,22 +126,22 @@ def _item_places(content: bytes, inside: int) -> dict[int, list[tuple[int, int]]
         nonlocal at
         at += size
         if at > len(content):
-            raise ValueError("box iloc is cut off")
+            raise ValueError("box iloc is truncated")
         return int.from_bytes(content[at - size : at], "big")
 
-    places: dict[int, list[tuple[int, int]]] = {}
+    items: dict[int, list[tuple[int, int]]] = {}
     for _ in range(number(2 if version < 2 else 4)):
         item = number(2 if version < 2 else 4)
         method = number(2) & 15 if version else 0
-        number(2)  # the file that it is in
+        number(2)  # index of the file
         base = number(base_size) + (inside if method == 1 else 0)
         parts: list[tuple[int, int]] = []
         for _ in range(number(2)):
             number(index_size)
             offset = number(offset_size)
             parts.append((base + offset, number(length_size)))
-        places[item] = parts if method < 2 else []
-    return places
+        items[item] = parts if method < 2 else []
+    return items
 
 
 def _content(data: Bytes, parts: list[tuple[int, int]]) -> bytes:
@@ -148,7 +171,7 @@ def _read_properties(data: Bytes, start: int, end: int, main: int, found: HeifMe
 
 
 def _owned(content: bytes, main: int) -> list[int]:
-    """Numbers of the properties of item `main` (box `ipma`), counted from 1."""
+    """Indices of the properties of item `main`, from 1 (box `ipma`)."""
     version, wide = content[0], content[3] & 1
     (count,) = struct.unpack_from(">I", content, 4)
     at = 8

@@ -1,4 +1,4 @@
-"""The segments of JPEG files (ITU-T T.81, annex B): metadata, and further pictures behind the main one."""
+"""The segments of JPEG files (ITU-T T.81, annex B): metadata, and further pictures after the main one."""
 
 import hashlib
 import struct
@@ -11,19 +11,30 @@ from .picture import GainMap
 from .tiff import LONG, UNDEFINED, Bytes, NewEntry, Tiff, header, numbers_entry, packed_directory
 
 _MOST = 65533
-"""Bytes that one segment can hold."""
+"""Bytes of content that one segment can hold."""
 EXIF, XMP, XMP_EXTENSION = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 PHOTOSHOP, ISO_GAIN_MAP, CREDENTIALS = b"Photoshop 3.0\0", b"urn:iso:std:iso:ts:21496:-1\0", b"JP"
 _MULTI_PICTURE = b"MPF\0"
 _PART = 65400 - 75
+"""Bytes of extended XMP in one segment."""
 
 MOST_EXIF = _MOST - len(EXIF)
 MOST_XMP = _MOST - len(XMP)
 MOST_COMMENT = _MOST
+"""Bytes of EXIF, XMP or a comment that one segment can hold."""
+
+_APPLE_GAIN_MAP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:HDRGainMap="http://ns.apple.com/HDRGainMap/1.0/">'
+    b"<HDRGainMap:HDRGainMapVersion>65536</HDRGainMap:HDRGainMapVersion></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
 
 
 def segments(data: Bytes, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
-    """Marker, place of its content, and content of each segment before the pixels."""
+    """The marker of each segment before the pixels, and the offset and bytes of its content.
+
+    `start` is the offset of the JPEG file in `data`.
+    """
     at = start + 2
     while True:
         head = bytes(data[at : at + 4])
@@ -40,7 +51,7 @@ def segments(data: Bytes, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
 
 
 def extended_xmp(parts: list[bytes], named: str) -> str | None:
-    """The extended XMP packet of name `named` from the contents of its segments; None where it is not whole."""
+    """The extended XMP packet with the name `named`, from the contents of segments; None where it is incomplete."""
     pieces: dict[int, bytes] = {}
     total = 0
     for part in parts:
@@ -54,7 +65,7 @@ def extended_xmp(parts: list[bytes], named: str) -> str | None:
 
 
 def multi_pictures(data: Bytes) -> list[tuple[int, bytes]]:
-    """Type code and JPEG file of each picture behind the main one (CIPA DC-007)."""
+    """The type code and the JPEG file of each picture after the main one (CIPA DC-007)."""
     found: list[tuple[int, bytes]] = []
     for marker, at, content in segments(data):
         if marker != 0xE2 or not content.startswith(_MULTI_PICTURE):
@@ -75,7 +86,7 @@ def multi_pictures(data: Bytes) -> list[tuple[int, bytes]]:
 
 
 def is_gain_map(picture: bytes) -> bool:
-    """Whether a further picture says that it is a gain map."""
+    """Whether the metadata of a further picture says that it is a gain map."""
     for _, _, content in segments(picture):
         if content.startswith(ISO_GAIN_MAP):
             return True
@@ -90,7 +101,7 @@ def segment(marker: int, content: bytes) -> bytes:
 
 
 def xmp_segments(packet: bytes, extended: bytes | None, name: str) -> bytes:
-    """The segments of a packet and, under `name`, of the extended one."""
+    """The segments of an XMP packet and, with the name `name`, of the extended packet."""
     result = segment(0xE1, XMP + packet)
     for at in range(0, len(extended or b""), _PART):
         part = (extended or b"")[at : at + _PART]
@@ -105,16 +116,24 @@ def photoshop_segments(block: bytes) -> bytes:
     return b"".join(segment(0xED, PHOTOSHOP + part) for part in parts)
 
 
+def apple_gain_map(image: Image.Image, xmp: bytes | None) -> bytes:
+    """A gain map of a HEIC file as the JPEG file that Apple puts behind a JPEG. `xmp` is its packet, where it has one;
+    without it, the map says that it is of version 1."""
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=95, extra=segment(0xE1, XMP + (xmp or _APPLE_GAIN_MAP)))
+    return stream.getvalue()
+
+
 def resized_gain_map(gain_map: GainMap, height_factor: float, width_factor: float) -> bytes:
-    """The map upright and resized, as a JPEG file with its own metadata.
+    """Turn a gain map upright and resize it; return a JPEG file with its own metadata.
 
     Raises:
         OSError, ValueError, SyntaxError: the map is damaged.
     """
     with Image.open(BytesIO(gain_map.jpeg), formats=["JPEG"]) as image:
         image.load()
-        turn = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(gain_map.orientation)
-        upright = image if turn is None else image.transpose(Image.Transpose(turn))
+        transpose = {2: 0, 3: 3, 4: 1, 5: 5, 6: 4, 7: 6, 8: 2}.get(gain_map.orientation)
+        upright = image if transpose is None else image.transpose(Image.Transpose(transpose))
         size = max(1, round(upright.width * width_factor)), max(1, round(upright.height * height_factor))
         larger = upright.resize(size, Image.Resampling.BICUBIC)
     about = b"".join(
@@ -128,7 +147,7 @@ def resized_gain_map(gain_map: GainMap, height_factor: float, width_factor: floa
 
 
 def multi_picture_segment(main_size: int, map_size: int, offset: int) -> bytes:
-    """The index of a main picture and one further picture, which begins `offset` bytes behind the index's header."""
+    """The index of a main picture and one further picture, `offset` bytes after the header of the index."""
     entries = struct.pack(">IIIHH", 0x20030000, main_size, 0, 0, 0) + struct.pack(">IIIHH", 0, map_size, offset, 0, 0)
     directory = [
         NewEntry(0xB000, UNDEFINED, 4, b"0100"),
@@ -139,7 +158,7 @@ def multi_picture_segment(main_size: int, map_size: int, offset: int) -> bytes:
 
 
 def with_gain_map(main: bytes, gain_map: bytes, placeholder: bytes) -> bytes:
-    """The two files joined by an index, which takes the place of `placeholder` (of equal length) in `main`."""
+    """Join two JPEG files by an index, which replaces `placeholder` (of the same length) in `main`."""
     at = main.index(placeholder)
     header_at = at + 4 + len(_MULTI_PICTURE)
     index = multi_picture_segment(len(main), len(gain_map), len(main) - header_at)

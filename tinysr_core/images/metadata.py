@@ -1,9 +1,8 @@
-"""What a picture file says besides its pixels, taken from its bytes as they are stored."""
+"""Read what a picture file says besides its pixels: from its bytes, and from Pillow where only Pillow knows."""
 
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import IO, Any
 
 from PIL import Image
@@ -11,80 +10,19 @@ from PIL import Image
 from . import exif as exif_data
 from . import isobmff, jpeg, photoshop, png
 from . import xmp as xmp_data
-from .picture import COMMENT, NO_COLOUR_TAGS, ColourTags, GainMap, Note, Text
+from .picture import COMMENT, ColourTags, Note, Text
 from .source import DAMAGE
+from .stored import Stored
 from .tiff import Bytes, Directory, FileBytes, Tiff
 
-_PROFILE_KINDS = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
+_APPLE_GAIN_MAP = "urn:com:apple:photo:2020:aux:hdrgainmap"
 _PREVIEWS = range(0x010000, 0x020000)
-"""Type codes of further pictures in a JPEG that are only smaller versions of the main one."""
-
-
-@dataclass
-class Stored:
-    """What one file says, before its picture is turned upright."""
-
-    exif: bytes | None = None
-    xmp: str | None = None
-    iptc: bytes | None = None
-    text: list[Text] = field(default_factory=list[Text])
-    colour: ColourTags = NO_COLOUR_TAGS
-    gain_map: bytes | None = None
-    """A JPEG file."""
-    gain_map_marker: bytes | None = None
-    dpi: tuple[float, float] | None = None
-    """Pixels per inch that the file states outside EXIF."""
-    orientation: int | None = None
-    """How the picture has to be turned, where it is not EXIF or XMP that say so."""
-    is_turned: bool = False
-    """The decoder has turned the samples already."""
-    notes: list[Note] = field(default_factory=list[Note])
-
-    def set_exif(self, data: bytes) -> None:
-        """Take EXIF data, with or without "Exif" before it; damaged data is noted."""
-        data = exif_data.split_prefix(data)
-        try:
-            exif_data.orientation(data)
-        except ValueError:
-            self.notes.append(Note("exif", "The EXIF data is damaged and was left out."))
-        else:
-            self.exif = data
-
-    def set_xmp(self, data: bytes) -> None:
-        """Take an XMP packet; a damaged one is noted."""
-        try:
-            self.xmp = xmp_data.decoded(data)
-        except ValueError:
-            self.notes.append(Note("xmp", "The XMP metadata is damaged and was left out."))
-
-    def turn(self) -> int:
-        """How the samples have to be turned, 1..8 (EXIF 2.3, tag 0x0112)."""
-        return 1 if self.is_turned else self.stated_turn()
-
-    def stated_turn(self) -> int:
-        """How the picture as stored has to be turned."""
-        if self.orientation is not None:
-            return self.orientation
-        found = None if self.exif is None else exif_data.orientation(self.exif)
-        if found is None and self.xmp is not None:
-            found = xmp_data.orientation(self.xmp)
-        return found or 1
-
-    def resolution(self) -> tuple[float, float] | None:
-        """Pixels per inch as the file's header, else its EXIF, says them."""
-        found = self.dpi
-        if found is None and self.exif is not None:
-            tiff = Tiff(self.exif)
-            found = exif_data.resolution(tiff, tiff.directory(tiff.first))
-        return found if found is not None and all(0 < value < 1e6 for value in found) else None
+"""Type codes of further pictures in a JPEG that are smaller versions of the main one."""
 
 
 def read_metadata(kind: str, stream: IO[bytes]) -> Stored:
-    """What a file of format `kind` says, as far as it is read from its bytes.
-
-    Anything damaged is left out, with a note where somebody would miss it.
-    """
+    """Read the metadata of a file of format `kind` from its bytes. Damaged parts are left out, with a note."""
     data = FileBytes(stream)
     stored = Stored()
     try:
@@ -100,7 +38,7 @@ def read_metadata(kind: str, stream: IO[bytes]) -> Stored:
                 _read_tiff(tiff, tiff.directory(tiff.first), stored)
             case "AVIF" | "HEIC":
                 _read_heif(data, stored)
-                stored.orientation = 1  # HEIC: libheif turns the picture; AVIF: see `add_decoded`
+                stored.orientation = 1  # libheif turns HEIC upright; for AVIF see `add_decoded`
             case _:
                 pass
     except DAMAGE:
@@ -108,18 +46,24 @@ def read_metadata(kind: str, stream: IO[bytes]) -> Stored:
     return stored
 
 
-def add_decoded(kind: str, image: Image.Image, stored: Stored) -> None:
-    """Add what only the decoder knows of a file of format `kind`."""
+def add_decoded(kind: str, stream: IO[bytes], image: Image.Image, stored: Stored) -> None:
+    """Add what only the decoder of `image` knows about the file of format `kind` in `stream`."""
+    if kind == "HEIC" and (numbers := image.info.get("aux", {}).get(_APPLE_GAIN_MAP)):
+        from pillow_heif import open_heif
+
+        gain_map = open_heif(stream).get_aux_image(numbers[0]).to_pillow()
+        stored.gain_map = jpeg.apple_gain_map(gain_map, stored.gain_map_xmp)
+        stored.notes = [note for note in stored.notes if note.kind != "gain map"]
     if kind == "AVIF":
         stored.orientation = _orientation_of(image)
     if kind == "TIFF":
-        stored.is_turned = _orientation_of(image) != stored.stated_turn()
+        stored.decoded_upright = _orientation_of(image) != stored.file_orientation()
     if kind in ("GIF", "BMP"):
         _read_info(image.info, stored)
 
 
 def metadata_of(image: Image.Image) -> Stored:
-    """What Pillow knows of a picture that it has opened."""
+    """The metadata that Pillow has of an open picture."""
     stored = Stored()
     _read_info(image.info, stored)
     found = image.info.get("exif")
@@ -135,13 +79,6 @@ def metadata_of(image: Image.Image) -> Stored:
     return stored
 
 
-def profile_kind(icc: bytes) -> str | None:
-    """The colours a profile is for, from its header (ICC.1, 7.2): "RGB", "grey", "CMYK", "Lab" ...; None: damaged."""
-    if len(icc) < 128 or icc[36:40] != b"acsp":
-        return None
-    return _PROFILE_KINDS.get(icc[16:20], icc[16:20].decode("ascii", "replace").strip())
-
-
 def _read_jpeg(data: Bytes, stored: Stored) -> None:
     exif, resources = b"", b""
     extensions: list[bytes] = []
@@ -154,7 +91,7 @@ def _read_jpeg(data: Bytes, stored: Stored) -> None:
                 stored.dpi = across * per_inch, down * per_inch
         elif marker == 0xE1 and content.startswith(jpeg.EXIF):
             part = content[len(jpeg.EXIF) :]
-            if not exif or not part.startswith((b"II", b"MM")):  # EXIF above 64 KB goes on in the next segment
+            if not exif or not part.startswith((b"II", b"MM")):  # EXIF above 64 KB continues in the next segment
                 exif += part
         elif marker == 0xE1 and content.startswith(jpeg.XMP) and stored.xmp is None:
             stored.set_xmp(content[len(jpeg.XMP) :])
@@ -219,7 +156,7 @@ def _read_png(chunks: Iterable[tuple[bytes, bytes]], stored: Stored) -> None:
 
 
 def _take_text(text: Text, stored: Stored) -> None:
-    """Put a PNG's text where it belongs: XMP and ImageMagick's raw profiles are no texts."""
+    """Store a text of a PNG: as metadata if it holds XMP or a raw profile of ImageMagick."""
     if text.keyword == png.XMP_KEYWORD:
         stored.set_xmp(text.text.encode())
         return
@@ -273,13 +210,14 @@ def _read_heif(data: Bytes, stored: Stored) -> None:
         mastering_display=found.mastering_display,
         light_level=found.light_level,
     )
+    stored.gain_map_xmp = found.gain_map_xmp
     if found.gain_map:
         text = "The HDR gain map was left out; it can be carried from JPEG to JPEG only."
         stored.notes.append(Note("gain map", text))
 
 
 def _read_info(info: dict[Any, Any], stored: Stored) -> None:
-    """What Pillow's `info` says of texts, colours and resolution."""
+    """Read texts, colour tags and resolution from Pillow's `info`."""
     dpi = info.get("dpi")
     if dpi is not None:
         stored.dpi = float(dpi[0]), float(dpi[1])
@@ -316,33 +254,3 @@ def _comment(content: bytes) -> str:
 def _note_credentials(stored: Stored) -> None:
     text = "The content credentials (C2PA) are valid for the unchanged picture only and were left out."
     stored.notes.append(Note("credentials", text))
-
-
-@dataclass(frozen=True)
-class Upright:
-    """What a file said, in terms of the upright picture."""
-
-    exif: bytes | None
-    xmp: bytes | None
-    iptc: bytes | None
-    text: tuple[Text, ...]
-    gain_map: GainMap | None
-
-
-def upright(stored: Stored, height: int, width: int) -> Upright:
-    """What `stored` says, for a picture turned upright whose samples were decoded as `height` x `width`."""
-    turn = stored.stated_turn()
-    if stored.is_turned and turn >= 5:
-        height, width = width, height
-    gain_map, packet = stored.gain_map, stored.xmp
-    if packet is not None:
-        if gain_map is None and (xmp_data.has_gain_map(packet) or xmp_data.has_video(packet)):
-            packet = xmp_data.without_parts(packet)
-        packet = xmp_data.upright(packet, turn, height, width)
-    return Upright(
-        None if stored.exif is None else exif_data.upright(stored.exif),
-        None if packet is None else packet.encode(),
-        None if stored.iptc is None else photoshop.carried(stored.iptc, turn == 1),
-        tuple(stored.text),
-        None if gain_map is None else GainMap(gain_map, turn, stored.gain_map_marker),
-    )

@@ -1,4 +1,4 @@
-"""Photographs on the disk: finding them, decoding them once, keeping them where any part is at hand. Needs no torch."""
+"""Photographs for training: find them, decode them once, and map the pixels into memory. Imports no torch."""
 
 import hashlib
 import json
@@ -14,55 +14,58 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, PictureError
-from ..util import atomic_write, delete_later
+from ..util import atomic_write, try_delete
 from .formats import FORMATS
 from .reading import MAX_PIXELS, read_header, read_rgb8
 
 SUFFIXES = frozenset({".heic", ".heif"}).union(*(kind.suffixes for kind in FORMATS.values()))
 
 Pixels8 = NDArray[np.uint8]
-"""RGB [H,W,3] of 8 bits."""
+"""RGB uint8 [H,W,3]."""
 T = TypeVar("T")
 
 
 def list_photos(folders: Iterable[Path], leave_out: Path | None = None) -> list[Path]:
-    """All photographs in `folders` and below, sorted; not hidden ones, none in `leave_out`, none behind a link to a
-    folder.
+    """All photographs in `folders` and the folders below, sorted by path.
+
+    Hidden files and folders, the folder `leave_out` and links to folders are left out.
 
     Raises:
-        DataError: a folder is not there or cannot be looked into, or there is no photograph.
+        DataError: a folder does not exist or cannot be read, or there is no photograph.
     """
     photos: set[Path] = set()
     folders = list(folders)
-    apart = None if leave_out is None else leave_out.resolve()
+    excluded = None if leave_out is None else leave_out.resolve()
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder; give one with photographs.")
-        for place, below, names in os.walk(folder.resolve(), onerror=_refuse):
-            below[:] = [name for name in below if not name.startswith(".") and Path(place, name).resolve() != apart]
-            photos.update(path for name in names if _is_photo(path := Path(place, name)))
+        for parent, below, names in os.walk(folder.resolve(), onerror=_refuse):
+            below[:] = [name for name in below if not name.startswith(".") and Path(parent, name).resolve() != excluded]
+            photos.update(path for name in names if _is_photo(path := Path(parent, name)))
     if not photos:
         where = " and ".join(str(folder) for folder in folders)
-        raise DataError(f"There is no photograph in {where}; PNG, JPEG, WebP, TIFF, AVIF, HEIC and BMP files count.")
+        raise DataError(f"There are no photographs in {where}; use PNG, JPEG, WebP, TIFF, AVIF, HEIC or BMP files.")
     return sorted(photos)
 
 
 def fingerprint(photos: Sequence[Path]) -> str:
-    """SHA-256 over the contents of the photographs, whatever their folder is called."""
+    """SHA-256 of the contents of the photographs, independent of their names and order."""
     digests = sorted(hashlib.sha256(path.read_bytes()).digest() for path in photos)
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
 def shrink_factor(width: int, height: int, megapixels: float) -> int:
-    """The whole number by which a photograph is shrunk so that it has at most `megapixels`; 1 where that is 0."""
+    """The whole factor by which a photograph is shrunk to have at most `megapixels`; 0 megapixels: no limit."""
     return max(1, math.ceil(math.sqrt(width * height / (1e6 * megapixels)))) if megapixels else 1
 
 
 def decode(photo: Path, megapixels: float = 0.0) -> Pixels8:
-    """The upright photograph, shrunk by `shrink_factor` with antialiased bicubic; edges that do not divide are cut off.
+    """Decode a photograph upright, and shrink it by `shrink_factor` with antialiased bicubic.
+
+    Rows and columns that the factor does not divide are cut off.
 
     Raises:
-        PictureError: it cannot be read.
+        PictureError: the photograph cannot be read.
     """
     pixels = read_rgb8(photo)
     height, width = pixels.shape[:2]
@@ -75,17 +78,25 @@ def decode(photo: Path, megapixels: float = 0.0) -> Pixels8:
 
 
 def map_photos(function: Callable[[Path], T], photos: Iterable[Path]) -> Iterator[T]:
-    """`function` of each photograph, in order. All cores work, on no more than `MAX_PIXELS` pixels at a time."""
+    """Call `function` for each photograph in several threads; yield the results in order.
+
+    At most `MAX_PIXELS` pixels are in work at a time.
+    """
     with ThreadPoolExecutor() as pool:
-        for portion in _portions(photos):
-            yield from pool.map(function, portion)
+        for group in _groups(photos):
+            yield from pool.map(function, group)
 
 
 class PhotoCache:
     """Decoded photographs in one file that is mapped into memory.
 
-    The system keeps in memory what is used, and gives it back when others need it; several processes share it. A file
-    that holds the same photographs already is taken as it is.
+    The operating system caches the parts in use and frees them when memory is short; several processes share them. A
+    file that holds the same photographs is used as it is.
+
+    Args:
+        photos: the photographs.
+        file: where the pixels are stored, 3 bytes each.
+        megapixels: the limit of `decode`; 0: none.
 
     Raises:
         PictureError: a photograph cannot be read.
@@ -101,19 +112,19 @@ class PhotoCache:
         self.pixels = dict(zip(photos, arrays, strict=True))
 
     def __getitem__(self, photo: Path) -> Pixels8:
-        """[H,W,3], to be read only."""
+        """The pixels, uint8 [H,W,3], read-only."""
         return self.pixels[photo]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PhotoCache, self.made_of  # another process maps the file anew
+        return PhotoCache, self.made_of  # another process maps the file itself
 
     def remove(self) -> None:
-        """Delete the file; it can be made again. Where another process maps it, Windows keeps it until the next time.
+        """Delete the file. On Windows it stays if another process maps it.
 
-        No array that this cache gave may be in use any more.
+        No array of this cache may be used after this.
         """
         self.pixels.clear()  # the mapping ends with the last array
-        delete_later(self.made_of[1])
+        try_delete(self.made_of[1])
 
 
 def _write(photos: Sequence[Path], file: Path, megapixels: float, key: bytes) -> None:
@@ -124,15 +135,15 @@ def _write(photos: Sequence[Path], file: Path, megapixels: float, key: bytes) ->
                 np.lib.format.write_array(stream, pixels)
     except OSError as error:
         raise DataError(
-            f"The decoded photographs cannot be kept in {file.parent} ({error.strerror}); they take 3 bytes a pixel: "
-            "make room, or name another folder for the run."
+            f"The decoded photographs cannot be stored in {file.parent} ({error.strerror}). They need 3 bytes per"
+            " pixel; free disk space or choose another folder for the run."
         ) from error
 
 
 def _read_key(file: Path) -> bytes | None:
-    """What the file was made of; None where there is no such file, or it is damaged.
+    """What the file was made from; None where it does not exist or is damaged.
 
-    It is read, not mapped: a file that is mapped cannot be replaced on Windows.
+    It is read, not mapped: Windows cannot replace a mapped file.
     """
     try:
         with file.open("rb") as stream:
@@ -153,14 +164,14 @@ def _arrays(file: Path) -> Iterator[Pixels8]:
 
 
 def _key(photos: Sequence[Path], megapixels: float) -> bytes:
-    """What changes when the decoded photographs would."""
+    """Changes whenever the decoded photographs would change."""
     stats = [(str(photo), photo.stat().st_size, photo.stat().st_mtime_ns) for photo in photos]
     return json.dumps([megapixels, stats]).encode()
 
 
-def _portions(photos: Iterable[Path]) -> Iterator[list[Path]]:
-    """Parts of at most `MAX_PIXELS` pixels, or of one photograph."""
-    portion: list[Path] = []
+def _groups(photos: Iterable[Path]) -> Iterator[list[Path]]:
+    """Groups of photographs with at most `MAX_PIXELS` pixels, or with one photograph."""
+    group: list[Path] = []
     room = MAX_PIXELS
     for photo in photos:
         try:
@@ -168,19 +179,19 @@ def _portions(photos: Iterable[Path]) -> Iterator[list[Path]]:
             pixels = header.width * header.height
         except PictureError:
             pixels = 0
-        if portion and (pixels > room or len(portion) == 64):
-            yield portion
-            portion, room = [], MAX_PIXELS
-        portion.append(photo)
+        if group and (pixels > room or len(group) == 64):
+            yield group
+            group, room = [], MAX_PIXELS
+        group.append(photo)
         room -= pixels
-    yield portion
+    yield group
 
 
 def _is_photo(path: Path) -> bool:
-    """Whether it is called like a picture and is a file; a link to nothing counts, so that somebody hears of it."""
-    called_so = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return called_so and (path.is_file() or (path.is_symlink() and not path.exists()))
+    """Whether a file is a picture by its name. A broken link counts, so that reading it reports an error."""
+    named_so = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return named_so and (path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _refuse(error: OSError) -> None:
-    raise DataError(f"The folder {error.filename} cannot be looked into: {error.strerror}.") from error
+    raise DataError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error

@@ -1,13 +1,13 @@
-"""Photoshop image resources (8BIM blocks), which hold IPTC metadata in JPEG and TIFF files."""
+"""Photoshop image resources (8BIM blocks), which contain IPTC metadata in JPEG and TIFF files."""
 
 import struct
 from collections.abc import Iterator
 
 IPTC = 0x0404
 _KEPT = frozenset({IPTC, 0x0425, 0x040A, 0x040B, 0x041E})
-"""IPTC, its MD5 sum, copyright flag, web address, list of addresses: what is true of the picture at any size."""
+"""Resources that are valid at any size: IPTC, its MD5 sum, copyright flag, URL, list of URLs."""
 _CLIPPING_PATHS = range(0x07D0, 0x0BB8)
-"""Paths, whose points are shares of the picture's sides, and the name of the one that clips."""
+"""Paths, with points relative to the sides of the picture, and the name of the clipping path."""
 
 
 def resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
@@ -28,7 +28,7 @@ def resources(block: bytes) -> Iterator[tuple[int, bytes, bytes]]:
 
 
 def packed(number: int, name: bytes, data: bytes) -> bytes:
-    """One resource."""
+    """The bytes of one resource."""
     padded_name = bytes([len(name)]) + name + bytes((len(name) + 1) % 2)
     return (
         b"8BIM" + struct.pack(">H", number) + padded_name + struct.pack(">I", len(data)) + data + bytes(len(data) % 2)
@@ -36,7 +36,10 @@ def packed(number: int, name: bytes, data: bytes) -> bytes:
 
 
 def carried(block: bytes, upright: bool) -> bytes | None:
-    """The resources that stay true of the picture; `upright`: it was stored so, and its paths need no turning."""
+    """The resources that stay valid after resizing; None where there are none.
+
+    `upright`: the stored picture was upright, so that its paths need no rotation.
+    """
     kept = [
         packed(*resource)
         for resource in resources(block)
@@ -46,5 +49,5 @@ def carried(block: bytes, upright: bool) -> bytes | None:
 
 
 def iptc_of(block: bytes) -> bytes | None:
-    """The IPTC records alone."""
+    """The IPTC records; None where there are none."""
     return next((data for number, _, data in resources(block) if number == IPTC), None)

@@ -27,18 +27,18 @@ class Note(str):
         note.kind = kind
         return note
 
-    def __getnewargs__(self) -> tuple[NoteKind, str]:  # type: ignore[override]  # pickle: str has one argument
-        return self.kind, str(self)
+    def __reduce__(self) -> tuple[type["Note"], tuple[NoteKind, str]]:
+        return Note, (self.kind, str(self))
 
 
 @dataclass(frozen=True)
 class ColourTags:
-    """What a file says about its colours beside an ICC profile. Units and meaning are those of PNG's chunks."""
+    """The colour information of a file beside an ICC profile. Units and meaning are those of PNG's chunks."""
 
     cicp: tuple[int, int, int, int] | None = None
-    """Colour primaries, transfer function, matrix (0: RGB), full range (1); codes of ITU-T H.273. Outranks the rest."""
+    """Colour primaries, transfer function, matrix (0: RGB), full range (1); codes of ITU-T H.273. Takes precedence."""
     srgb: int | None = None
-    """The picture is sRGB; the value is the rendering intent, 0 to 3."""
+    """Rendering intent, 0 to 3, of an sRGB picture."""
     gamma: int | None = None
     """Exponent of the encoding, times 100,000."""
     chromaticities: tuple[int, ...] | None = None
@@ -75,9 +75,9 @@ class GainMap:
     jpeg: bytes
     """The map as a JPEG file with its own metadata, as it was stored."""
     orientation: int
-    """How it has to be turned, 1 to 8 (EXIF 2.3, tag 0x0112)."""
+    """Orientation of the map as stored, 1 to 8 (EXIF 2.3, tag 0x0112)."""
     marker: bytes | None = None
-    """The APP2 segment by which ISO 21496-1 announces a gain map in the main picture."""
+    """The content of the APP2 segment that announces a gain map in the main picture (ISO 21496-1)."""
 
 
 @dataclass(frozen=True)
@@ -92,35 +92,35 @@ class JpegEncoding:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """One upright picture with everything its file said about it."""
+    """One upright picture with all metadata of its file."""
 
     pixels: FloatArray
-    """[1,3,H,W] or, for grey, [1,1,H,W]; [0,1], non-linear values in the space of `colour` or `icc` (else sRGB)."""
+    """[1,3,H,W] or, for grey, [1,1,H,W] in [0,1]; non-linear, in the colour space of `colour` or `icc` (else sRGB)."""
     alpha: FloatArray | None = None
-    """[1,1,H,W], [0,1], 1 is opaque; the colours are not multiplied by it."""
+    """[1,1,H,W] in [0,1], 1 is opaque; not premultiplied."""
     icc: bytes | None = None
     """The ICC profile, of the same kind (RGB or grey) as `pixels`."""
     colour: ColourTags = NO_COLOUR_TAGS
-    """What the file says about its colours beside `icc`."""
+    """The colour tags of the file."""
     exif: bytes | None = None
-    """EXIF (a TIFF structure), byte for byte as in the file, but without thumbnail, and its orientation is upright."""
+    """EXIF (a TIFF structure), as in the file except for the orientation (upright) and the thumbnail (removed)."""
     xmp: bytes | None = None
-    """The XMP packet in UTF-8, one even where a JPEG splits it; regions and orientation are those of upright pixels."""
+    """The XMP packet in UTF-8, joined where a JPEG splits it; regions and orientation are upright too."""
     iptc: bytes | None = None
     """Photoshop image resources (8BIM): IPTC captions and keywords, copyright flag, clipping paths."""
     text: tuple[Text, ...] = ()
-    """Texts of a PNG (generation parameters, for example) and comments, in the file's order."""
+    """Texts of a PNG (generation parameters, for example) and comments, in the order of the file."""
     gain_map: GainMap | None = None
     dpi: tuple[float, float] | None = None
     """Pixels per inch, horizontal and vertical."""
     bits: Bits = 8
-    """Bits per channel of the file: 8, 16, or 32 for floating point. What is written has as many, if it can."""
+    """Bits per channel of the file: 8, 16, or 32 for floating point. Files are written with as many if they can."""
     jpeg: JpegEncoding | None = None
-    """How the file was compressed, for a JPEG."""
+    """How the file was compressed, if it was a JPEG."""
     original_size: tuple[int, int] | None = None
-    """Height and width that `xmp` and `gain_map` speak of: those of the file, upright. None: those of `pixels`."""
+    """(height, width) that `xmp` and `gain_map` refer to: those of the upright file. None: those of `pixels`."""
     notes: tuple[Note, ...] = ()
-    """One sentence for each thing that was converted or left out while reading."""
+    """What was converted or left out while reading, one sentence each."""
 
     @property
     def height(self) -> int:

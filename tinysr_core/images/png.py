@@ -1,4 +1,4 @@
-"""The chunks of PNG files (W3C PNG, third edition) other than pixels, read and written."""
+"""The chunks of PNG files (W3C PNG, third edition) other than pixels."""
 
 import struct
 import zlib
@@ -11,11 +11,11 @@ from .picture import ColourTags, Text
 XMP_KEYWORD = "XML:com.adobe.xmp"
 RAW_PROFILE = "Raw profile type "
 _MOST_TEXT = 16 * 2**20
-"""Bytes that one text may have after decompression."""
+"""The longest text after decompression, in bytes."""
 
 
 def chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Name and content of each whole chunk that holds no pixels."""
+    """The name and content of each complete chunk that holds no pixels."""
     stream.seek(8)
     while len(head := stream.read(8)) == 8:
         length, name = struct.unpack(">I4s", head)
@@ -30,7 +30,7 @@ def chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def without_compressed_text(stream: IO[bytes]) -> IO[bytes]:
-    """`stream`, or a copy without compressed texts if it has any: Pillow refuses a picture with a long one."""
+    """`stream`, or a copy without compressed texts if it has any: Pillow refuses pictures with long ones."""
     unwanted = (b"zTXt", b"iTXt")
     found = any(name in unwanted for name, _ in chunks(stream))
     stream.seek(0)
@@ -51,7 +51,7 @@ def text_of(name: bytes, content: bytes) -> Text:
     """The text of a chunk tEXt, zTXt or iTXt.
 
     Raises:
-        ValueError, zlib.error: it is damaged.
+        ValueError, zlib.error: the text is damaged.
     """
     keyword, zero, rest = content.partition(b"\0")
     if not zero:
@@ -69,7 +69,7 @@ def text_of(name: bytes, content: bytes) -> Text:
 
 
 def text_chunk(text: Text) -> tuple[bytes, bytes]:
-    """The chunk of a text, as Latin-1 where that holds it; uncompressed, which is all that some readers know."""
+    """The name and content of a text chunk: Latin-1 where possible; uncompressed, as all readers can read it."""
     key = text.keyword.encode("latin-1", "replace")[:79] or b"Comment"
     try:
         if not text.language and not text.translated:
@@ -81,28 +81,28 @@ def text_chunk(text: Text) -> tuple[bytes, bytes]:
 
 
 def raw_profile(text: str) -> bytes:
-    """The bytes of ImageMagick's "Raw profile type ...": a name, a length, hexadecimal digits.
+    """The bytes of a text "Raw profile type ..." of ImageMagick: a name, a length, hexadecimal digits.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is damaged.
     """
     _, _, rest = text.lstrip().partition("\n")
     length, _, digits = rest.lstrip().partition("\n")
     data = bytes.fromhex("".join(digits.split()))
     if len(data) != int(length):
-        raise ValueError("a raw profile is cut off")
+        raise ValueError("a raw profile is truncated")
     return data
 
 
 def raw_profile_text(kind: str, data: bytes) -> Text:
-    """The reverse of `raw_profile`."""
+    """The inverse of `raw_profile`."""
     digits = data.hex()
     lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
     return Text(RAW_PROFILE + kind, f"\n{kind}\n{len(data):8}\n{lines}\n")
 
 
 def colour_tags(found: dict[bytes, bytes]) -> ColourTags:
-    """What the colour chunks say; those of a wrong size say nothing."""
+    """The colour tags in the chunks `found`. Chunks of a wrong size are ignored."""
 
     def values(name: bytes, layout: str) -> tuple[int, ...] | None:
         content = found.get(name, b"")
@@ -125,7 +125,7 @@ def colour_tags(found: dict[bytes, bytes]) -> ColourTags:
 
 
 def colour_chunks(tags: ColourTags) -> Iterator[tuple[bytes, bytes]]:
-    """The reverse of `colour_tags`."""
+    """The name and content of each chunk for `tags`; the inverse of `colour_tags`."""
     if tags.cicp is not None:
         yield b"cICP", bytes((*tags.cicp[:2], 0, tags.cicp[3]))
     if tags.mastering_display is not None:

@@ -1,55 +1,42 @@
-"""Reading a picture file of any usual kind, losing nothing that a `Picture` has a place for."""
+"""Read a picture file into a `Picture`, with everything that a `Picture` can hold."""
 
 import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import (
-    AvifImagePlugin,
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image
 
 from ..errors import PictureError, installs
-from . import deep, metadata, png
-from .metadata import Stored
+from . import deep, metadata
+from .decoders import jpeg_encoding, kind_of, load_truncated, load_whole, open_image, stated_bits
 from .picture import JpegEncoding, Note, Picture
 from .shallow import shallow_source
 from .source import DAMAGE, Source
+from .stored import Stored, profile_kind, upright
 from .tiff import FileBytes, Tiff
 
 MAX_PIXELS = 256_000_000
-"""Largest picture that is opened unless the caller says otherwise: above any camera's, 3 GB as float32 RGB."""
-
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
+"""Default limit for pictures that are opened: more than any camera makes, 3 GB as float32 RGB."""
 
 
 def read_picture(path: str | Path, *, strict: bool = False, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read a PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF or (with the extra `formats`) HEIC file.
 
-    The content decides, not the name. The picture comes upright; grey stays grey; palettes and 1-bit pictures are
-    expanded; CMYK and Lab become sRGB. Of several frames or pages the first is read. Whatever was converted or left out
-    stands in `Picture.notes`.
+    The format is recognised by content, not by name. The picture is turned upright; grey stays grey; palettes and 1-bit
+    pictures are expanded; CMYK and Lab become sRGB. Only the first frame or page is read. `Picture.notes` says what was
+    converted or left out.
 
     Args:
-        strict: refuse a JPEG that is cut off, instead of reading what is there.
-        max_pixels: most pixels that the picture may have. This is known, and refused, before anything is decoded.
+        strict: refuse a truncated JPEG, instead of reading the part that is there.
+        max_pixels: the largest picture that is read, in pixels. Checked before anything is decoded.
 
     Raises:
-        PictureError: the file cannot be opened, is no picture, is damaged, or has too many pixels.
+        PictureError: the file cannot be opened, is not a picture, is damaged, or has too many pixels.
     """
     path = Path(path)
     with _opened(path) as stream:
@@ -57,22 +44,22 @@ def read_picture(path: str | Path, *, strict: bool = False, max_pixels: int = MA
 
 
 def from_pil(image: Image.Image) -> Picture:
-    """A Pillow picture of any mode as a `Picture`, as `read_picture` makes it: upright, with all that Pillow knows."""
+    """Convert a Pillow picture of any mode to a `Picture`: upright, with all metadata that Pillow has."""
     image.load()
-    return _picture(shallow_source(image), metadata.metadata_of(image), _jpeg_encoding(image))
+    return _picture(shallow_source(image), metadata.metadata_of(image), jpeg_encoding(image))
 
 
 def read_rgb8(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The pixels alone, as upright RGB [H,W,3] of 8 bits: grey in all three channels, transparency laid over mid-grey.
+    """Read only the pixels, as upright RGB uint8 [H,W,3]: grey in three channels, transparency over mid-grey.
 
-    Takes what `read_picture` takes when it is strict, and a third of its memory.
+    Needs a third of the memory of `read_picture`, and refuses truncated files.
 
     Raises:
-        PictureError: as `read_picture` does.
+        PictureError: see `read_picture`.
     """
     with _opened(path) as stream:
         source, stored, _ = _source(stream, path, max_pixels, strict=True)
-        orientation = stored.turn()
+        orientation = stored.decoded_orientation()
         upright = np.empty((*_upright_sides(source, orientation), 3), np.uint8)
         pixels = np.moveaxis(_as_stored(np.moveaxis(upright, -1, 0), orientation), 0, -1)
         colours = 3 if source.channels >= 3 else 1
@@ -88,43 +75,43 @@ def read_rgb8(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says about its picture before any pixel is decoded."""
+    """What the header of a file says about its picture."""
 
     width: int
     height: int
-    """Size in pixels of the upright picture."""
+    """Width and height of the upright picture, in pixels."""
     kind: str
     """Name of the format: PNG, JPEG, WebP, TIFF, AVIF, HEIC, GIF or BMP."""
     quantization: tuple[int, ...] | None = None
-    """The first quantisation table of a JPEG."""
+    """The first quantisation table of a JPEG, 64 values; None for other formats."""
 
 
 def read_header(path: Path, *, max_pixels: int = MAX_PIXELS) -> Header:
-    """Size and compression, without decoding.
+    """Read size, format and quantisation of a picture file without decoding its pixels.
 
     Raises:
-        PictureError: as `read_picture` does, as far as the header shows it.
+        PictureError: see `read_picture`, as far as the header shows it.
     """
     with _opened(path) as stream:
-        kind, _ = _kind_of(stream, path)
+        kind, _ = kind_of(stream, path)
         if kind == "TIFF":
             tiff = Tiff(FileBytes(stream))
             found = deep.tiff_kind(tiff, tiff.directory(tiff.first))
             width, height, tables = found.width, found.height, dict[int, list[int]]()
         else:
-            image = _open(kind, stream, path)
+            image = open_image(kind, stream, path)
             width, height = image.size
             tables = getattr(image, "quantization", {})
         _refuse_bomb(path, width, height, max_pixels)
         stream.seek(0)
-        if metadata.read_metadata(kind, stream).turn() > 4:
+        if metadata.read_metadata(kind, stream).decoded_orientation() > 4:
             width, height = height, width
         return Header(width, height, kind, tuple(tables[min(tables)]) if tables else None)
 
 
 @contextmanager
 def _opened(path: Path) -> Generator[IO[bytes]]:
-    """The file, in a block whose errors become sentences about it."""
+    """Open the file; turn errors in the block into PictureError."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
@@ -137,16 +124,16 @@ def _opened(path: Path) -> Generator[IO[bytes]]:
     except FileNotFoundError:
         raise PictureError(f"There is no file {path}.") from None
     except Image.DecompressionBombError as error:
-        raise PictureError(f"{path} is too large to be opened safely ({error}).") from error
+        raise PictureError(f"{path} is too large to open safely ({error}).") from error
     except DAMAGE as error:
         if isinstance(error, OSError) and error.errno is not None:  # from the file system, not from a decoder
             raise PictureError(f"{path} cannot be read: {error.strerror}.") from error
-        raise PictureError(f"{path} is damaged or cut off and cannot be read ({error}).") from error
+        raise PictureError(f"{path} is damaged or truncated and cannot be read ({error}).") from error
 
 
 def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tuple[Source, Stored, JpegEncoding | None]:
-    """The samples as stored, what the file says besides them, and how it was compressed."""
-    kind, head = _kind_of(stream, path)
+    """The samples as stored, the metadata, and the compression of a JPEG."""
+    kind, head = kind_of(stream, path)
     tiff_kind: deep.TiffKind | None = None
     if kind == "TIFF":
         tiff = Tiff(FileBytes(stream))
@@ -158,70 +145,30 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tup
     if tiff_kind is not None and tiff_kind.is_deep and deep.can_read_deep():
         return deep.read_tiff(stream, tiff_kind), stored, None
 
-    image = _open(kind, stream, path)
+    image = open_image(kind, stream, path)
     _refuse_bomb(path, *image.size, max_pixels)
-    file_bits = _stated_bits(kind, head) if tiff_kind is None else tiff_kind.bits
+    file_bits = stated_bits(kind, head) if tiff_kind is None else tiff_kind.bits
     if kind == "PNG" and file_bits == 16 and image.mode in ("RGB", "RGBA") and deep.can_read_deep():
         stream.seek(0)
         return deep.read_png(stream, image.info.get("icc_profile")), stored, None
 
     frames: int = getattr(image, "n_frames", 1)
-    cut_off = not _load(image) if kind == "JPEG" and not strict else False
-    if cut_off:
-        image = _load_cut_off(stream)
+    truncated = not load_whole(image) if kind == "JPEG" and not strict else False
+    if truncated:
+        image = load_truncated(stream)
     else:
         image.load()
     source = shallow_source(image)
-    if cut_off:
-        source.notes.append(Note("truncated", "The file is cut off; part of the picture is missing or blurred."))
+    if truncated:
+        source.notes.append(Note("truncated", "The file is truncated; part of the picture is missing or blurred."))
     if frames > 1:
         source.notes.append(Note("frames", f"Only the first of {frames} frames was read."))
     if file_bits > source.bits:
-        helps = (
-            f" (to keep them: {installs('formats')})" if kind in ("PNG", "TIFF") and not deep.can_read_deep() else ""
-        )
-        source.notes.append(Note("bits", f"{file_bits} bits per channel were read as {source.bits}{helps}."))
-    metadata.add_decoded(kind, image, stored)
-    return source, stored, _jpeg_encoding(image)
-
-
-def _load(image: ImageFile.ImageFile) -> bool:
-    """Decode the pixels; False where the file ends too early."""
-    try:
-        image.load()
-    except OSError as error:
-        if "truncated" in str(error):
-            return False
-        raise
-    return True
-
-
-def _load_cut_off(stream: IO[bytes]) -> ImageFile.ImageFile:
-    """The picture of a JPEG that is cut off, decoded as far as it goes.
-
-    Raises:
-        OSError: nothing of it is there.
-    """
-    stream.seek(0)
-    image = JpegImagePlugin.JpegImageFile(BytesIO(stream.read() + b"\xff\xd9"))  # as if it ended well
-    image.load()
-    # What is missing is flat. The first rows are left out: a decoder makes a few blocks of nothing, and smooths them.
-    below = image.crop((0, min(32, image.height - 1), *image.size))
-    if np.ptp(np.asarray(below), axis=(0, 1)).max() <= 16:
-        raise OSError("no part of the picture is there")
-    return image
-
-
-def _jpeg_encoding(image: Image.Image) -> JpegEncoding | None:
-    """How a JPEG that Pillow has opened was compressed."""
-    if not isinstance(image, JpegImagePlugin.JpegImageFile):
-        return None
-    numbers = [layer[3] for layer in image.layer[:2]]
-    tables = tuple(tuple(image.quantization[number]) for number in numbers if number in image.quantization)
-    if not tables:
-        return None
-    subsampling = {1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), "4:4:4")
-    return JpegEncoding(tables, subsampling)
+        installable = kind in ("PNG", "TIFF") and not deep.can_read_deep()
+        advice = f" (to keep them: {installs('formats')})" if installable else ""
+        source.notes.append(Note("bits", f"{file_bits} bits per channel were read as {source.bits}{advice}."))
+    metadata.add_decoded(kind, stream, image, stored)
+    return source, stored, jpeg_encoding(image)
 
 
 def _refuse_kind(path: Path, kind: deep.TiffKind) -> None:
@@ -231,97 +178,17 @@ def _refuse_kind(path: Path, kind: deep.TiffKind) -> None:
         raise PictureError(f"{path} is a TIFF that needs more than Pillow; to read it: {installs('formats')}.")
 
 
-def _kind_of(stream: IO[bytes], path: Path) -> tuple[str, bytes]:
-    """The format, and the first bytes that tell it; the stream is at its beginning again."""
-    head = stream.read(4096)
-    stream.seek(0)
-    return _kind(head, path), head
-
-
-def _kind(head: bytes, path: Path) -> str:
-    if not head:
-        raise PictureError(f"{path} is empty (0 bytes).")
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP"
-    if head.startswith(_TIFF_STARTS):
-        return "TIFF"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if head.startswith(b"BM"):
-        return "BMP"
-    if head[4:8] == b"ftyp":
-        box = head[8 : int.from_bytes(head[:4], "big")]
-        brands = {box[at : at + 4] for at in range(0, len(box), 4)}
-        if brands & {b"avif", b"avis"}:
-            return "AVIF"
-        if brands & _HEIF_BRANDS:
-            return "HEIC"
-    raise PictureError(f"{path} is not a picture that can be read here (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF, HEIC).")
-
-
-def _open(kind: str, stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
-    """Parse the header; pixels are decoded later.
-
-    The decoders are named one by one instead of through Image.open: that would also try formats which start other
-    programs, and it knows one size limit for the whole process.
-    """
-    match kind:
-        case "PNG":
-            return PngImagePlugin.PngImageFile(png.without_compressed_text(stream))
-        case "JPEG":
-            return JpegImagePlugin.JpegImageFile(stream)
-        case "WebP":
-            return WebPImagePlugin.WebPImageFile(stream)
-        case "GIF":
-            return GifImagePlugin.GifImageFile(stream)
-        case "BMP":
-            return BmpImagePlugin.BmpImageFile(stream)
-        case "AVIF":
-            return AvifImagePlugin.AvifImageFile(stream)
-        case "HEIC":
-            try:
-                from pillow_heif import HeifImageFile
-            except ImportError:
-                raise PictureError(f"{path} is a HEIC picture; to read it: {installs('formats')}.") from None
-            return HeifImageFile(stream)
-        case _:
-            return _open_tiff(stream, path)
-
-
-def _open_tiff(stream: IO[bytes], path: Path) -> ImageFile.ImageFile:
-    try:
-        return TiffImagePlugin.TiffImageFile(stream)
-    except SyntaxError as error:  # Pillow has no mode for these samples
-        if deep.can_read_deep():
-            raise
-        raise PictureError(
-            f"{path} is a TIFF that needs more than Pillow; to read it: {installs('formats')}."
-        ) from error
-
-
 def _refuse_bomb(path: Path, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise PictureError(
-            f"{path} says it is {width} x {height} pixels, over the limit of {max_pixels // 10**6:,} megapixels;"
-            " if it can be trusted, raise the limit or scale it down first."
+            f"{path} has {width} x {height} pixels, over the limit of {max_pixels // 10**6:,} megapixels;"
+            " scale it down first."
         )
 
 
-def _stated_bits(kind: str, head: bytes) -> int:
-    """Bits per channel that the header states (PNG: IHDR; AVIF and HEIC: box `pixi` of ISO 23008-12), else 8."""
-    if kind == "PNG":
-        return head[24]
-    at = head.find(b"pixi")
-    return head[at + 9] if kind in ("AVIF", "HEIC") and 0 < at < len(head) - 9 else 8
-
-
 def _picture(source: Source, stored: Stored, jpeg: JpegEncoding | None) -> Picture:
-    """Put the bands of `source` upright into one float picture, with what the file says about it."""
-    orientation = stored.turn()
+    """Turn the bands of `source` upright into one float32 picture, with the metadata of the file."""
+    orientation = stored.decoded_orientation()
     colours = 3 if source.channels >= 3 else 1
     sides = _upright_sides(source, orientation)
     pixels = np.empty((1, colours, *sides), np.float32)
@@ -337,11 +204,11 @@ def _picture(source: Source, stored: Stored, jpeg: JpegEncoding | None) -> Pictu
 
     notes = [*source.notes, *stored.notes]
     icc = source.icc
-    if icc is not None and (kind := metadata.profile_kind(icc)) != ("RGB" if colours == 3 else "grey"):
+    if icc is not None and (kind := profile_kind(icc)) != ("RGB" if colours == 3 else "grey"):
         about = "is damaged" if kind is None else f"is for {kind} and does not fit the picture"
         notes.append(Note("profile", f"The colour profile {about}; it was left out."))
         icc = None
-    about = metadata.upright(stored, source.height, source.width)
+    about = upright(stored, source.height, source.width)
     return Picture(
         pixels,
         alpha,
@@ -366,7 +233,7 @@ def _upright_sides(source: Source, orientation: int) -> tuple[int, int]:
 
 
 def _as_stored(upright: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """A view of the upright [1,C,H,W] picture in which rows run as in the file (EXIF 2.3, tag 0x0112)."""
+    """A view of the upright [...,H,W] picture with rows and columns as in the file (EXIF 2.3, tag 0x0112)."""
     match orientation:
         case 2:
             return upright[..., ::-1]

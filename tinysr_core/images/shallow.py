@@ -1,4 +1,4 @@
-"""From a Pillow picture of any mode to grey or RGB samples, with or without alpha."""
+"""Convert a Pillow picture of any mode to grey or RGB samples, with or without alpha."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -15,7 +15,7 @@ _Convert = Callable[[Image.Image], FloatArray]
 
 
 def shallow_source(image: Image.Image) -> Source:
-    """The samples of a loaded picture; palettes expanded, a transparent colour as alpha, CMYK and Lab in sRGB."""
+    """The samples of a loaded picture. Palettes are expanded, a transparent colour becomes alpha, CMYK and Lab sRGB."""
     notes: list[Note] = []
     icc: bytes | None = image.info.get("icc_profile")
     bits: Bits = 8
@@ -40,7 +40,7 @@ def shallow_source(image: Image.Image) -> Source:
 
 
 def _plain(image: Image.Image, notes: list[Note]) -> tuple[int, _Convert]:
-    """Channels and conversion of the 8-bit modes that Pillow itself can expand."""
+    """The number of channels, and the conversion, of 8-bit modes that Pillow can expand."""
     transparent = "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa")
     grey = image.mode in ("1", "L", "LA", "La")
     if image.mode in ("P", "PA"):
@@ -73,7 +73,7 @@ def _sixteen_bit(band: Image.Image) -> FloatArray:
 
 
 def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes: list[Note]) -> _Convert:
-    """Conversion of CMYK through the profile `icc`, or of Lab, which needs none."""
+    """The conversion of CMYK through the profile `icc`, or of Lab, which needs no profile."""
     try:
         profile = _built_in("LAB") if mode == "LAB" else ImageCms.ImageCmsProfile(BytesIO(icc or b""))
         transform = ImageCms.buildTransform(
@@ -82,7 +82,7 @@ def _to_srgb(mode: str, icc: bytes | None, srgb: ImageCms.ImageCmsProfile, notes
             ImageCms.Flags.BLACKPOINTCOMPENSATION,
         )
     except (OSError, ImageCms.PyCMSError):  # no profile, a damaged one, or one for other colours
-        text = "CMYK without a usable profile was converted to sRGB by the plain formula; colours may differ."
+        text = "CMYK without a usable profile was converted to sRGB by a simple formula; colours may differ."
         notes.append(Note("converted", text))
         return lambda band: _eight_bit(band.convert("RGB"))
     text = "Lab was converted to sRGB." if mode == "LAB" else "CMYK was converted to sRGB through its profile."

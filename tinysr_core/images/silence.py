@@ -1,4 +1,4 @@
-"""Keeping the decoders' own messages off the terminal."""
+"""Keep the messages of decoders off the terminal."""
 
 import io
 import logging
@@ -8,11 +8,10 @@ import warnings
 
 
 def silence_decoders() -> None:
-    """Let nothing but `sys.stderr` write to the terminal's error stream, and no library log.
+    """Silence the warnings and logs of decoders in this process, including those of C libraries.
 
-    libtiff and other C libraries print to file descriptor 2 whatever Python says; it leads nowhere from here on, and
-    `sys.stderr` gets a descriptor of its own. For a process of our own, once: what matters of a damaged file is an
-    error or a note of `read_picture` in any case.
+    libtiff and other C libraries print to file descriptor 2. It is redirected to the null device, and `sys.stderr` gets
+    another descriptor. Call this once, in a process of our own: `read_picture` reports what matters of a damaged file.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
     for name in ("PIL", "tifffile", "imagecodecs"):
@@ -20,7 +19,7 @@ def silence_decoders() -> None:
         logging.getLogger(name).propagate = False
     try:
         if sys.stderr is None or sys.stderr.fileno() != 2:
-            return  # something stands in for it already
+            return  # stderr is replaced or redirected already
     except (io.UnsupportedOperation, ValueError):
         return
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Directories of TIFF files, byte by byte (TIFF 6.0, section 2; BigTIFF). EXIF data is such a file without pixels."""
+"""The directories of TIFF files (TIFF 6.0, section 2; BigTIFF). EXIF data is a TIFF file without pixels."""
 
 import struct
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ class Bytes(Protocol):
 
 
 class FileBytes:
-    """The bytes of an opened file, read as they are asked for."""
+    """The bytes of an open file, read on demand."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -36,15 +36,15 @@ class FileBytes:
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a directory."""
+    """One entry of a directory. Positions are offsets in the file."""
 
     tag: int
     type: int
     count: int
     at: int
-    """Where the entry itself begins."""
+    """Start of the entry."""
     start: int
-    """Where its value begins, inside the entry or elsewhere."""
+    """Start of its value, inside the entry or elsewhere."""
     size: int
     """Bytes of the value; 0 where the type is unknown."""
 
@@ -59,9 +59,9 @@ class Directory:
 
     at: int
     entries: dict[int, Entry]
-    """By tag; the first one counts."""
+    """Tag -> entry; the first one of each tag."""
     after: int
-    """Where its list of entries ends and the offset of the next directory stands."""
+    """End of its list of entries, where the offset of the next directory is stored."""
     next: int
     """Offset of the next directory, 0 after the last."""
 
@@ -70,7 +70,7 @@ class Tiff:
     """A TIFF structure in `data`.
 
     Raises:
-        ValueError: it does not begin like one.
+        ValueError: the data does not start like a TIFF structure.
     """
 
     def __init__(self, data: Bytes) -> None:
@@ -86,10 +86,10 @@ class Tiff:
         self.first: int = struct.unpack_from(self.order + ("8xQ" if self.big else "4xI"), head)[0]
 
     def directory(self, at: int) -> Directory:
-        """The directory at `at`; entries whose value lies outside the data are left out.
+        """The directory at offset `at`, without entries whose value is outside the data.
 
         Raises:
-            ValueError: no directory is there.
+            ValueError: there is no directory.
         """
         entry_size, inline, count_size = (20, 8, 8) if self.big else (12, 4, 2)
         if not 8 <= at <= len(self.data) - count_size:
@@ -111,11 +111,11 @@ class Tiff:
                 entries.setdefault(tag, Entry(tag, kind, number, table + place, start, size))
         after = table + len(raw)
         link = bytes(self.data[after : after + inline])
-        following: int = struct.unpack(self.order + ("Q" if self.big else "I"), link)[0] if len(link) == inline else 0
-        return Directory(at, entries, after, following)
+        next_offset: int = struct.unpack(self.order + ("Q" if self.big else "I"), link)[0] if len(link) == inline else 0
+        return Directory(at, entries, after, next_offset)
 
     def below(self, directory: Directory, tag: int) -> Directory | None:
-        """The directory that entry `tag` points to; None where there is none or it is damaged."""
+        """The directory that entry `tag` points to; None where there is none, or it is damaged."""
         target = self.number(directory, tag)
         try:
             return None if target is None else self.directory(target)
@@ -166,7 +166,7 @@ class NewEntry:
 
 @dataclass(frozen=True)
 class KeptEntry:
-    """An entry whose 12 bytes are copied, because what they point to stays where it is."""
+    """An entry whose 12 bytes are copied, because its value keeps its offset."""
 
     tag: int
     raw: bytes
@@ -190,7 +190,7 @@ def directory_size(entries: Iterable[NewEntry | KeptEntry]) -> int:
 
 
 def packed_directory(order: str, entries: Iterable[NewEntry | KeptEntry], at: int) -> bytes:
-    """A last directory with its values, to stand at offset `at`."""
+    """The bytes of the last directory of a file and of its values, for offset `at`."""
     ordered = sorted(entries, key=lambda entry: entry.tag)
     table, values = struct.pack(order + "H", len(ordered)), b""
     place = at + 6 + 12 * len(ordered)
@@ -208,7 +208,7 @@ def packed_directory(order: str, entries: Iterable[NewEntry | KeptEntry], at: in
 
 
 def header(order: str, first: int) -> bytes:
-    """The first 8 bytes of a TIFF whose first directory stands at `first`."""
+    """The first 8 bytes of a TIFF whose first directory is at offset `first`."""
     return (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", first)
 
 

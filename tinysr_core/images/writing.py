@@ -1,4 +1,4 @@
-"""Writing a picture file: whole or not at all, and saying what the format could not hold."""
+"""Write a picture file. It appears whole or not at all, and notes say what the format cannot hold."""
 
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import PictureError, RequestError
-from ..util import atomic_write, in_order
+from ..util import atomic_write
 from . import encoders
 from .attachments import Keep, kept, prepare
 from .encoders import Raster
@@ -19,7 +19,7 @@ from .source import BAND_ROWS
 
 
 def to_pil(picture: Picture) -> Image.Image:
-    """A Pillow picture of 8 bits per channel, of mode L, LA, RGB or RGBA, that knows its colour profile."""
+    """Convert to a Pillow picture of 8 bits per channel: mode L, LA, RGB or RGBA, with the ICC profile."""
     bands = [picture.pixels[0]] if picture.alpha is None else [picture.pixels[0], picture.alpha[0]]
     samples = np.rint(np.concatenate(bands).transpose(1, 2, 0) * 255).astype(np.uint8)
     image = Image.fromarray(samples[..., 0] if samples.shape[-1] == 1 else samples)
@@ -36,32 +36,31 @@ def write_picture(
     format: str | None = None,  # noqa: A002  (the word every picture library uses)
     keep: Keep = "all",
 ) -> tuple[Note, ...]:
-    """Write `picture` to `path`, replacing what is there only when the new file is complete.
+    """Write `picture` to `path`. An existing file is replaced when the new one is complete.
 
     Args:
-        quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats always are. None: 95, 90
-            for AVIF, and for a JPEG made of a JPEG the quality of that one, but at least 75.
-        format: a key of `FORMATS`; None goes by the suffix of `path`.
-        keep: which metadata is written: "all"; "none", only colours and resolution; "no-gps", all but the place.
+        quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats are always lossless.
+            None: 95; 90 for AVIF; for a JPEG made from a JPEG the quality of its source, but at least 75.
+        format: a key of `FORMATS`; None: by the suffix of `path`.
+        keep: which metadata is written: "all"; "none": only colours and resolution; "no-gps": all but the GPS location.
 
     Returns:
-        One sentence for each thing that the format could not hold.
+        What the format cannot hold, one sentence each.
 
     Raises:
         RequestError: the quality is out of range, or `keep` is unknown.
-        PictureError: the format is unknown, the picture too large for it, or holds values that are no numbers; the
-            folder cannot be written to, or the disk is full. Nothing is left behind then, and an older file of this
-            name is untouched.
+        PictureError: the format is unknown; the picture is too large for it, or has NaN or infinite values; the folder
+            is not writable, or the disk is full. An existing file is unchanged then, and no other file remains.
     """
     path = Path(path)
     kind = _format(path, format)
     if quality is not None and not 1 <= quality <= 100:
-        raise RequestError(f"The quality must lie between 1 and 100, not {quality}.")
+        raise RequestError(f"The quality is {quality}; give a number from 1 to 100.")
     if keep not in get_args(Keep):
-        raise RequestError(f"There is no way to keep {keep!r}; choose one of {', '.join(get_args(Keep))}.")
+        raise RequestError(f"keep is {keep!r}; choose one of {', '.join(get_args(Keep))}.")
     if max(picture.height, picture.width) > kind.longest:
         raise PictureError(
-            f"{kind.name} holds at most {kind.longest} pixels a side, the picture has"
+            f"{kind.name} holds at most {kind.longest} pixels per side, and the picture has"
             f" {picture.width} x {picture.height}; write PNG or TIFF."
         )
     notes: list[Note] = []
@@ -80,8 +79,8 @@ def _format(path: Path, name: str | None) -> Format:
             return kind
         if name is not None and (name.lower() == key or f".{name.lower()}" in kind.suffixes):
             return kind
-    asked = f"the suffix of {path.name}" if name is None else repr(name)
-    raise PictureError(f"No picture format that can be written goes by {asked}; choose one of {', '.join(FORMATS)}.")
+    wanted = f"with the suffix of {path.name}" if name is None else repr(name)
+    raise PictureError(f"No format {wanted} can be written; choose one of {', '.join(FORMATS)}.")
 
 
 def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | None, notes: list[Note]) -> None:
@@ -103,7 +102,7 @@ def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | No
 
 
 def _raster(picture: Picture, kind: Format, notes: list[Note]) -> Raster:
-    """The samples of `picture` in the closest form that `kind` can hold."""
+    """The samples of `picture`, in the closest form that `kind` can hold."""
     bits = picture.bits
     if bits not in kind.bits:
         bits = kind.bits[-1]
@@ -117,12 +116,11 @@ def _raster(picture: Picture, kind: Format, notes: list[Note]) -> Raster:
     else:
         wanted = picture.pixels.shape[1] + (alpha is not None)
     channels = min(count for count in kind.channels if count >= wanted and (count - wanted) % 2 == 0)
-    bands = in_order(partial(_band, picture, channels, bits), range(0, picture.height, BAND_ROWS))
-    return Raster(picture.height, picture.width, channels, bits, bands)
+    return Raster(picture.height, picture.width, channels, bits, partial(_band, picture, channels, bits))
 
 
 def _band(picture: Picture, channels: int, bits: Bits, top: int) -> NDArray[Any]:
-    """`BAND_ROWS` rows from `top` on, as the file shall hold them."""
+    """`BAND_ROWS` rows from row `top`, as the file stores them."""
     rows = slice(top, top + BAND_ROWS)
     planes = picture.pixels[0, :, rows]
     alpha = None if picture.alpha is None else picture.alpha[0, :, rows]
@@ -136,12 +134,12 @@ def _band(picture: Picture, channels: int, bits: Bits, top: int) -> NDArray[Any]
 
 
 def _rounded(values: FloatArray, bits: Bits) -> NDArray[Any]:
-    """[0,1] to whole steps, halves up; floating point stays as it is."""
+    """Round [0,1] to integer levels, halves up; floating point is unchanged."""
     if not np.isfinite(values).all():
-        raise PictureError("The picture holds values that are no numbers (NaN or infinite); nothing was written.")
+        raise PictureError("The picture has NaN or infinite values; nothing was written.")
     if bits == 32:
         return np.ascontiguousarray(values)
     steps = values.clip(0, 1)
     steps *= 2**bits - 1
     steps += 0.5
-    return np.ascontiguousarray(steps, np.uint8 if bits == 8 else np.uint16)  # the cast cuts the fraction off
+    return np.ascontiguousarray(steps, np.uint8 if bits == 8 else np.uint16)  # the cast truncates

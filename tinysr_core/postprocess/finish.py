@@ -26,6 +26,9 @@ ANTI_ALIAS_RAMP = 0.25
 PASSES = 3
 """Box blurs along each axis, which together are nearly a Gaussian one."""
 
+STEPS = ("sharpen", "anti_alias")
+"""The fields of `Finish` that are steps, in their order."""
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -46,7 +49,7 @@ class Finish:
     @property
     def steps(self) -> bool:
         """Whether any step follows the resize."""
-        return self.sharpen or self.anti_alias
+        return any(getattr(self, name) for name in STEPS)
 
     def apply(self, image: Image, *, in_place: bool = False, progress: Progress | None = None) -> Image:
         """Run the steps on `image` [B,C,H,W] in [0,1], which has its final size. `in_place` allows writing over it."""

@@ -1,4 +1,4 @@
-"""What videos can be encoded with, and into which files."""
+"""The codecs that videos are encoded with, and the files that can hold them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from ..errors import RequestError
 
 @dataclass(frozen=True)
 class Codec:
-    """A video codec as FFmpeg has it."""
+    """A video codec, as FFmpeg offers it."""
 
     encoder: str
     suffixes: tuple[str, ...]
@@ -19,9 +19,13 @@ class Codec:
     """Default of `Encoding.quality`; None: the codec has no such setting."""
     options: tuple[tuple[str, str], ...] = ()
     segment: str = ".nut"
-    """Files for segments: their timestamps are exact."""
+    """Suffix of segments. NUT stores timestamps exactly."""
     even: bool = True
     """Whether sides must be even."""
+
+    def cropped(self, height: int, width: int) -> tuple[int, int]:
+        """The height and width that the codec can hold: odd sides lose a row or a column where it wants even ones."""
+        return (max(2, height - height % 2), max(2, width - width % 2)) if self.even else (height, width)
 
 
 CODECS = {
@@ -34,17 +38,21 @@ CODECS = {
     ),
     "ffv1": Codec("ffv1", (".mkv",), ("yuv444p", "yuv444p10le"), options=(("level", "3"),), even=False),
 }
-"""h264 plays everywhere; h265 is smaller; prores is for editing; ffv1 loses nothing."""
+"""h264 plays everywhere; h265 makes smaller files; prores is for editing; ffv1 is lossless."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a video is encoded."""
+    """How a video is encoded.
+
+    Raises:
+        RequestError: the codec is unknown, or the quality is out of range.
+    """
 
     codec: str = "h264"
     """One of `CODECS`."""
     quality: int | None = None
-    """Constant rate factor of h264 and h265, from 0 (no loss) to 51; None: visually without loss."""
+    """Constant rate factor of h264 and h265, 0 (lossless) to 51; None: 18 and 20, visually lossless."""
 
     def __post_init__(self) -> None:
         if self.codec not in CODECS:
@@ -54,19 +62,17 @@ class Encoding:
 
     @property
     def options(self) -> dict[str, str]:
-        """The encoder's options."""
+        """The options of FFmpeg's encoder."""
         codec = CODECS[self.codec]
         quality = codec.quality if self.quality is None else self.quality
         return dict(codec.options) | ({} if codec.quality is None else {"crf": str(quality)})
 
     def require_suffix(self, path: Path) -> None:
-        """Refuse a file that cannot hold the codec.
+        """Check that a file can hold the codec.
 
         Raises:
-            RequestError: `path` has another suffix.
+            RequestError: `path` has the suffix of no such file.
         """
         suffixes = CODECS[self.codec].suffixes
         if path.suffix.lower() not in suffixes:
-            raise RequestError(
-                f"A {path.suffix or 'nameless'} file cannot hold {self.codec}; use {' or '.join(suffixes)}."
-            )
+            raise RequestError(f"{path} cannot hold {self.codec} video; use the suffix {' or '.join(suffixes)}.")
