@@ -1,9 +1,9 @@
-"""What probe windows cost and change: the gate from a few windows against the gate from the whole picture.
+"""Cost and effect of probe windows: compare the gate from a few windows with the gate from the whole picture.
 
     python benchmarks/attention_probes.py ../shared/data/val/portraits_cc0 --model portrait --scale 2
 
-Prints PSNR-Y with both gates and the share of the pixels that the windows add. Each portrait is laid out 2x2, to be
-as large as pictures whose gate comes from probe windows. Results: results/attention_probes.md.
+Prints PSNR-Y with both gates, and how many pixels the windows add to the work. Each portrait is repeated 2x2, so that
+it is large enough for probe windows. Results: results/attention_probes.md.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=2)
     arguments = parser.parse_args()
     engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint(arguments.model, arguments.scale)), "cpu")
-    print("| picture | gate of the whole | gate of the probes | difference dB | pixels added |")
+    print("| picture | PSNR, whole picture | PSNR, probe windows | difference | added pixels |")
     print("|---|---|---|---|---|")
     differences: list[float] = []
     for pair in load_pairs(arguments.folder, arguments.scale):

@@ -1,4 +1,4 @@
-"""A machine that has something else to do."""
+"""Keeps a core of the machine busy."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def busy_core(busy: bool) -> Generator[None]:
-    """Another process that keeps one core busy."""
+    """Start a process that keeps one core busy, if `busy`."""
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
         yield

@@ -1,4 +1,4 @@
-"""TinySR Upscale against ComfyUI's stock node: speed, seams and memory, in the same process and minute.
+"""Compare TinySR Upscale with ComfyUI's stock node, in one process: speed, seams and memory.
 
     path/to/ComfyUI's/python benchmarks/comfyui.py path/to/ComfyUI portrait.jpg [--busy]
     path/to/ComfyUI's/python benchmarks/comfyui.py path/to/ComfyUI --memory ours|stock
@@ -53,7 +53,7 @@ def load_nodes(checkout: Path) -> tuple[Node, Node]:
 
 
 def measure_speed(ours: Node, stock: Node, image: Tensor) -> None:
-    """Alternate the nodes, since a machine is not equally fast all the time; the ratio is that of neighbours."""
+    """Run the nodes in turn, because the machine's speed varies. The ratio is the median over neighbouring runs."""
     print("| picture | precision | TinySR Upscale | stock node | ratio |")
     print("|---|---|---|---|---|")
     for side, precision in itertools.product(SIDES, ("fp32", "auto")):
@@ -75,9 +75,9 @@ def timed(node: Node, image: Tensor) -> float:
 
 
 def measure_seams(ours: Node, stock: Node, image: Tensor) -> None:
-    """Largest difference of tiled results to one of a single tile, in levels of 255."""
+    """Largest difference between tiled results and the result of a single tile, in levels of 255."""
     whole = ours(image, tile=8192)
-    print("\n| tiles | largest difference to the whole picture, of 255 | mean |")
+    print("\n| tiles | largest difference from the whole picture, of 255 | mean |")
     print("|---|---|---|")
     results = {f"TinySR Upscale, {tile}": ours(image, tile=tile) for tile in (512, 256, 64)}
     results["stock node, 512 with 32 blended"] = stock(image)
@@ -87,7 +87,7 @@ def measure_seams(ours: Node, stock: Node, image: Tensor) -> None:
 
 
 def measure_memory(node: Node) -> None:
-    """Peak memory of the process for a batch of frames, against what its input and output take."""
+    """Peak memory of the process for a batch of frames, next to the memory of its input and output."""
     frames = torch.rand(FRAMES, SIDE, SIDE, 3)
     before = peak_bytes()
     start = time.perf_counter()
@@ -95,13 +95,13 @@ def measure_memory(node: Node) -> None:
     held = frames.nbytes + result.nbytes
     print(
         f"{FRAMES} frames of {SIDE} x {SIDE}: input and output {held / 1e9:.2f} GB, peak of the process "
-        f"{peak_bytes() / 1e9:.2f} GB ({before / 1e9:.2f} GB before), allowed {(1.3 * held + 1e9) / 1e9:.2f} GB, "
+        f"{peak_bytes() / 1e9:.2f} GB ({before / 1e9:.2f} GB before the run), limit {(1.3 * held + 1e9) / 1e9:.2f} GB, "
         f"{time.perf_counter() - start:.0f} s"
     )
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
+    """Peak resident memory of this process."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -110,8 +110,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkout", type=Path, help="a ComfyUI checkout")
     parser.add_argument("picture", type=Path, nargs="?", help="a picture")
-    parser.add_argument("--busy", action="store_true", help="keep one core busy with another process; only speed")
-    parser.add_argument("--memory", choices=["ours", "stock"], help="measure memory instead, of this node")
+    parser.add_argument("--busy", action="store_true", help="measure speed while another process keeps one core busy")
+    parser.add_argument("--memory", choices=["ours", "stock"], help="measure only the memory of this node")
     arguments = parser.parse_args()
     ours, stock = load_nodes(arguments.checkout.resolve())
     with torch.inference_mode():  # as ComfyUI runs nodes

@@ -1,4 +1,4 @@
-"""Draw crops of validation portraits at 1:1 (eye, skin, hair, cloth): the small picture, bicubic, ours, the original.
+"""Draw crops of validation portraits at 1:1: the small picture, bicubic, TinySR and the original.
 
 python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/crops_x2.jpg --scale 2
 python benchmarks/crops.py ../shared/data/val/portraits_cc0 docs/images/photo_x2.jpg --jpeg 50 --models portrait photo
@@ -17,16 +17,16 @@ from tinysr_core.images import Pixels8
 
 SIDE = 240
 CROPS = (("094", "eye", 400, 340), ("004", "skin", 480, 600), ("084", "hair", 270, 60), ("084", "cloth", 330, 740))
-"""Portrait, what it shows, and the left and top of the crop in the original."""
+"""Portrait, content of the crop, and its left and top in the original."""
 
 
 def nearest(scale: int) -> Method:
-    """The small picture itself, its pixels enlarged."""
+    """The small picture with enlarged pixels."""
     return lambda lr: lr.repeat(scale, 0).repeat(scale, 1)
 
 
 def draw(rows: list[list[Pixels8]], titles: list[str]) -> Image.Image:
-    """A sheet of crops with a line of titles above."""
+    """A sheet of crops below a line of titles."""
     font = ImageFont.load_default(16)
     top, gap = 28, 4
     width, height = len(titles) * (SIDE + gap) - gap, top + len(rows) * (SIDE + gap) - gap

@@ -1,22 +1,27 @@
-"""Draw how the shipped weights were trained, from the logs of their runs.
+"""Draw the training curves of the shipped weights.
 
     python benchmarks/curves.py docs/images/training_curves.svg
+    python benchmarks/curves.py docs/images/training_curves.svg --add tinysr-photo-x2 runs/photo-x2/metrics.jsonl
 
-results/training_logs/NAME.jsonl is the `metrics.jsonl` of the run that wrote weights/NAME.safetensors, or a base of it.
-A panel for each: a line for the loss on the training patches, means over 2 % of the run, and dots for PSNR-Y on the
-photographs held out.
+The picture has a panel for each run: a line for the loss on the training patches, and dots for PSNR-Y on the validation
+photographs. The second command first adds a run to results/training_curves.csv, in place of an earlier run with that
+name.
 """
 
 import argparse
+import csv
 import json
 from collections.abc import Iterator, Sequence
-from itertools import count
+from itertools import count, groupby
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
-LOGS = Path(__file__).parent / "results" / "training_logs"
-COLUMNS = 2
+CURVES = Path(__file__).parent / "results" / "training_curves.csv"
+COLUMNS = ("run", "step", "minutes", "loss", "psnr_y_db", "lpips")
+POINTS = 50
+"""Largest number of rows for the losses of a run, and for its validations."""
+PANELS = 2
+"""Number of panels side by side."""
 WIDTH, HEIGHT = 420, 190
 LEFT, RIGHT, TOP, BOTTOM = 52, 56, 30, 26
 STYLE = (
@@ -25,12 +30,31 @@ STYLE = (
 )
 
 Point = tuple[float, float]
+Row = dict[str, str]
 
 
-def panel(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def compact(name: str, metrics: Path) -> Iterator[Row]:
+    """The rows of `COLUMNS` for the metrics.jsonl of a run: means of the loss over a fiftieth of the run, and at most
+    fifty of its validations, the last one included."""
+    rows = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    losses = [row for row in rows if "total" in row]
+    size = -(-len(losses) // POINTS)
+    for part in (losses[i : i + size] for i in range(0, len(losses), size)):
+        yield row_of(name, part[-1]) | {"loss": f"{fmean(row['total'] for row in part):.5g}"}
+    scores = [row for row in rows if "validation" in row]
+    for row in scores[:: -max(1, -(-len(scores) // POINTS))][::-1]:
+        psnr, lpips = row["validation"].get("psnr"), row["validation"].get("lpips")
+        yield row_of(name, row) | {"psnr_y_db": f"{psnr:.3f}", "lpips": "" if lpips is None else f"{lpips:.4f}"}
+
+
+def row_of(name: str, row: dict[str, float]) -> Row:
+    return dict.fromkeys(COLUMNS, "") | {"run": name, "step": str(row["step"]), "minutes": f"{row['minutes']:.1f}"}
+
+
+def panel(name: str, rows: Sequence[Row]) -> Iterator[str]:
     """The SVG elements of one run."""
-    loss = smoothed([(row["step"], row["total"]) for row in rows if "total" in row])
-    scores = [(row["step"], row["validation"]["psnr"]) for row in rows if "validation" in row]
+    loss = [(float(row["step"]), float(row["loss"])) for row in rows if row["loss"]]
+    scores = [(float(row["step"]), float(row["psnr_y_db"])) for row in rows if row["psnr_y_db"]]
     steps = loss[-1][0]
     yield f'<text class="title" x="{LEFT}" y="16">{name}, {steps:,.0f} steps</text>'
     yield f'<path class="axis" d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}V{TOP}"/>'
@@ -42,13 +66,6 @@ def panel(name: str, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         ends = [value for _, value in values]
         for value, y in ((max(ends), TOP + 8), (min(ends), HEIGHT - BOTTOM)):
             yield f'<text class="{kind}" x="{x}" y="{y}">{value:.4g}{unit}</text>'
-
-
-def smoothed(points: Sequence[Point]) -> list[Point]:
-    """Means over a fiftieth of the points."""
-    size = max(1, len(points) // 50)
-    parts = [points[i : i + size] for i in range(0, len(points), size)]
-    return [(part[-1][0], fmean(value for _, value in part)) for part in parts]
 
 
 def placed(points: Sequence[Point], steps: float) -> Iterator[Point]:
@@ -63,15 +80,25 @@ def placed(points: Sequence[Point], steps: float) -> Iterator[Point]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("picture", type=Path)
+    parser.add_argument("--add", nargs=2, metavar=("NAME", "METRICS"))
     arguments = parser.parse_args()
+    with CURVES.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    if arguments.add:
+        name, metrics = arguments.add
+        rows = [row for row in rows if row["run"] != name] + list(compact(name, Path(metrics)))
+        rows.sort(key=lambda row: row["run"])
+        with CURVES.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     parts: list[str] = []
-    for number, path in zip(count(), sorted(LOGS.glob("*.jsonl"))):
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        row, column = divmod(number, COLUMNS)
-        body = "".join(panel(path.stem, rows))
+    for number, (name, own) in zip(count(), groupby(rows, key=lambda row: row["run"])):
+        row, column = divmod(number, PANELS)
+        body = "".join(panel(name, list(own)))
         parts.append(f'<g transform="translate({column * WIDTH} {row * HEIGHT})">{body}</g>')
-    height = HEIGHT * -(-len(parts) // COLUMNS)
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {COLUMNS * WIDTH} {height}"><style>{STYLE}</style>'
+    height = HEIGHT * -(-len(parts) // PANELS)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PANELS * WIDTH} {height}"><style>{STYLE}</style>'
     arguments.picture.write_text(head + "".join(parts) + "</svg>\n", encoding="utf-8")
 
 

@@ -1,8 +1,8 @@
-"""How often the data check is right: photographs as they are, and the same ones spoilt.
+"""How often the photo check is right, on original photographs and on degraded copies.
 
     python benchmarks/data_check.py ../shared/data/train > benchmarks/results/data_check.md
 
-Takes the first photographs of each folder below the one named, and looks at each in every version.
+It checks the first photographs of each subfolder, in every version.
 """
 
 import io
@@ -19,7 +19,7 @@ from tinysr_core.trainer.photo_check import POOR, SOFT, SOFTISH, sharpness
 from tinysr_core.trainer.photo_duplicates import NEAR, distances, perceptual_hash
 
 PHOTOS = 12
-"""Of each folder."""
+"""Photographs for each subfolder."""
 
 
 def enlarged(factor: float) -> Callable[[Image.Image], Image.Image]:
@@ -52,7 +52,7 @@ def cropped(share: float) -> Callable[[Image.Image], Image.Image]:
 
 
 VERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "as it is": lambda photo: photo,
+    "original": lambda photo: photo,
     "JPEG 75": saved(75),
     f"JPEG {POOR}": saved(POOR),
     "enlarged by 1.5": enlarged(1.5),
@@ -60,15 +60,15 @@ VERSIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "blurred by 0.7 pixels": blurred(0.7),
     "blurred by 1 pixel": blurred(1),
     "blurred by 1.5 pixels": blurred(1.5),
-    "half as large": lambda photo: photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.BICUBIC),
+    "reduced by 2": lambda photo: photo.resize((photo.width // 2, photo.height // 2), Image.Resampling.BICUBIC),
     "brighter by a quarter": lambda photo: ImageEnhance.Brightness(photo).enhance(1.25),
-    "2 % cut off each side": cropped(0.02),
-    "5 % cut off each side": cropped(0.05),
+    "2 % cropped from each side": cropped(0.02),
+    "5 % cropped from each side": cropped(0.05),
 }
 
 
 def measures(path: Path) -> list[tuple[float, np.ndarray]]:
-    """Sharpness and hash of each version."""
+    """Sharpness and hash of each version of a photograph."""
     photo = Image.fromarray(decode(path))
     versions = [np.asarray(version(photo)) for version in VERSIONS.values()]
     return [(sharpness(pixels), perceptual_hash(pixels)) for pixels in versions]
@@ -78,11 +78,12 @@ def main(folder: Path) -> None:
     photos: Sequence[Path] = [p for below in sorted(folder.iterdir()) for p in list_photos([below])[:PHOTOS]]
     found = list(map_photos(measures, photos))
     originals = np.stack([versions[0][1] for versions in found])
-    print("# What the data check says\n")
-    print(f"{len(photos)} photographs, {PHOTOS} of each folder or all it has, in versions.")
-    print(f"Soft: sharpness below {SOFT}, left out. Doubtful: below {SOFTISH}, used with a warning.")
-    print(f"Near: at most {NEAR} of 255 bits of the hash differ.\n")
-    print("| version | soft | doubtful | sharpness, median | bits that differ, median | near the original |")
+    print("# Accuracy of the photo check\n")
+    print(f"{len(photos)} photographs (up to {PHOTOS} from each folder), each in several versions.\n")
+    print(f"* Soft: sharpness below {SOFT}; the check leaves the photograph out.")
+    print(f"* Doubtful: sharpness below {SOFTISH}; used with a warning.")
+    print(f"* Near: at most {NEAR} of 255 bits of the hash differ.\n")
+    print("| version | soft | doubtful | median sharpness | median of differing bits | near the original |")
     print("|---|---|---|---|---|---|")
     for number, name in enumerate(VERSIONS):
         sharp = [versions[number][0] for versions in found]

@@ -1,9 +1,9 @@
-"""How much sooner a folder is done with more workers: wall time of the whole command `tinysr upscale`.
+"""Time a folder job with several workers: wall time of the whole command `tinysr upscale`.
 
     python benchmarks/folder.py --count 16 --size 1000x750 > benchmarks/results/folder.md
 
-One process with one thread, one process with a thread for each core, and workers that share the cores. Each is run
-several times in turn, and the best time counts: a machine is never quite quiet.
+It compares one process with one thread, one process with a thread for each core, and workers that share the cores. All
+take turns several times, and the best time counts, because other programs always take some time.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tinysr_core.postprocess import parse_size
 
 
 def make_photos(folder: Path, count: int, width: int, height: int) -> None:
-    """Smooth coloured shapes with grain, each another one."""
+    """Write photos of smooth coloured shapes with grain, all different."""
     for number in range(count):
         random = np.random.default_rng(number)
         coarse = Image.fromarray(random.integers(0, 256, (12, 16, 3), np.uint8))
@@ -33,7 +33,7 @@ def make_photos(folder: Path, count: int, width: int, height: int) -> None:
 
 
 def seconds(folder: Path, workers: int, threads: int, options: list[str]) -> float:
-    """Wall time of the command with that many workers, each with that many threads."""
+    """Wall time of the command with `workers` workers of `threads` threads each."""
     command = [sys.executable, "-m", "tinysr_core.cli", "upscale", str(folder), "--workers", str(workers), *options]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     start = time.perf_counter()
@@ -43,8 +43,8 @@ def seconds(folder: Path, workers: int, threads: int, options: list[str]) -> flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--count", type=int, default=16, help="photos")
-    parser.add_argument("--size", default="1000x750", help="of a photo")
+    parser.add_argument("--count", type=int, default=16, help="number of photos")
+    parser.add_argument("--size", default="1000x750", help="width and height of a photo")
     parser.add_argument("--rounds", type=int, default=2)
     arguments, options = parser.parse_known_args()
     cores = os.cpu_count() or 1
@@ -54,13 +54,13 @@ def main() -> None:
     )
     print(f"# A folder with several workers\n\n`{command}`,")
     print(f"TinySR {__version__}, Python {platform.python_version()}, {cores} cores.")
-    print(f"The whole command, start included; best of {arguments.rounds}.\n")
+    print(f"Times are for the whole command, including its start; best of {arguments.rounds}.\n")
     ways = list(dict.fromkeys([(1, 1), (1, cores), *((n, cores // n) for n in (2, 4, 8, cores) if n <= cores)]))
     with tempfile.TemporaryDirectory() as folder:
         make_photos(Path(folder), arguments.count, size.width, size.height)
         times = [[seconds(Path(folder), *way, options) for way in ways] for _ in range(arguments.rounds)]
     best = [min(column) for column in zip(*times, strict=True)]
-    print("| workers | threads of each | seconds | against one worker with one thread |")
+    print("| workers | threads each | seconds | speed, one worker with one thread = 1 |")
     print("|---|---|---|---|")
     for (workers, threads), taken in zip(ways, best, strict=True):
         print(f"| {workers} | {threads} | {taken:.1f} | {best[0] / taken:.2f} |")

@@ -1,12 +1,13 @@
-"""Speed of the network on a GPU: what each step of its GPU path brings, and how far it is from what the GPU can do.
+"""Speed of the network on a GPU: the gain from each step of the GPU path, and the distance from the GPU's limit.
 
     python benchmarks/gpu.py > benchmarks/results/gpu.md
-    python benchmarks/gpu.py --autotune                     # where cuDNN looks for its fastest kernels first
-    python benchmarks/gpu.py --device cpu --size 64x64      # tries every way that a CPU can run
+    python benchmarks/gpu.py --autotune                     # let cuDNN time its kernels first
+    python benchmarks/gpu.py --device cpu --size 64x64      # test every method that a CPU can run
 
-Shipped portrait weights x2, one picture at a time, on the device but for the last row. The roofline is the time for the
-arithmetic at the rate of a product of fp16 matrices, or for moving each layer's features at the rate of a copy, both
-measured here, whichever is longer. A way that cannot run says why. PSNR is against fp32 without TF32.
+It uses the shipped portrait weights x2, one picture at a time. Pictures and results stay on the device, except in the
+last row. The roofline is the longer of two times: that of the arithmetic at the rate of a product of fp16 matrices, and
+that of moving each layer's features at the rate of a copy. Both rates are measured here. If a method cannot run, the
+table says why. PSNR is relative to fp32 without TF32.
 """
 
 import argparse
@@ -27,17 +28,17 @@ from tinysr_core.engines.torch_cuda import CudnnNetwork, padded
 from tinysr_core.model import ModelConfig, TinySR, bicubic_skip, find_checkpoint, read_checkpoint
 from tinysr_core.model import network as network
 
-Way = Callable[[Tensor], Tensor]
+Run = Callable[[Tensor], Tensor]
 """LR picture [1,3,h,w] on the device -> SR."""
 BASELINE = "eager fp16, NCHW"
-SHIPPED = "TinySR as it is"
+SHIPPED = "TinySR"
 WARM_UP, ROUNDS = 3, 3
 WHOLE = 1 << 20
 """A tile larger than any picture."""
 
 
-def ways(device: torch.device) -> Iterator[tuple[str, Callable[[Tensor], Way]]]:
-    """Names, and what makes the way to run pictures that are like the given one."""
+def methods(device: torch.device) -> Iterator[tuple[str, Callable[[Tensor], Run]]]:
+    """Name of each method, and a function that prepares it for pictures of the size of the given one."""
     checkpoint = read_checkpoint(find_checkpoint("portrait", 2))
     plain = TinySR.from_tensors(
         checkpoint.config, {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
@@ -79,28 +80,28 @@ def placed(model: TinySR, device: torch.device, dtype: torch.dtype, layout: torc
     return TinySR.from_tensors(model.config, tensors)
 
 
-def fused(model: TinySR) -> Way:
+def fused(model: TinySR) -> Run:
     return partial(CudnnNetwork(model, fused=True), gate=None)
 
 
-def compiled(model: TinySR, mode: str, image: Tensor) -> Way:
+def compiled(model: TinySR, mode: str, image: Tensor) -> Run:
     kernel = network._skip_kernel(2, torch.float32, image.device)
-    network._skip_kernel = lambda *_: kernel  # torch would compile NumPy's making of it, to be run at each call
+    network._skip_kernel = lambda *_: kernel  # else torch compiles its NumPy code and runs it in each call
     return torch.compile(model, mode=mode, dynamic=False)
 
 
-def graphed(way: Way, image: Tensor) -> Way:
-    """`way`, recorded once and replayed: its kernels start without Python."""
+def graphed(run: Run, image: Tensor) -> Run:
+    """`run`, recorded once as a CUDA graph and replayed, so that its kernels start without Python."""
     source = image.clone()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UP):
-            way(source)
+            run(source)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        result = way(source)
+        result = run(source)
 
     def replay(picture: Tensor) -> Tensor:
         source.copy_(picture)
@@ -110,13 +111,13 @@ def graphed(way: Way, image: Tensor) -> Way:
     return replay
 
 
-def from_host(upscaler: Upscaler, image: Tensor) -> Way:
+def from_host(upscaler: Upscaler, image: Tensor) -> Run:
     on_host = image.cpu()
     return lambda _: upscaler.upscale(on_host)
 
 
 def milliseconds(work: Callable[[], object], device: torch.device, least: float = 300) -> float:
-    """Time of one call: the best of several rounds of calls one after the other, each of which takes `least` or so."""
+    """Time of one call: the best of several rounds. A round makes consecutive calls for about `least` milliseconds."""
     for _ in range(WARM_UP):
         work()
     count = max(1, round(least / _timed(work, 1, device)))
@@ -154,7 +155,7 @@ def bandwidth(device: torch.device) -> float:
 
 
 def moved(config: ModelConfig) -> int:
-    """Bytes that go through memory for each LR pixel, if each layer reads its fp16 features and writes its own once."""
+    """Bytes of memory traffic for each LR pixel, if each layer reads and writes its fp16 features once."""
     features, detail = 2 * config.channels, 2 * 3 * config.scale**2
     image, result = 4 * 3, 4 * 3 * config.scale**2
     trunk = (image + features) + config.blocks * 2 * features
@@ -167,10 +168,8 @@ def psnr(result: Tensor, expected: Tensor) -> float:
 
 
 def references(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Results in fp32, without the TF32 that torch allows convolutions.
-
-    The network's own, whose gate follows from all of the picture; `Upscaler`'s, whose gate follows from probe windows.
-    """
+    """Results in fp32, without TF32: with the gate from the whole picture (the network), and with the gate from probe
+    windows (`Upscaler`)."""
     torch.backends.cudnn.allow_tf32 = False
     try:
         engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint("portrait", 2)), str(image.device), "fp32")
@@ -183,9 +182,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--size", default="1920x1080", help="width and height of the LR picture")
-    parser.add_argument("--only", default="", help="ways whose name holds this, and the baseline")
-    parser.add_argument("--autotune", action="store_true", help="have cuDNN time its kernels before it chooses")
-    parser.add_argument("--profile", metavar="WAY", help="print the kernels of the way of this name instead")
+    parser.add_argument("--only", default="", help="only methods whose name contains this, and the baseline")
+    parser.add_argument("--autotune", action="store_true", help="let cuDNN time its kernels before it chooses")
+    parser.add_argument("--profile", metavar="METHOD", help="print the kernels of this method instead")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     width, height = (int(side) for side in arguments.size.split("x"))
@@ -194,7 +193,7 @@ def main() -> None:
     torch.backends.cudnn.benchmark = arguments.autotune
     with torch.inference_mode():  # as ComfyUI runs nodes
         if arguments.profile:
-            print_profile(dict(ways(device))[arguments.profile](image), image)
+            print_profile(dict(methods(device))[arguments.profile](image), image)
         else:
             print_table(arguments.only, image)
 
@@ -211,37 +210,36 @@ def print_table(only: str, image: Tensor) -> None:
     skip = psnr(bicubic_skip(image, 2), bicubic_skip(image.double(), 2).clamp(0, 1))
     print(f"# GPU\n\n{width} x {height}, x2, {today}; {name}, torch {torch.__version__}. fp16 matrix product: ", end="")
     print(f"{rate / 1e12:.3g} TFLOP/s, copy: {speed / 1e9:.3g} GB/s, roofline: {floor:.3g} ms a picture. ", end="")
-    print(f"The bicubic skip in fp32 is {skip:.0f} dB from that in fp64.\n")
-    print(
-        f"| way | ms | pictures/s | against {BASELINE} | share of the roofline | PSNR dB |\n|---|---|---|---|---|---|"
-    )
+    print(f"PSNR of the bicubic skip in fp32 to that in fp64: {skip:.0f} dB.\n")
+    print(f"| method | ms | pictures/s | speed, {BASELINE} = 1 | share of the roofline | PSNR dB |")
+    print("|---|---|---|---|---|---|")
     baseline = None
-    for way_name, make in ways(device):
-        if only not in way_name and way_name != BASELINE:
+    for method, make in methods(device):
+        if only not in method and method != BASELINE:
             continue
         try:
-            way = make(image)
-            quality = psnr(way(image), tiled if way_name.startswith(SHIPPED) else whole)
-            taken = milliseconds(partial(way, image), device)
-        except Exception as error:  # others may still run
+            run = make(image)
+            quality = psnr(run(image), tiled if method.startswith(SHIPPED) else whole)
+            taken = milliseconds(partial(run, image), device)
+        except Exception as error:  # other methods may still run
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            print(f"| {way_name} | {reason[:100]} | | | | |", flush=True)
+            print(f"| {method} | {reason[:100]} | | | | |", flush=True)
             continue
         baseline = baseline or taken
         print(
-            f"| {way_name} | {taken:.3g} | {1000 / taken:.0f} | {baseline / taken:.2f} x faster | "
+            f"| {method} | {taken:.3g} | {1000 / taken:.0f} | {baseline / taken:.2f}× | "
             f"{floor / taken:.0%} | {quality:.1f} |",
             flush=True,
         )
 
 
-def print_profile(way: Way, image: Tensor) -> None:
-    """Where the time of three calls goes, by kernel."""
+def print_profile(run: Run, image: Tensor) -> None:
+    """Print the time of three calls by kernel."""
     for _ in range(WARM_UP):
-        way(image)
+        run(image)
     with torch.profiler.profile() as profile:
         for _ in range(3):
-            way(image)
+            run(image)
         if image.is_cuda:
             torch.cuda.synchronize()
     order = "self_cuda_time_total" if image.is_cuda else "self_cpu_time_total"

@@ -1,10 +1,10 @@
-"""Time and peak memory of the whole command `tinysr upscale`, beside the time of the network alone.
+"""Time and peak memory of the whole command `tinysr upscale`, and the time of the network alone.
 
     python benchmarks/memory.py --sizes 1024x1024 3000x2000 6000x4000 --scale 2
 
-Each picture is a synthetic photograph (smooth shapes and grain) saved as JPEG. The network alone is `Upscaler.upscale`
-of its pixels, in a process of its own which has loaded the network and run it once. The network and the commands take
-turns, and the best time of each counts. Results: results/memory.md.
+Each picture is a synthetic photograph (smooth shapes and grain), saved as JPEG. "The network alone" is
+`Upscaler.upscale` of its pixels, in a separate process that has already loaded the network and run it once. The network
+and the commands take turns, and the best time of each counts. Results: results/memory.md.
 """
 
 import argparse
@@ -23,9 +23,9 @@ from tinysr_core.images import read_picture
 from tinysr_core.postprocess import parse_size
 
 COMMANDS = {"JPEG": [], "PNG": ["--format", "png"], "JPEG, sharpened and anti-aliased": ["--sharpen", "--aa"]}
-"""Options, by the result that they ask for."""
+"""Result -> options of the command."""
 SMALL = 600
-"""Side of a picture that is cut into tiles as large ones are."""
+"""Side of a picture that, like large ones, is cut into tiles."""
 IN_A_CHILD = """
 import resource, subprocess, sys, time
 start = time.perf_counter()
@@ -35,7 +35,7 @@ print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).
 
 
 def synthetic_photo(width: int, height: int) -> Image.Image:
-    """Smooth coloured shapes with grain, so that a JPEG of it is as large as one of a photograph."""
+    """Smooth coloured shapes with grain. Its JPEG is as large as that of a photograph."""
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
     pixels = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
@@ -44,14 +44,14 @@ def synthetic_photo(width: int, height: int) -> Image.Image:
 
 
 def of_command(photo: Path, scale: str, options: list[str]) -> tuple[float, float]:
-    """Seconds, and peak resident memory in megabytes, of one run in a process of its own."""
+    """Seconds and peak resident memory in megabytes of one run, in a separate process."""
     command = [sys.executable, "-m", "tinysr_core.cli", "upscale", str(photo), "--scale", scale, "--overwrite"]
     seconds, peak = _output([sys.executable, "-c", IN_A_CHILD, *command, *options]).split()
     return float(seconds), int(peak) / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def of_network(photo: Path, scale: str) -> float:
-    """Seconds of the network alone, in a process of its own."""
+    """Seconds of the network alone, in a separate process."""
     return float(_output([sys.executable, __file__, "--scale", scale, "--network", str(photo)]))
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", nargs="+", default=["1024x1024", "3000x2000"], help="widths and heights")
     parser.add_argument("--scale", default="2")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each is run")
+    parser.add_argument("--rounds", type=int, default=3, help="number of runs of each")
     parser.add_argument("--network", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.network is not None:

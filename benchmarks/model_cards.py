@@ -1,9 +1,9 @@
-"""Measure the shipped weights, and write what is known of them: headers, weights/*.md, benchmarks/results/quality.*
+"""Measure the shipped weights and write their headers, weights/*.md and benchmarks/results/quality.*
 
 python benchmarks/model_cards.py
 
-It needs the validation pictures and LPIPS in ../shared. Only weights that have changed are measured again, so it can be
-stopped at any time; with new weights for all scales it takes about 15 minutes of two cores.
+It needs the validation pictures and LPIPS in ../shared. It only measures weights that have changed, so you can stop it
+at any time and run it again. New weights for all scales take about 15 minutes on two cores.
 """
 
 import argparse
@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
 TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256")
-"""What the trainer wrote into the card, and stays."""
+"""Keys of the card that the trainer wrote and that stay unchanged."""
 
 RELATIONS = ("twin", "photo")
 
@@ -69,15 +69,15 @@ def main() -> None:
 
 
 def texts_of(path: Path) -> Mapping[str, Any]:
-    """What model_cards.toml says about the family of a checkpoint."""
+    """The texts of model_cards.toml about the family of a checkpoint."""
     family = TEXTS["families"].get(model_name(path))
     if family is None:
-        raise SystemExit(f"model_cards.toml has no [families.{model_name(path)}] for {path.name}; describe it there.")
+        raise SystemExit(f"model_cards.toml has no [families.{model_name(path)}] for {path.name}. Add it.")
     return family
 
 
 def name_relatives(path: Path) -> None:
-    """Put the names of the relatives into the header, where they are there: measuring the sliders needs them."""
+    """Write the names of existing relatives into the header. Measuring the sliders needs them."""
     checkpoint = read_checkpoint(path)
     card = {key: value for key, value in checkpoint.card.items() if key not in RELATIONS}
     family = texts_of(path)
@@ -91,7 +91,7 @@ def name_relatives(path: Path) -> None:
 
 
 def write_header(path: Path, measured: Figures, photographs: Sequence[photos.Row], today: str) -> None:
-    """Write the whole card into the header of a checkpoint; the same weights and figures give the same bytes."""
+    """Write the whole card into the header of a checkpoint. The same weights and figures give the same bytes."""
     checkpoint, family = read_checkpoint(path), texts_of(path)
     digest = weights_digest(checkpoint.tensors)
     scale = checkpoint.config.scale
@@ -165,7 +165,7 @@ def clean_slider(photographs: Sequence[photos.Row], scale: int) -> Mapping[str, 
 
 
 def int8_name(stem: str) -> str:
-    """What the rows call a checkpoint in int8."""
+    """The name of a checkpoint in int8 in the rows."""
     return f"{stem} (int8)"
 
 
@@ -190,22 +190,23 @@ def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured], phot
             ],
         ),
         "## Figures\n",
-        TEXTS["protocol"].strip() + " PSNR in dB / SSIM / LPIPS; the spread and every picture are in"
-        " [benchmarks/results](../benchmarks/results/quality.md).\n",
+        TEXTS["protocol"].strip() + " Cells are PSNR in dB / SSIM / LPIPS."
+        " [Quality](../benchmarks/results/quality.md) has standard deviations and every picture.\n",
         figures_table(checkpoints, rows),
     ]
     if any("twin" in c.card for c in checkpoints):
         parts += [
             "## Detail\n",
-            f"`--detail` (in ComfyUI and GIMP *detail*) blends the weights with those of `{family['twin']}`: 0 is that,"
-            " 1 is this. PSNR in dB / LPIPS:\n",
+            f"`--detail` (in ComfyUI and GIMP: *detail*) blends these weights with those of `{family['twin']}`: 0 is"
+            f" `{family['twin']}`, 1 is `{name}`. PSNR in dB / LPIPS:\n",
             *(slider_table(c) for c in checkpoints if "detail" in c.card),
         ]
     if any("clean" in c.card for c in checkpoints):
         parts += [
             "## Clean\n",
-            f"`--clean` (in ComfyUI and GIMP *clean*) blends the weights with those of `{family['photo']}`: 0 is this,"
-            " 1 is that. On the sets of [photos](../benchmarks/results/photos.md), PSNR in dB / LPIPS:\n",
+            f"`--clean` (in ComfyUI and GIMP: *clean*) blends these weights with those of `{family['photo']}`: 0 is"
+            f" `{name}`, 1 is `{family['photo']}`. PSNR in dB / LPIPS on the sets of"
+            " [photos](../benchmarks/results/photos.md):\n",
             *(clean_table(c) for c in checkpoints if "clean" in c.card),
         ]
     if name == "photo":
@@ -217,14 +218,14 @@ def family_card(name: str, paths: Sequence[Path], rows: Sequence[Measured], phot
     if any("figures_int8" in c.card for c in checkpoints):
         parts += [
             "## In 8 bits\n",
-            "What is lost where OpenVINO runs the network in int8 (PSNR in dB / LPIPS):\n",
+            "Effect of int8 in OpenVINO (PSNR in dB / LPIPS):\n",
             int8_table(checkpoints),
         ]
     parts += [
         "## Training\n",
-        f"Recipe [`{family['recipe']}`](../training/recipes/{family['recipe']}.toml); the header of each file"
-        " (`tinysr info FILE`) has the recipe with all its numbers. The hash of the weights is that of their numbers"
-        " alone, without the header.\n",
+        f"Recipe [`{family['recipe']}`](../training/recipes/{family['recipe']}.toml). The header of each file has"
+        " all values of the recipe (`tinysr info FILE`). The hash of the weights covers the numbers only, not the"
+        " header.\n",
         table(
             ["file", "steps", "seed", "photographs", "started from", "weights"],
             [training_row(c) for c in checkpoints],
@@ -292,19 +293,21 @@ def quality_page(paths: Sequence[Path], rows: Sequence[Measured], peers: Path, t
     """benchmarks/results/quality.md."""
     parts = [
         "# Quality of the shipped weights\n",
-        f"`python benchmarks/model_cards.py`, {today}, torch {torch.__version__}. Mean ± standard deviation over the"
-        f" pictures; every picture is in [quality.csv](quality.csv). {TEXTS['protocol'].strip()} `tinysr evaluate"
-        " --data DIR… --scale S --models portrait fidelity --lpips DIR` makes such a table of any photographs.\n",
-        f"`{FINISH}` is the finishing of the paper, unsharp mask and supersampling. It is made for the eye: the"
-        " sharpening overshoots, which costs PSNR.\n",
+        f"`python benchmarks/model_cards.py`, {today}, torch {torch.__version__}. Cells are means ± standard deviations"
+        f" over the pictures; [quality.csv](quality.csv) has every picture. {TEXTS['protocol'].strip()} To make such a"
+        " table for your own photographs, run `tinysr evaluate --data DIR… --scale S --models portrait fidelity --lpips"
+        " DIR`.\n",
+        f"`{FINISH}` adds the paper's finishing steps: unsharp mask and supersampling. They are meant for the eye."
+        " Sharpening overshoots, which lowers PSNR.\n",
     ]
     plain = [row for row in rows if "(" not in row.method]
     for scale in SCALES:
         parts += [f"## ×{scale}\n", as_markdown([row for row in plain if row.scale == scale])]
     parts += [
-        "## Beside other networks\n",
-        "PSNR-Y in dB / SSIM-Y / LPIPS. The others are the networks' own published weights, measured with this protocol"
-        " on these pictures; their figures are quoted from [peers.csv](peers.csv), not measured by this script.\n",
+        "## Compared with other networks\n",
+        "PSNR-Y in dB / SSIM-Y / LPIPS. The other networks use their published weights. They were measured with this"
+        " protocol on these pictures; their figures are quoted from [peers.csv](peers.csv), not measured by this"
+        " script.\n",
     ]
     for scale in SCALES:
         parts += [f"### ×{scale}\n", peers_table(paths, rows, peers, scale)]
@@ -352,7 +355,7 @@ def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def lower(text: str) -> str:
-    """`text`, its first letter small."""
+    """`text` with a lower-case first letter."""
     return text.strip()[:1].lower() + text.strip()[1:]
 
 
@@ -371,4 +374,4 @@ if __name__ == "__main__":
     except TinySRError as error:
         sys.exit(f"model_cards.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("model_cards.py: stopped; what was measured is kept, the same command goes on from there")
+        sys.exit("model_cards.py: stopped. The measurements so far are saved. Run the same command to resume.")

@@ -1,9 +1,9 @@
-"""Measure methods on photographs as people have them: saved as JPEG, taken by a phone, shared on the web.
+"""Measure methods on everyday photographs: saved as JPEG, taken with a phone, shared on the web.
 
     python benchmarks/photos.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights
 
-Each portrait's centre of 600 x 600 pixels is shrunk by antialiased bicubic to 8 bits and then spoilt, the same way each
-time. Rows of weights that have not changed are taken from the last results.
+The centre of each portrait (600 x 600 pixels) is reduced by antialiased bicubic to 8 bits and then degraded, the same
+way in every run. If weights have not changed, their rows are taken from the last results.
 """
 
 import argparse
@@ -45,29 +45,37 @@ SIDE = 600
 SLIDER = (0.25, 0.5, 0.75)
 SLIDER_SETS = ("clean", "q75", "phone")
 COLOUR_BLOCK = 24
-"""Colours are compared between means of so many pixels a side: what is left is a shift, not noise."""
+"""Side of the blocks whose mean colours are compared. The mean removes noise and keeps colour shifts."""
 
 PROTOCOL = """\
-`python benchmarks/photos.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights`. Ten portraits that were not
-trained on; every picture is in [photos.csv](photos.csv). The centre of 600 x 600 pixels is shrunk by antialiased
-bicubic to 8 bits, then spoilt: `q90` to `q30` are saved as JPEG of that quality with halved colour; `phone` has a
-blur of 0.6 pixels, noise of 3 levels and JPEG 75; `web` is a JPEG 80 of 1.25 times the size, shrunk and saved as WebP
-75. PSNR of Y in dB / LPIPS (AlexNet). `auto` is `portrait` with `--clean auto`, which knows the quality of a JPEG
-file; `auto, pixels alone` is the same for a picture without a file.
+`python benchmarks/photos.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights`. The pictures are the centres
+(600 x 600 pixels) of ten portraits that no network was trained on. They are reduced by antialiased bicubic to 8 bits,
+then degraded:
+
+| set | degradation |
+|---|---|
+| `clean` | none |
+| `q90` to `q30` | saved as JPEG of this quality, with halved colour resolution |
+| `phone` | blur of 0.6 pixels, noise of 3 levels, JPEG 75 |
+| `web` | JPEG 80 at 1.25 times the size, reduced, saved as WebP 75 |
+
+Cells are PSNR of Y in dB / LPIPS (AlexNet). `auto` is `portrait` with `--clean auto`, which reads the quality from a
+JPEG file. `auto, pixels alone` does not have the file. [photos.csv](photos.csv) has every picture.
 """
 MEASURES = f"""\
-Energy of Y above half the Nyquist frequency of the small picture, as a part of the original's (below 1: smoother,
-above 1: grainier) / mean CIE76 distance between means of blocks of {COLOUR_BLOCK} pixels.
+Texture / colour. Texture is the energy of Y above half the Nyquist frequency of the small picture, relative to the
+original (below 1: smoother, above 1: grainier). Colour is the mean CIE76 distance between mean colours of blocks of
+{COLOUR_BLOCK} pixels.
 """
 QUOTED = """\
-Quoted from [photos_peers.csv](photos_peers.csv), not measured by this script: the same protocol on eight other
-portraits, which are easier. Compare distances to bicubic, and to `portrait`, not the figures themselves.
+Quoted from [photos_peers.csv](photos_peers.csv), not measured by this script: the same protocol on eight other, easier
+portraits. So compare the differences from bicubic and from `portrait`, not the figures themselves.
 """
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one method reached on one picture of one set."""
+    """Result of one method on one picture of one set."""
 
     data: str
     picture: str
@@ -79,26 +87,26 @@ class Row:
     """PSNR of Y in dB."""
     lpips: float
     energy: float
-    """Energy of Y above half the Nyquist frequency of the small picture, as a part of the original's."""
+    """Energy of Y above half the Nyquist frequency of the small picture, relative to the original."""
     colour: float
-    """Mean CIE76 distance of colours, over means of blocks."""
+    """Mean CIE76 distance between mean colours of blocks."""
 
 
 def jpeg(pixels: Pixels8, quality: int) -> Pixels8:
-    """Saved as JPEG with halved colour, and read again."""
+    """Save as JPEG with halved colour resolution, and read again."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality, subsampling="4:2:0")
     return np.asarray(Image.open(stream))
 
 
 def phone(pixels: Pixels8, rng: np.random.Generator) -> Pixels8:
-    """Slight blur, noise of three levels, JPEG 75."""
+    """Add slight blur, noise of three levels and JPEG 75."""
     soft = np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(0.6)), np.float64)
     return jpeg(np.rint(soft + rng.normal(0, 3, soft.shape)).clip(0, 255).astype(np.uint8), 75)
 
 
 def web(hr: Pixels8, height: int, width: int) -> Pixels8:
-    """A JPEG 80 of 1.25 times the size, shrunk by a website, which saves it as WebP 75."""
+    """A JPEG 80 at 1.25 times the size, which a website reduces and saves as WebP 75."""
     larger = to_8_bits(resize(to_float(hr), round(height * 1.25), round(width * 1.25)))
     small = Image.fromarray(jpeg(larger, 80)).resize((width, height), Image.Resampling.BICUBIC)
     stream = io.BytesIO()
@@ -106,8 +114,8 @@ def web(hr: Pixels8, height: int, width: int) -> Pixels8:
     return np.asarray(Image.open(stream).convert("RGB"))
 
 
-def spoilt(pair: Pair, index: int) -> dict[str, tuple[Pixels8, int | None]]:
-    """Name of the set -> the small picture of `pair` as that set has it, and the quality of its JPEG file."""
+def degraded(pair: Pair, index: int) -> dict[str, tuple[Pixels8, int | None]]:
+    """Name of the set -> the small picture of `pair` in that set, and the quality of its JPEG file."""
     lr = pair.lr
     return {
         "clean": (lr, None),
@@ -118,7 +126,7 @@ def spoilt(pair: Pair, index: int) -> dict[str, tuple[Pixels8, int | None]]:
 
 
 def centres(folder: Path, scale: int) -> Iterator[Pair]:
-    """The centre of each picture, and what bicubic makes of it."""
+    """The centre of each picture, and its bicubic reduction."""
     for pair in load_pairs(folder, 1):
         height, width, _ = pair.hr.shape
         side = min(SIDE, height // 12 * 12, width // 12 * 12)
@@ -137,7 +145,7 @@ def energy(picture: Pixels8, scale: int) -> float:
 
 
 def colour_shift(result: Pixels8, original: Pixels8) -> float:
-    """Mean CIE76 distance between means of blocks."""
+    """Mean CIE76 distance between mean colours of blocks."""
     means: list[NDArray[np.float32]] = []
     for picture in (result, original):
         rows, columns = (length // COLOUR_BLOCK for length in picture.shape[:2])
@@ -148,7 +156,7 @@ def colour_shift(result: Pixels8, original: Pixels8) -> float:
 
 
 class Bench:
-    """Measures methods of one scale, each row once."""
+    """Measures the methods of one scale, and each row only once."""
 
     def __init__(self, scale: int, lpips: Lpips, known: Sequence[Row]) -> None:
         self.scale, self.lpips = scale, lpips
@@ -159,14 +167,14 @@ class Bench:
         self.loaded: dict[str, Method] = {}
 
     def add(self, name: str, model: str, clean: float = 0.0) -> None:
-        """Add the network `model`, with `clean` of its photo network."""
+        """Add the network `model`, blended with its photo network by `clean`."""
         path = find_exactly(model, self.scale)
         digest = weights_digest(load_checkpoint(path, clean=clean).tensors)[:12]
         load = partial(network, str(path), self.scale, RunOptions(clean=clean, precision="fp32"))
         self.methods[name] = digest, lambda: load()[1]
 
     def row(self, name: str, data: str, lr: Pixels8, pair: Pair) -> Row:
-        """What the method `name` makes of a picture."""
+        """Measure the method `name` on a picture."""
         digest, load = self.methods[name]
         key = data, pair.name, name, digest
         if key not in self.found:
@@ -188,12 +196,12 @@ class Bench:
 
 
 def blend_name(clean: float) -> str:
-    """The method of a blend of `portrait` and `photo`."""
+    """Name of a blend of `portrait` and `photo`."""
     return f"portrait, clean {clean:g}"
 
 
 def measure(folder: Path, scale: int, models: Sequence[str], lpips: Lpips, known: Sequence[Row]) -> Iterator[Row]:
-    """Rows of all methods on all sets, from `known` where they are there."""
+    """Rows of all methods on all sets, taken from `known` if possible."""
     bench = Bench(scale, lpips, known)
     for model in models:
         bench.add(model, model)
@@ -203,7 +211,7 @@ def measure(folder: Path, scale: int, models: Sequence[str], lpips: Lpips, known
         for clean in SLIDER:
             bench.add(blends[clean], "portrait", clean)
     for index, pair in enumerate(centres(folder, scale)):
-        for data, (lr, quality) in spoilt(pair, index).items():
+        for data, (lr, quality) in degraded(pair, index).items():
             names = [
                 "bicubic",
                 "lanczos",
@@ -217,7 +225,7 @@ def measure(folder: Path, scale: int, models: Sequence[str], lpips: Lpips, known
 
 
 def read(path: Path) -> list[Row]:
-    """The rows written before; none where there are none."""
+    """The rows in `path`; none if there is no such file."""
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as stream:
@@ -228,7 +236,7 @@ def read(path: Path) -> list[Row]:
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as CSV, whole or not at all."""
+    """Write the rows as CSV, completely or not at all."""
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(Row.__annotations__), lineterminator="\n")
         writer.writeheader()
@@ -263,7 +271,7 @@ def table(rows: Sequence[Row], scale: int, methods: Sequence[str] = ()) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """PSNR / LPIPS of what matters most, as Markdown."""
+    """The most important PSNR / LPIPS, as Markdown."""
     measured = means(rows)
     columns = [(scale, data) for scale in (2, 4) for data in ("clean", "q75", "q50", "phone")]
     heads = " | ".join(f"{data} ×{scale}" for scale, data in columns)
@@ -278,7 +286,7 @@ def page(rows: Sequence[Row], peers: Path) -> str:
     """benchmarks/results/photos.md."""
     measured = means(rows)
     parts = [
-        "# Photographs as people have them\n",
+        "# JPEGs and phone pictures\n",
         PROTOCOL,
         "## In short\n",
         summary(rows),

@@ -1,4 +1,4 @@
-"""Resize, sharpen and anti-alias in torch, idle and while another process keeps one core busy.
+"""Time resize, sharpen and anti-alias on torch tensors, idle and while another process keeps one core busy.
 
     python benchmarks/postprocess.py
 
@@ -22,7 +22,7 @@ THREADS = 2
 
 
 def seconds(function: Callable[[], object]) -> float:
-    """Median time after a first run that warms up."""
+    """Median time, after a warm-up run."""
     function()
     times: list[float] = []
     for _ in range(ROUNDS):
@@ -33,14 +33,14 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def stock_sharpen(image: torch.Tensor) -> torch.Tensor:
-    """What ComfyUI's *Sharpen Image* computes with radius 1: one depthwise convolution with a border of reflections."""
+    """What ComfyUI's *Sharpen Image* computes with radius 1: a depthwise convolution with reflected borders."""
     kernel = torch.full((3, 1, 3, 3), -0.1)
     kernel[:, :, 1, 1] = 1.8
     return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), kernel, groups=3).clamp(0, 1)
 
 
 def stock_supersample(image: torch.Tensor) -> torch.Tensor:
-    """The same with ComfyUI's nodes: *Upscale Image By* with lanczos, which is Pillow's in 8 bits, and *Image Blur*."""
+    """Anti-aliasing with ComfyUI's nodes: *Upscale Image By* with lanczos (Pillow's, in 8 bits) and *Image Blur*."""
     height, width = image.shape[2:]
     blurred = F.pad(_lanczos(image, 2 * height, 2 * width), (1, 1, 1, 1), mode="reflect")
     kernel = torch.full((3, 1, 3, 3), 1 / 9)
@@ -57,20 +57,20 @@ def main() -> None:
     large, picture, small = (torch.rand(1, 3, *size) for size in ((1440, 2560), (1536, 1536), (512, 512)))
     work: dict[str, Callable[[], object]] = {
         "resize 2560 x 1440 to 1920 x 1080": lambda: resize(large, 1080, 1920),
-        "torch's antialiased interpolate, same": lambda: F.interpolate(
+        "torch's antialiased interpolate, same size": lambda: F.interpolate(
             large, (1080, 1920), mode="bicubic", antialias=True
         ),
         "sharpen 1536 x 1536": lambda: sharpen(picture),
-        "ComfyUI's Sharpen Image, same": lambda: stock_sharpen(picture),
+        "ComfyUI: Sharpen Image, same size": lambda: stock_sharpen(picture),
         "anti-alias 1536 x 1536": lambda: anti_alias(picture),
-        "lanczos, Image Blur, lanczos in ComfyUI, same": lambda: stock_supersample(picture),
+        "ComfyUI: lanczos, Image Blur, lanczos, same size": lambda: stock_supersample(picture),
         "sharpen 512 x 512": lambda: sharpen(small),
-        "ComfyUI's Sharpen Image, same (512)": lambda: stock_sharpen(small),
+        "ComfyUI: Sharpen Image, same size (512)": lambda: stock_sharpen(small),
         "anti-alias 512 x 512": lambda: anti_alias(small),
-        "lanczos, Image Blur, lanczos in ComfyUI, same (512)": lambda: stock_supersample(small),
+        "ComfyUI: lanczos, Image Blur, lanczos, same size (512)": lambda: stock_supersample(small),
     }
     torch.set_num_threads(THREADS)
-    print("| work | idle | one core busy |")
+    print("| task | idle | one core busy |")
     print("|---|---|---|")
     with torch.inference_mode():
         for name, function in work.items():

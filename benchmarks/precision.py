@@ -1,4 +1,4 @@
-"""What each precision of each engine costs against torch in fp32 on the CPU, for every shipped network.
+"""Quality that each precision of each engine loses against PyTorch in fp32 on the CPU, for every shipped network.
 
     python benchmarks/precision.py ../shared/data/val/portraits_cc0 --lpips ../shared/weights
 
@@ -29,7 +29,7 @@ ON_GPU: tuple[tuple[EngineName, str, Precision], ...] = (
 
 
 def line(model: str, method: str, rows: list[Measurement], reference: list[Measurement]) -> str:
-    """A line of the table: mean losses over the pictures, and the worst of one picture."""
+    """A line of the table: mean differences over the pictures, and those of the worst picture."""
     psnr = [row.psnr - other.psnr for row, other in zip(rows, reference, strict=True)]
     cells = [model, method, f"{fmean(psnr):+.3f}", f"{min(psnr):+.3f}"]
     known = [(row.lpips, other.lpips) for row, other in zip(rows, reference, strict=True) if row.lpips and other.lpips]

@@ -1,6 +1,6 @@
-"""Measure the shipped weights on the validation pictures. A part of model_cards.py, which is what to run.
+"""Measure the shipped weights on the validation pictures. This is a part of model_cards.py; run that script.
 
-Rows of weights that have not changed are taken from the last results: a measurement that was stopped goes on, and one
+If weights have not changed, their rows are taken from the last results. So a stopped measurement can be resumed, and a
 new checkpoint is measured alone.
 """
 
@@ -21,7 +21,7 @@ SCALES = (2, 3, 4)
 SETS = ("set5", "set14", "portraits_cc0", "portraits_london")
 SLIDER = (0.25, 0.5, 0.75)
 PART_SETS = ("set5", "portraits_cc0")
-"""Where the slider and int8 are measured."""
+"""Sets on which the slider and int8 are measured."""
 FINISH = "+sharpen+aa"
 COLUMNS = ("data", "picture", "scale", "method", "psnr", "ssim", "lpips", "weights")
 """Of results/quality.csv."""
@@ -29,14 +29,14 @@ COLUMNS = ("data", "picture", "scale", "method", "psnr", "ssim", "lpips", "weigh
 
 @dataclass(frozen=True)
 class Measured(Measurement):
-    """A row, and the first digits of the hash of the weights it was measured with (none for plain interpolation)."""
+    """A row, with the first digits of the hash of the measured weights (empty for plain interpolation)."""
 
     weights: str = ""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Something to be measured."""
+    """Something to measure."""
 
     name: str
     weights: str
@@ -45,7 +45,7 @@ class Subject:
 
 
 def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list[Measured]:
-    """All rows of the checkpoints in `folder`, written to `results` as they come, and rounded as they are there."""
+    """All rows of the checkpoints in `folder`, written to `results` one by one, and rounded as they are there."""
     known = read(results)
     rows: list[Measured] = []
     for scale in SCALES:
@@ -68,7 +68,7 @@ def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list
 
 
 def subjects(folder: Path, scale: int) -> list[Subject]:
-    """Interpolation, and each checkpoint: as it is, finished, in int8, and blended with its twin where it has one."""
+    """Interpolation, and each checkpoint: alone, finished, in int8, and blended with its twin if it has one."""
     found = [
         Subject(kernel, "", SETS, lambda kernel=kernel: interpolation(kernel, scale))
         for kernel in ("bicubic", "lanczos")
@@ -93,7 +93,7 @@ def _loader(model: str, scale: int, detail: float = 1.0, precision: Precision = 
 
 
 def read(results: Path) -> list[Measured]:
-    """The rows in `results`; none where it is not there."""
+    """The rows in `results`; none if there is no such file."""
     if not results.is_file():
         return []
     with results.open(encoding="utf-8") as stream:
@@ -113,7 +113,7 @@ def read(results: Path) -> list[Measured]:
 
 
 def write(rows: Iterable[Measured], results: Path) -> None:
-    """Write `rows` to `results`, whole or not at all."""
+    """Write `rows` to `results`, completely or not at all."""
     with atomic_write(results) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -1,9 +1,9 @@
-"""Write the tables of README.md anew from the committed results, between their markers.
+"""Update the tables in README.md from the committed results, between their markers.
 
     python benchmarks/readme_tables.py
 
-The quality table comes from results/quality.csv and results/peers.csv, which `python benchmarks/model_cards.py` makes;
-a line `<!-- table: FILE.md HEADING -->` takes the first table below that heading of results/FILE.md as it is.
+The quality table comes from results/quality.csv, which `python benchmarks/model_cards.py` makes, and results/peers.csv.
+A line `<!-- table: FILE.md HEADING -->` copies the first table below that heading in results/FILE.md.
 """
 
 import csv
@@ -28,7 +28,7 @@ Scores = dict[tuple[str, int], tuple[float, float]]
 
 
 def quality_table() -> str:
-    """PSNR-Y and LPIPS of interpolation, other networks and ours."""
+    """PSNR-Y and LPIPS of interpolation, other networks and TinySR."""
     scores = defaultdict(dict, {**peers(), **ours()})
     rows: dict[str, tuple[str, Scores]] = {
         "bicubic": ("", scores["bicubic"]),
@@ -39,7 +39,7 @@ def quality_table() -> str:
         size = f"{read_info(find_checkpoint(name, 2)).config.parameters / 1e6:.2f} M"
         own = {c: scores[f"tinysr-{name}-x{c[1]}"][c] for c in COLUMNS if c in scores[f"tinysr-{name}-x{c[1]}"]}
         if len(own) < len(COLUMNS):
-            raise SystemExit("quality.csv does not hold all that the table needs; run benchmarks/model_cards.py first.")
+            raise SystemExit("quality.csv does not hold all that the table needs. Run benchmarks/model_cards.py first.")
         rows[f"**TinySR {name}**"] = size, own
     lines = [f"| PSNR-Y dB / LPIPS | parameters | {' | '.join(HEADS)} |", "|---" * (2 + len(HEADS)) + "|"]
     for name, (size, found) in rows.items():
@@ -49,7 +49,7 @@ def quality_table() -> str:
 
 
 def ours() -> dict[str, Scores]:
-    """Means over the pictures, of everything that quality.csv holds."""
+    """Means over the pictures, for every method in quality.csv."""
     pictures: defaultdict[tuple[str, str, int], list[tuple[float, float]]] = defaultdict(list)
     for row in _rows("quality.csv"):
         pictures[row["method"], row["data"], int(row["scale"])].append((float(row["psnr"]), float(row["lpips"])))
@@ -61,7 +61,7 @@ def ours() -> dict[str, Scores]:
 
 
 def peers() -> dict[str, Scores]:
-    """What peers.csv holds, which are means already."""
+    """The means in peers.csv."""
     scores: defaultdict[str, Scores] = defaultdict(dict)
     for row in _rows("peers.csv"):
         scores[row["method"]][row["data"], int(row["scale"])] = float(row["psnr"]), float(row["lpips"])
@@ -69,7 +69,7 @@ def peers() -> dict[str, Scores]:
 
 
 def peer_sizes() -> dict[str, float]:
-    """Millions of parameters, of the smallest scale there is."""
+    """Millions of parameters at the smallest scale."""
     sizes: dict[str, float] = {}
     for row in _rows("peers.csv"):
         sizes.setdefault(row["method"], int(row["parameters"]) / 1e6)
@@ -77,7 +77,7 @@ def peer_sizes() -> dict[str, float]:
 
 
 def copied_table(name: str, heading: str) -> str:
-    """The first table below a heading of a page of results."""
+    """The first table below a heading of a results page."""
     text = (RESULTS / name).read_text(encoding="utf-8")
     below = text[text.index(f"# {heading}\n") :]
     found = re.search(r"(?:^\|.*\n)+", below, re.M)
@@ -87,7 +87,7 @@ def copied_table(name: str, heading: str) -> str:
 
 
 def filled(text: str) -> str:
-    """`text` with the tables between its markers made anew."""
+    """`text` with updated tables between its markers."""
 
     def table(marked: re.Match[str]) -> str:
         name, _, heading = marked["what"].partition(" ")

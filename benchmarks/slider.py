@@ -1,8 +1,8 @@
-"""Draw a portrait at 1:1 with a line that moves over it: bicubic on its left, TinySR on its right.
+"""Draw a portrait at 1:1 with a moving line: bicubic on its left, TinySR on its right.
 
     python benchmarks/slider.py ../shared/data/val/portraits_cc0/094.jpg docs/images/slider.webp --scale 4
 
-The portrait is shrunk by the scale first, as `tinysr evaluate` does it, and enlarged again by both.
+The portrait is first reduced by the scale, as `tinysr evaluate` does, and then enlarged by both methods.
 """
 
 import argparse
@@ -20,7 +20,7 @@ FRAMES, MILLISECONDS = 40, 80
 
 
 def crop_at(pixels: np.ndarray, left: int, top: int, width: int, height: int) -> Image.Image:
-    """A part of [1,3,H,W] in [0,1]."""
+    """Crop [1,3,H,W] in [0,1]."""
     return Image.fromarray(np.ascontiguousarray(to_8_bits(pixels)[top : top + height, left : left + width]))
 
 

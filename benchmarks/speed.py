@@ -1,17 +1,24 @@
-"""Speed on the CPU: engines, precisions and sizes against other ways to run the network, and the whole command.
+"""Speed on the CPU: TinySR's engines and precisions, other ways to run the network, and the whole command.
 
     python benchmarks/speed.py > benchmarks/results/speed.md
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/speed.py --tables sizes
+    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/speed.py --tables commands
 
-Shipped portrait weights x2. `ways` and `sizes` go from one array to another, without files, in one process. The stock
-way is that of ComfyUI's *Upscale Image (using Model)*: tiles of 512 pixels that overlap by 32 and are blended. Compact
-stands for a network of like size that people use there (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random
-weights); what is not installed is left out. `commands` runs `tinysr upscale`, and a script with eager torch, from file
-to file, each time in a process of its own, after one that has calibrated int8.
+The last command shows a machine that has AVX2 alone: oneDNN, which OpenVINO uses too, and torch's own kernels then use
+nothing newer.
 
-A machine is never quite quiet, so all take turns, and the best time of each counts. A virtual machine gets memory from
-its host more slowly than any memory is written to, so before each run as much as its result takes is filled and freed.
-The two variables have glibc keep what was freed, which counts most where a picture's results are large.
+It uses the shipped portrait weights x2. There are three tables:
+
+* `methods` and `sizes` measure from array to array, without files, in one process. "Stock node" is what ComfyUI's
+  *Upscale Image (using Model)* does: tiles of 512 pixels, blended over an overlap of 32. Compact is a popular network
+  of similar size (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random weights). Methods that are not
+  installed are left out.
+* `commands` runs `tinysr upscale` and a script with eager PyTorch from file to file, each in its own process. A first
+  round calibrates int8.
+
+All methods take turns, and the best time of each counts, because other programs always take some time. A virtual
+machine gets new memory from its host slowly. So each run first fills and frees as much memory as its result takes. The
+two environment variables make glibc keep freed memory, which matters most for large results.
 """
 
 import argparse
@@ -40,69 +47,74 @@ from tinysr_core.engines import EngineName, Precision, TorchEngine, load_upscale
 from tinysr_core.errors import RequestError
 from tinysr_core.model import ModelConfig, TinySR, find_checkpoint, read_checkpoint
 
-Way = Callable[[Any], Any]
+Run = Callable[[Any], Any]
 """LR array [1,3,h,w] -> SR."""
 SCALE = 2
 TILE, OVERLAP = 512, 32
-STOCK = "stock node's way, TinySR"
-EAGER = "plain torch, eager {}"
+STOCK = "stock node, TinySR"
+EAGER = "plain PyTorch, eager {}"
 SIZES = ((512, 512), (1024, 1024), (3000, 2000), (6000, 4000))
-TABLES = ("ways", "commands", "sizes")
+TABLES = ("methods", "commands", "sizes")
 ROUNDS = 3
 LONG = 10
-"""Megapixels from which one round has to do."""
+"""Pictures of this many megapixels or more run only once."""
 GIGABYTE = 250_000_000
 """In float32 numbers."""
 PRODUCTS = 3
-"""Matrix products before each way."""
-SCRIPT = f"a script, {EAGER.format('channels-last')}"
+"""Matrix products before each method."""
+LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
+SCRIPT = f"a script, {EAGER}"
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+"""Variables that keep oneDNN and torch from newer instructions."""
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
+"""What tells processors apart here, as Linux names it."""
 OPTIONS = ("", "--precision fp32", "--engine torch", "--engine torch --precision fp32")
 """Of `tinysr upscale`."""
 
 
-def ways() -> dict[str, Way]:
-    """All ways that are installed here, by name."""
+def methods() -> dict[str, Run]:
+    """All methods that are installed here, by name."""
     path = find_checkpoint("portrait", SCALE)
-    found: dict[str, Way] = {}
+    found: dict[str, Run] = {}
     for engine, precision in itertools.product(get_args(EngineName)[1:], get_args(Precision)[1:]):
         try:
-            ours = load_upscaler(path, engine=engine, device="cpu", precision=precision)
+            ours = load_upscaler(path, engine=engine, device="cpu", precision=precision, clean=0)
         except RequestError:
             continue
-        if engine in type(ours.engine).__name__.lower():  # else another engine stands in for one that is missing
+        if engine in type(ours.engine).__name__.lower():  # otherwise it is the fallback for a missing engine
             found[f"TinySR, {engine} {precision}"] = ours.upscale
-    found[EAGER.format("NCHW")] = eager(torch.contiguous_format)
-    found[EAGER.format("channels-last")] = eager(torch.channels_last)
-    found[STOCK] = partial(stock_way, plain_network(torch.contiguous_format))
+    for name, layout in LAYOUTS.items():
+        found[EAGER.format(name)] = eager(layout)
+    found[STOCK] = partial(stock_node, plain_network(torch.contiguous_format))
     compact = _compact()
     if compact is not None:
-        found["stock node's way, Compact"] = partial(stock_way, compact)
+        found["stock node, Compact"] = partial(stock_node, compact)
     found["Pillow Lanczos, 8 bits"] = _lanczos
     return found
 
 
 def plain_network(layout: torch.memory_format) -> TinySR:
-    """The shipped network in fp32, without what an engine adds."""
+    """The shipped network in fp32, without an engine."""
     engine = TorchEngine.from_checkpoint(read_checkpoint(find_checkpoint("portrait", SCALE)), "cpu", "fp32")
     return engine.path.model.to(memory_format=layout)
 
 
-def eager(layout: torch.memory_format) -> Way:
+def eager(layout: torch.memory_format) -> Run:
     """The network over the whole picture at once."""
     network = plain_network(layout)
     return lambda image: network(torch.from_numpy(image).contiguous(memory_format=layout))
 
 
-def run_eager(path: Path) -> None:
-    """Double a picture as a script of a few lines does."""
+def run_eager(path: Path, layout: torch.memory_format) -> None:
+    """Double a picture, as a script of a few lines would."""
     with Image.open(path) as picture:
         image = np.asarray(picture, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
-    result = eager(torch.channels_last)(image).clamp_(0, 1).mul_(255).round_().byte()
+    result = eager(layout)(image).clamp_(0, 1).mul_(255).round_().byte()
     Image.fromarray(result[0].permute(1, 2, 0).numpy()).save(path.with_stem(f"{path.stem}_eager"), quality=95)
 
 
-def stock_way(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor:
-    """As ComfyUI 0.33 does it: an image [1,H,W,3] seen as [1,3,H,W], tiles with ramps of `OVERLAP` at their borders."""
+def stock_node(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor:
+    """What ComfyUI 0.33 does: an image [1,H,W,3] viewed as [1,3,H,W], in tiles blended over `OVERLAP` pixels."""
     stored = torch.from_numpy(image).movedim(1, -1).contiguous()
     samples = stored.movedim(-1, 1)
     height, width = samples.shape[2:]
@@ -126,7 +138,7 @@ def stock_way(network: Callable[[Tensor], Tensor], image: np.ndarray) -> Tensor:
 
 
 def _compact() -> Any:
-    """spandrel's description of a Compact network of 64 features and 6 convolutions with random weights, or None."""
+    """spandrel's descriptor of a Compact network with random weights; None without spandrel."""
     try:
         from spandrel import ModelLoader
     except ImportError:
@@ -149,16 +161,16 @@ def photo(width: int, height: int) -> np.ndarray:
 
 
 def fill(numbers: int) -> float:
-    """Seconds that it takes to fill new memory with so many float32 numbers."""
+    """Seconds to fill new memory with this many float32 numbers."""
     start = time.perf_counter()
     np.empty(numbers, np.float32).fill(0)
     return time.perf_counter() - start
 
 
-def seconds(way: Way, image: np.ndarray) -> float:
+def seconds(run: Run, image: np.ndarray) -> float:
     fill(SCALE**2 * image.size)
     start = time.perf_counter()
-    way(image)
+    run(image)
     return time.perf_counter() - start
 
 
@@ -174,26 +186,26 @@ def matrix_rate() -> float:
 
 
 def operations(config: ModelConfig) -> int:
-    """Operations of the network's convolutions for each LR pixel: two for each multiplication with a sum."""
+    """Operations of the network's convolutions for each LR pixel; a multiply-add counts as two."""
     c = config.channels
     return 2 * (147 * c + 9 * config.blocks * c * c + 27 * c * config.scale**2)
 
 
 def memory(name: str, width: int, height: int) -> float:
-    """Megabytes that one run takes at its peak, beyond what was there before, input and result included."""
+    """Peak megabytes of one run, input and result included, beyond the memory in use before it."""
     command = [sys.executable, __file__, "--memory", name, "--sizes", f"{width}x{height}"]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def measure_memory(way: Way, width: int, height: int) -> float:
-    way(photo(64, 64))
+def measure_memory(run: Run, width: int, height: int) -> float:
+    run(photo(64, 64))
     before = peak_bytes()
-    way(photo(width, height))
+    run(photo(width, height))
     return (peak_bytes() - before) / 1e6
 
 
 def peak_bytes() -> int:
-    """Largest resident memory of this process so far. Linux counts the parent's into what getrusage tells of it."""
+    """Peak resident memory of this process. On Linux, getrusage would include the parent's."""
     status = Path("/proc/self/status")
     if not status.exists():
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -201,33 +213,37 @@ def peak_bytes() -> int:
     return 1024 * int(line.split()[1])
 
 
-def print_ways(found: dict[str, Way], width: int, height: int) -> None:
-    """Every way at one size."""
+def print_methods(found: dict[str, Run], width: int, height: int) -> None:
+    """The table of all methods at one size."""
     image = photo(width, height)
     best = dict.fromkeys(found, float("inf"))
     rate = 0.0
     for _ in range(ROUNDS):
-        for name, way in found.items():
+        for name, run in found.items():
             rate = max(rate, matrix_rate())
-            best[name] = min(best[name], seconds(way, image))
+            best[name] = min(best[name], seconds(run, image))
     megapixels = width * height / 1e6
     flops = operations(read_checkpoint(find_checkpoint("portrait", SCALE)).config) * width * height
     print(f"\n## {width} x {height}\n")
-    print(f"Ratios are times against the stock way with the same network. Matrix product: {rate / 1e9:.0f} GFLOP/s.\n")
-    print("| way | seconds | seconds per megapixel | against the stock way | share of the matrix product | memory MB |")
+    print(
+        "Speed is relative to the stock node with the same network. The share is the network's arithmetic per second,"
+    )
+    print(f"relative to a float32 product of 2048 x 2048 matrices, here {rate / 1e9:.0f} GFLOP/s.\n")
+    print("| method | seconds | seconds per megapixel | speed, stock node = 1 | share of matmul | memory MB |")
     print("|---|---|---|---|---|---|")
     for name, time_taken in best.items():
         share = f"{flops / time_taken / rate:.0%}" if name.endswith("fp32") or "eager" in name or name == STOCK else ""
         print(
-            f"| {name} | {time_taken:.2f} | {time_taken / megapixels:.2f} | {best[STOCK] / time_taken:.2f} x faster | "
+            f"| {name} | {time_taken:.2f} | {time_taken / megapixels:.2f} | {best[STOCK] / time_taken:.2f}× | "
             f"{share} | {memory(name, width, height):.0f} |",
             flush=True,
         )
 
 
 def commands() -> dict[str, list[str]]:
-    """Name -> what Python is given to double photo.jpg."""
-    found = {SCRIPT: [str(Path(__file__).resolve()), "--eager", "photo.jpg"]}
+    """Name -> arguments of Python that double photo.jpg."""
+    script = str(Path(__file__).resolve())
+    found = {SCRIPT.format(name): [script, "--eager", name, "photo.jpg"] for name in LAYOUTS}
     for options in OPTIONS:
         command = ["upscale", "photo.jpg", *options.split()]
         found[f"`tinysr {' '.join(command)}`"] = ["-m", "tinysr_core.cli", *command, "--overwrite"]
@@ -235,7 +251,7 @@ def commands() -> dict[str, list[str]]:
 
 
 def print_commands(width: int, height: int) -> None:
-    """The whole command, from one JPEG to another."""
+    """The table of whole commands, from JPEG to JPEG."""
     best = dict.fromkeys(commands(), float("inf"))
     with tempfile.TemporaryDirectory() as folder:
         synthetic_photo(width, height).save(Path(folder, "photo.jpg"), quality=92)
@@ -249,20 +265,21 @@ def print_commands(width: int, height: int) -> None:
                     check=True,
                     stderr=subprocess.DEVNULL,
                 )
-                if i:  # the first round calibrates int8, and has the programs read from the disk
+                if i:  # the first round calibrates int8 and reads the programs from the disk
                     best[name] = min(best[name], time.perf_counter() - start)
     print(f"\n## Whole command, {width} x {height}\n")
-    print("| command | seconds | against eager torch |")
-    print("|---|---|---|")
+    print(f"| command | seconds | {' | '.join(f'speed, {EAGER.format(name)} = 1' for name in LAYOUTS)} |")
+    print(f"|---|---|{'---|' * len(LAYOUTS)}")
     for name, taken in best.items():
-        print(f"| {name} | {taken:.2f} | {best[SCRIPT] / taken:.2f} x faster |")
+        ratios = (f"{best[SCRIPT.format(layout)] / taken:.2f}×" for layout in LAYOUTS)
+        print(f"| {name} | {taken:.2f} | {' | '.join(ratios)} |")
 
 
-def print_sizes(found: dict[str, Way], sizes: list[tuple[int, int]]) -> None:
-    """TinySR from small to large pictures."""
-    ours = {name: way for name, way in found.items() if name.startswith("TinySR")}
+def print_sizes(found: dict[str, Run], sizes: list[tuple[int, int]]) -> None:
+    """The table of TinySR's engines from small to large pictures."""
+    ours = {name: run for name, run in found.items() if name.startswith("TinySR")}
     print("\n## Seconds per megapixel of the input\n")
-    print(f"| engine | {' | '.join(f'{width} x {height}' for width, height in sizes)} | largest to smallest |")
+    print(f"| engine | {' | '.join(f'{width} x {height}' for width, height in sizes)} | slowest / fastest |")
     print(f"|---|{'---|' * (len(sizes) + 1)}")
     best = {(name, size): float("inf") for name in ours for size in sizes}
     for i in range(ROUNDS):
@@ -284,8 +301,16 @@ def machine() -> str:
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
+    cpu += f" ({', '.join(_instructions())})"
     today = datetime.datetime.now(datetime.timezone.utc).date()
     return f"{today}; {cpu}, {os.cpu_count()} cores; Python {platform.python_version()}, {', '.join(versions)}."
+
+
+def _instructions() -> list[str]:
+    """What the processor has of `INSTRUCTIONS`, and the limits that are set."""
+    flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    return [name for name in INSTRUCTIONS if name in flags] + limits
 
 
 def _version(name: str) -> str | None:
@@ -299,31 +324,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="what to measure (default: all)")
     parser.add_argument("--sizes", nargs="+", default=[f"{w}x{h}" for w, h in SIZES], help="widths and heights")
-    parser.add_argument("--only", default="", help="ways whose name holds this")
-    parser.add_argument(
-        "--eager", metavar="FILE", type=Path, help="double this picture with eager torch, channels-last"
-    )
-    parser.add_argument("--memory", metavar="WAY", help="print the megabytes of this way at the one size")
+    parser.add_argument("--only", default="", help="only methods whose name contains this")
+    parser.add_argument("--eager", nargs=2, metavar=("LAYOUT", "FILE"), help="double this picture with eager PyTorch")
+    parser.add_argument("--memory", metavar="METHOD", help="print the memory of this method in MB, at the given size")
     arguments = parser.parse_args()
     if arguments.eager:
         with torch.inference_mode():
-            run_eager(arguments.eager)
+            layout, path = arguments.eager
+            run_eager(Path(path), LAYOUTS[layout])
         return
     sizes = [(int(w), int(h)) for w, h in (text.split("x") for text in arguments.sizes)]
-    found = ways()
+    found = methods()
     with torch.inference_mode():  # as ComfyUI runs nodes
         if arguments.memory:
             print(measure_memory(found[arguments.memory], *sizes[0]))
             return
-        found = {name: way for name, way in found.items() if arguments.only in name or name == STOCK}
+        found = {name: run for name, run in found.items() if arguments.only in name or name == STOCK}
         print(f"# Speed\n\n`python benchmarks/{' '.join([Path(__file__).name, *sys.argv[1:]])}`, {machine()}")
         new, again = fill(GIGABYTE), fill(GIGABYTE)
-        print(f"A gigabyte of new memory is filled in {new:.2f} s, the same memory again in {again:.2f} s.")
-        for way in found.values():
-            way(photo(256, 256))  # first calls take longer
+        print(f"Filling a gigabyte of new memory takes {new:.2f} s; filling it again takes {again:.2f} s.")
+        for run in found.values():
+            run(photo(256, 256))  # first calls take longer
         width, height = next((size for size in sizes if size[0] * size[1] == 1024**2), sizes[0])
-        if "ways" in arguments.tables:
-            print_ways(found, width, height)
+        if "methods" in arguments.tables:
+            print_methods(found, width, height)
         if "commands" in arguments.tables:
             print_commands(width, height)
         if "sizes" in arguments.tables:

@@ -1,9 +1,8 @@
-"""How long TinySR takes to start: the command line, the worker behind GIMP, and the first picture.
+"""Start-up time of the command line and of GIMP's worker, and the time until its first picture.
 
     python benchmarks/startup.py
 
-Each figure is the best of several runs in processes of their own. Results:
-results/startup.md.
+Each figure is the best of several runs, each in a new process. Results: results/startup.md.
 """
 
 import argparse
@@ -32,15 +31,15 @@ def run_time(arguments: list[str]) -> float:
 
 
 def worker_times() -> dict[str, float]:
-    """Seconds from the start of a worker to its greeting, to its being ready, and to its first result.
+    """Seconds from the start of a worker until it says hello, is ready, and sends its first result.
 
-    It is ready when a request that needs no network is answered: what it imports beforehand is then loaded.
+    It is ready when it answers a request that needs no network: by then it has imported everything.
     """
     resize = {"protocol": 1, "type": "resize", "width": SIDE, "height": SIDE, "channels": 3}
     resize |= {"result_width": SIDE, "result_height": SIDE}
     options = {"model": "", "factor": 2.0, "detail": 1.0, "sharpen": False, "anti_alias": False}
     upscale = resize | options | {"type": "upscale", "result_width": 2 * SIDE, "result_height": 2 * SIDE}
-    command = [sys.executable, "-I", "-m", "tinysr_core.gimp.server"]
+    command = [sys.executable, "-I", "-m", "tinysr_core.gimp.worker"]
     times: dict[str, float] = {}
     start = time.perf_counter()
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
@@ -68,7 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    worker_times()  # what is kept for the network is made now
+    worker_times()  # fills the caches
     print("| | seconds |\n|---|---|")
     for name, command in COMMANDS.items():
         print(f"| `{name}` | {min(run_time(command) for _ in range(arguments.runs)):.2f} |", flush=True)

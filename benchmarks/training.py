@@ -1,6 +1,6 @@
-"""Patches a second of a recipe, where the time goes, and the ratio to a plain loop.
+"""Speed of training with a recipe: patches a second, where the time goes, and a comparison with a plain loop.
 
-The plain loop computes in float32, channels first, with Adam weight by weight, and cuts its patches between the steps.
+The plain loop computes in float32, channels first, with Adam weight by weight. It cuts its patches between the steps.
 
 python benchmarks/training.py ../shared/data/train/portraits_london --backbones ../shared/weights
 """
@@ -33,7 +33,7 @@ AVERAGING = "aten::_foreach_lerp_"
 
 
 def plain_loop(recipe: Recipe, photos: list[Path], loss: Loss, folder: Path, steps: int) -> float:
-    """Median seconds of a step of what one writes first."""
+    """Median seconds of a step of the plain loop."""
     dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, folder / "plain.cache")
     network = TinySR(recipe.model)
     optimizer = torch.optim.Adam(network.parameters(), recipe.optimizer.learning_rate, foreach=False)
@@ -53,7 +53,7 @@ def plain_loop(recipe: Recipe, photos: list[Path], loss: Loss, folder: Path, ste
 def trainer(
     run: Callable[[Callable[[TrainingProgress], None], int], object], steps: int
 ) -> tuple[float, dict[str, float]]:
-    """Median seconds of a step of ours; and of as many more under the profiler, seconds by what they were spent on."""
+    """Median seconds of a step of TinySR's loop; then, for as many steps under the profiler, seconds by activity."""
     profiler = profile(activities=[ProfilerActivity.CPU])
     times: list[float] = []
 
@@ -71,7 +71,7 @@ def trainer(
 
 
 def parts(profiler: profile, wall: float) -> dict[str, float]:
-    """Seconds by what they were spent on, `wall` in total."""
+    """Seconds by activity; `wall` is their total."""
     events = profiler.key_averages()
 
     def seconds(wanted: Callable[[str], bool]) -> float:
@@ -80,13 +80,13 @@ def parts(profiler: profile, wall: float) -> dict[str, float]:
     convolutions = seconds(CONVOLUTIONS.__contains__)
     others = {
         "optimiser": seconds(lambda name: name.startswith(OPTIMISER)),
-        "averaging of the weights": seconds(AVERAGING.__eq__),
+        "weight averaging": seconds(AVERAGING.__eq__),
         "waiting for patches": seconds(lambda name: name.startswith(WAITING)),
     }
     inside = sum(event.self_cpu_time_total for event in events) / 1e6
     return {
-        "convolutions of the network and of the loss": convolutions,
-        "all else of the network and of the loss": inside - convolutions - sum(others.values()),
+        "convolutions of the network and the loss": convolutions,
+        "everything else in the network and the loss": inside - convolutions - sum(others.values()),
         **others,
         "Python": max(0.0, wall - inside),
     }
@@ -95,8 +95,8 @@ def parts(profiler: profile, wall: float) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="photographs")
-    parser.add_argument("--recipe", default="finetune", help="name of a recipe of ours")
-    parser.add_argument("--backbones", type=Path, help="folder with the networks of the loss")
+    parser.add_argument("--recipe", default="finetune", help="name of a shipped recipe")
+    parser.add_argument("--backbones", type=Path, help="folder with VGG19 and LPIPS")
     parser.add_argument("--steps", type=int, default=40)
     arguments = parser.parse_args()
     recipe = load_recipe(RECIPES / f"{arguments.recipe}.toml")
@@ -117,10 +117,10 @@ def main() -> None:
     batch = recipe.data.batch
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"Recipe {arguments.recipe}, {batch} patches of {recipe.data.patch} x {recipe.data.patch}, {device}\n")
-    print("| loop | patches/s | ms a step |\n|---|---|---|")
-    for name, seconds in (("plain", plain), ("ours", ours)):
+    print("| loop | patches/s | ms/step |\n|---|---|---|")
+    for name, seconds in (("plain", plain), ("TinySR", ours)):
         print(f"| {name} | {batch / seconds:.1f} | {1000 * seconds:.0f} |")
-    print(f"\nOurs is {plain / ours:.2f} times as fast.\n\n| where our time goes | share |\n|---|---|")
+    print(f"\nTinySR is {plain / ours:.2f} times as fast.\n\n| activity | share of TinySR's time |\n|---|---|")
     for name, seconds in times.items():
         print(f"| {name} | {100 * seconds / sum(times.values()):.1f} % |")
 

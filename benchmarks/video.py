@@ -1,13 +1,16 @@
-"""Memory and flicker of videos.
+"""Measure memory and flicker of videos.
 
-    python benchmarks/video.py portrait.jpg
+    python benchmarks/video.py portrait.jpg [--only flicker|memory]
 
-Memory: a clip of 854 x 480 pixels at x2; the peak of the process after each twenty frames. Flicker: a still portrait
-with sensor noise; the mean difference of neighbouring frames, against that of the frames themselves and of their
-bicubic enlargement. Prints Markdown. Results: results/video.md.
+* Memory: the peak of the process after every twenty frames, for a clip of 854 x 480 pixels at x2.
+* Flicker: the mean difference of neighbouring frames of a still portrait with sensor noise, uncompressed and as H.264,
+  compared with the flicker of the source frames and of their bicubic enlargement.
+
+Prints Markdown. Results: results/video.md.
 """
 
 import argparse
+import io
 import itertools
 import resource
 import sys
@@ -24,13 +27,16 @@ from tinysr_core.video import VideoProgress, upscale_video
 
 FRAMES = 160
 SIZE = 854, 480
-STILL_FRAMES, STILL_SIDE = 6, 200
-NOISE = (1, 2, 4)
-"""Standard deviations of the noise, of 255."""
+STILL_FRAMES, STILL_SIDE = 8, 200
+STILLS = {"noise 1": (1, None), "noise 4": (4, None), "noise 3, H.264 at 18": (3, 18), "noise 3, H.264 at 23": (3, 23)}
+"""Standard deviation of the noise, in levels of 255, and the constant rate factor of H.264."""
+WEIGHTS = (("fidelity", 0.0), ("portrait", 0.0), ("portrait", 0.25), ("portrait", 0.5), ("portrait", 1.0))
+"""Name, and how much of the photo network is blended in: at 1 it is `photo`."""
+SCALES = (2, 3, 4)
 
 
 def clip(path: Path, photo: Image.Image) -> None:
-    """The camera moves over a photograph."""
+    """Write a clip in which the camera moves over a photograph."""
     wide = np.asarray(photo.resize((SIZE[0] + 2 * FRAMES, SIZE[1])))
     with av.open(str(path), "w") as file:
         stream = file.add_stream("libx264", rate=25)
@@ -58,37 +64,61 @@ def measure_memory(photo: Image.Image) -> None:
 
 
 def measure_flicker(photo: Image.Image) -> None:
-    print("| weights | noise of 255 | flicker, of 255 | of the frames | of bicubic | to the frames | to bicubic |")
-    print("|---|---|---|---|---|---|---|")
-    face = photo.resize((2 * STILL_SIDE, 2 * STILL_SIDE)).resize((STILL_SIDE, STILL_SIDE))
-    still = np.asarray(face, np.float32).transpose(2, 0, 1)[None] / 255
-    random = np.random.default_rng(0)
-    for name in ("fidelity", "portrait", "photo"):
-        upscaler = load_upscaler(name, device="cpu")
-        for noise in NOISE:
-            frames = [
-                (still + random.normal(0, noise / 255, still.shape)).clip(0, 1).astype(np.float32)
-                for _ in range(STILL_FRAMES)
-            ]
+    print("| scale | weights | clean | frames | flicker | flicker of the source | ratio to the source | to bicubic |")
+    print("|---|---|---|---|---|---|---|---|")
+    for scale, (name, clean) in itertools.product(SCALES, WEIGHTS):
+        upscaler = load_upscaler(name, scale=scale, device="cpu", clean=clean)
+        for still, (noise, quality) in STILLS.items():
+            frames = still_camera(photo, scale, noise, quality)
             ours = flicker([upscaler.upscale(frame) for frame in frames])
-            bicubic = flicker([resize(frame, 2 * STILL_SIDE, 2 * STILL_SIDE) for frame in frames])
+            bicubic = flicker([resize(frame, scale * STILL_SIDE, scale * STILL_SIDE) for frame in frames])
             own = flicker(frames)
-            figures = (ours, own, bicubic, ours / own, ours / bicubic)
-            print(f"| {name} | {noise} | {' | '.join(f'{figure:.2f}' for figure in figures)} |", flush=True)
+            figures = " | ".join(f"{figure:.2f}" for figure in (ours, own, ours / own, ours / bicubic))
+            print(f"| x{scale} | {name} | {clean:g} | {still} | {figures} |", flush=True)
+
+
+def still_camera(photo: Image.Image, scale: int, noise: float, quality: int | None) -> list[np.ndarray]:
+    """Frames [1,3,H,W] of a portrait that does not move, with new noise in each."""
+    face = photo.resize((scale * STILL_SIDE, scale * STILL_SIDE)).resize((STILL_SIDE, STILL_SIDE))
+    still = np.asarray(face, np.float32)
+    random = np.random.default_rng(0)
+    levels = [(still + random.normal(0, noise, still.shape)).clip(0, 255) for _ in range(STILL_FRAMES)]
+    if quality is not None:
+        levels = compressed([np.rint(frame).astype(np.uint8) for frame in levels], quality)
+    return [np.asarray(frame, np.float32).transpose(2, 0, 1)[None] / 255 for frame in levels]
+
+
+def compressed(frames: list[np.ndarray], quality: int) -> list[np.ndarray]:
+    """Encode frames [H,W,3] as H.264 and decode them."""
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mp4") as file:
+        video = file.add_stream("libx264", rate=25, options={"crf": str(quality)})
+        video.height, video.width = frames[0].shape[:2]
+        video.pix_fmt = "yuv420p"
+        for frame in frames:
+            file.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        file.mux(video.encode())
+    stream.seek(0)
+    with av.open(stream) as file:
+        return [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
 
 
 def flicker(frames: list[np.ndarray]) -> float:
-    """Mean difference of neighbouring frames, of 255."""
+    """Mean difference of neighbouring frames, in levels of 255."""
     return float(np.mean([255 * np.abs(later - earlier).mean() for earlier, later in itertools.pairwise(frames)]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path)
-    photo = Image.open(parser.parse_args().photo).convert("RGB")
-    measure_flicker(photo)
-    print()
-    measure_memory(photo)
+    parser.add_argument("--only", choices=["flicker", "memory"], help="measure only one of the two")
+    arguments = parser.parse_args()
+    photo = Image.open(arguments.photo).convert("RGB")
+    if arguments.only != "memory":
+        measure_flicker(photo)
+        print()
+    if arguments.only != "flicker":
+        measure_memory(photo)
 
 
 if __name__ == "__main__":

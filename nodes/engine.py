@@ -1,4 +1,4 @@
-"""Makes the core's upscaler from any UPSCALE_MODEL, TinySR's or another network's."""
+"""Makes the core's upscaler from any UPSCALE_MODEL, whether it is TinySR's or another network's."""
 
 import copy
 from collections.abc import Generator
@@ -17,55 +17,56 @@ from . import host
 from .interop import tinysr_network
 
 PRECISIONS = ("auto", "fp32", "fp16", "bf16")
+DEVICE_TOOLTIP = "auto: the device that ComfyUI uses. cpu: keeps the graphics card free."
 FOREIGN_HALO = 32
-"""Border of a tile of a network whose reach is unknown: the overlap of ComfyUI's stock node."""
+"""Border around each tile of a network whose reach is unknown. ComfyUI's stock node overlaps tiles by as much."""
 FOREIGN_TILE = 512
-"""Tile of a network whose need of memory is unknown, as in ComfyUI's stock node."""
+"""Tile of a network whose memory use is unknown. ComfyUI's stock node uses the same."""
 CPU_TILE = 512
-"""Largest tile on a CPU: the node hears Cancel after each, which is within a second on two cores."""
+"""Largest tile on a CPU. The node checks for Cancel after each tile, which takes less than a second on two cores."""
 SMALLEST_FOREIGN_TILE = 128
-"""On a CPU, memory is not what makes a tile smaller than this."""
+"""Smallest tile that is chosen when memory is short on a CPU."""
 WHOLE_PICTURE = 1 << 20
 """A tile larger than any picture."""
 TINYSR_MEMORY = 1 << 30
-"""More bytes than TinySR needs for a tile."""
+"""Upper bound of the bytes that TinySR needs for a tile."""
 FOREIGN_PIXEL_MEMORY = 3 * 4 * 384
-"""Bytes for each pixel of a tile and unit of scale, as ComfyUI's stock node estimates them."""
+"""Bytes for each pixel of a tile and unit of scale. ComfyUI's stock node makes the same estimate."""
 
 
 def run_widgets() -> dict[str, Any]:
-    """The widgets that say how a network is run, as ComfyUI wants them declared."""
+    """The widgets that say how a network is run, in ComfyUI's format."""
     return {
         "tile": (
             "INT",
             {"default": 0, "min": 0, "max": 8192, "step": 32}
             | {
-                "tooltip": "Side of a tile in pixels of the small picture; 0 chooses. Smaller needs less "
-                "memory; with TinySR the result is the same."
+                "tooltip": "Side of a tile, in pixels of the input. 0 chooses it for you. Smaller tiles need less "
+                "memory. With TinySR, the result is the same for any tile."
             },
         ),
-        "device": (
-            host.devices(),
-            {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
-        ),
+        "device": (host.devices(), {"tooltip": DEVICE_TOOLTIP}),
         "precision": (
             list(PRECISIONS),
-            {"tooltip": "auto: what is fast and safe on the device. fp32 is exact, fp16 and bf16 need less memory."},
+            {
+                "tooltip": "auto: the fastest precision that is safe on the device. fp32 is exact. fp16 and bf16 need "
+                "less memory."
+            },
         ),
     }
 
 
 class SpandrelEngine:
-    """Runs a network described by spandrel as an `Engine` of the core.
+    """Runs a network that spandrel describes, as an `Engine` of the core.
 
-    The network is shared with other nodes: it is not moved or cast; where that is needed, a copy is. Where it fails in
+    Other nodes share the network, so it is never moved or cast; a copy is made where that is needed. If it fails in
     half precision although it claims to support it, it runs in fp32.
 
     Raises:
-        RequestError: the network is not of a kind, or cannot run in a precision, that is asked for.
+        RequestError: the network does not map pictures to pictures, or cannot run in the precision asked for.
     """
 
-    only_enlarges = False  # it may clean pictures, too, or do nothing else
+    only_enlarges = False  # it may also remove noise, or do only that
     pool_halo = None
     border = 0  # as ComfyUI's stock node runs it
     fallback = None  # `run` has its own
@@ -75,11 +76,13 @@ class SpandrelEngine:
         channels = descriptor.input_channels
         if channels not in (1, 3) or descriptor.output_channels != channels:
             raise RequestError(
-                f"This upscale model turns {channels} channels into {descriptor.output_channels}; "
-                "choose one from RGB to RGB or grey to grey."
+                f"This upscale model turns {channels} channels into {descriptor.output_channels}. "
+                "Choose one that turns RGB into RGB or grey into grey."
             )
         self.scale: int = descriptor.scale
         self.halo = FOREIGN_HALO
+        self.tiles_itself = getattr(getattr(descriptor, "tiling", None), "name", None) == "INTERNAL"
+        self.takes_batches = device.type != "cpu" and not self.tiles_itself
         self._grey = channels == 1
         self._device = device
         self._dtype = _dtype(descriptor, precision)
@@ -101,9 +104,10 @@ class SpandrelEngine:
             if bool(result.isfinite().all()):
                 return result
             trouble = "its result is not finite"
-        except RuntimeError as error:  # layers that do not take it; out of memory is a MemoryError
+        except RuntimeError as error:  # a layer does not support it; running out of memory is a MemoryError
             trouble = str(error).strip().splitlines()[0]
-        host.warn(f"This upscale model fails in {str(self._dtype).removeprefix('torch.')} ({trouble}); fp32 is used.")
+        name = str(self._dtype).removeprefix("torch.")
+        host.warn(f"This upscale model fails in {name} ({trouble}); it runs in fp32.")
         self._dtype = torch.float32
         self._descriptor = _on(self._shared, self._device, self._dtype)
         return self._run(image)
@@ -116,19 +120,19 @@ class SpandrelEngine:
 
 
 class CpuEngine:
-    """What runs a TinySR network on the CPU: OpenVINO if it is installed, else torch.
+    """The engines that run TinySR networks on the CPU: OpenVINO if it is installed, else torch.
 
-    A node keeps one, since compiling a network takes longer than running it on a small picture. It keeps an engine for
-    each amount of cleaning that a model may need.
+    Each node keeps one of these, since compiling a network takes longer than running it on a small picture.
     """
 
     MOST = 5
+    """Engines that are kept: a network may be run with and without cleaning, and be followed by another."""
 
     def __init__(self) -> None:
         self._made: dict[tuple[str, str], Engine] = {}
 
     def get(self, network: TinySR, precision: str) -> Engine:
-        """The engine for the weights that `network` has now; other nodes may have changed them."""
+        """The engine for the current weights of `network`. Other nodes may have changed them."""
         state = network.state_dict()
         tensors = {name: tensor.to("cpu", torch.float32, copy=True).numpy() for name, tensor in state.items()}
         digest = weights_digest(tensors)
@@ -143,14 +147,14 @@ class CpuEngine:
 
 
 def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | None, cpu_engine: CpuEngine) -> Upscaler:
-    """An upscaler that runs an UPSCALE_MODEL; `cpu_engine` is what the node keeps.
+    """An upscaler that runs an UPSCALE_MODEL with tiles of side `tile` (None: what suits the network).
 
     Raises:
-        RequestError: it is not a network from picture to picture, or the precision is not possible.
+        RequestError: the model does not map pictures to pictures, or the precision is not possible.
     """
     if not (hasattr(model, "model") and hasattr(model, "scale")):
         raise RequestError(
-            f"This UPSCALE_MODEL is a {type(model).__name__}; use one from Load TinySR or Load Upscale Model."
+            f"This UPSCALE_MODEL is a {type(model).__name__}. Connect Load TinySR or Load Upscale Model."
         )
     network = tinysr_network(model.model)
     if network is not None:
@@ -170,7 +174,7 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
         photo = getattr(model, "tinysr_photo", None)
         return load(0) if photo is None else AutoUpscaler(load)
     engine = SpandrelEngine(model, device, precision)
-    if getattr(getattr(model, "tiling", None), "name", None) == "INTERNAL":  # it cuts its own tiles
+    if engine.tiles_itself:
         tile = WHOLE_PICTURE
     elif tile is None and device.type == "cpu":
         tile = _affordable_tile(model.scale)
@@ -178,20 +182,24 @@ def upscaler_for(model: Any, device: torch.device, precision: str, tile: int | N
     return Upscaler(engine, tile)
 
 
-def weights_key(model: Any) -> str:
-    """A digest of the weights of an UPSCALE_MODEL."""
+def weights_key(model: Any) -> tuple[str, str | None]:
+    """Digests of the weights of an UPSCALE_MODEL, and of those that may be blended in."""
     state = model.model.state_dict()
-    return weights_digest({name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state.items()})
+    own = weights_digest({name: tensor.to("cpu", torch.float32).numpy() for name, tensor in state.items()})
+    photo = getattr(model, "tinysr_photo", None)
+    return own, None if photo is None else photo.sha256
 
 
 def foreign_memory(tile: int, scale: int) -> int:
-    """Bytes that a network of unknown structure may take for a tile of that side."""
+    """Bytes that a network of unknown structure may need for a tile of that side."""
     return FOREIGN_PIXEL_MEMORY * tile**2 * scale
 
 
 def _affordable_tile(scale: int) -> int:
-    """The side of tiles for a network of unknown structure on the CPU. Linux ends programs that take too much memory
-    instead of telling them."""
+    """Side of the tiles for a network of unknown structure on the CPU.
+
+    Linux kills a process that uses too much memory instead of reporting an error, so the tile must fit from the start.
+    """
     tile, free = FOREIGN_TILE, host.free_memory(torch.device("cpu"))
     while tile > SMALLEST_FOREIGN_TILE and 2 * foreign_memory(tile, scale) > free:
         tile //= 2
@@ -200,7 +208,7 @@ def _affordable_tile(scale: int) -> int:
 
 @contextmanager
 def _cancellable(network: torch.nn.Module) -> Generator[None]:
-    """Cancel is heard before each layer: a tile of a large network takes minutes on a CPU."""
+    """Checks for Cancel before each layer, since a tile of a large network takes minutes on a CPU."""
     hooks = [layer.register_forward_pre_hook(lambda *_: host.check_cancelled()) for layer in network.modules()]
     try:
         yield
@@ -210,7 +218,7 @@ def _cancellable(network: torch.nn.Module) -> Generator[None]:
 
 
 def _blended(network: TinySR, photo: Checkpoint, clean: float) -> TinySR:
-    """`network` with the share `clean` of the weights of `photo`; a new network."""
+    """A new network: the weights of `network`, with the share `clean` of those of `photo`."""
     state = network.state_dict()
     tensors = {
         name: torch.lerp(own, torch.from_numpy(photo.tensors[name]).to(own), clean) for name, own in state.items()
@@ -224,7 +232,7 @@ def _dtype(descriptor: Any, precision: str) -> torch.dtype:
     if precision == "bf16" and descriptor.supports_bfloat16:
         return torch.bfloat16
     if precision in ("fp16", "bf16"):
-        raise RequestError(f"This upscale model cannot run in {precision}; set the precision to auto or fp32.")
+        raise RequestError(f"This upscale model cannot run in {precision}. Set the precision to auto or fp32.")
     return torch.float32
 
 
@@ -232,5 +240,5 @@ def _on(descriptor: Any, device: torch.device, dtype: torch.dtype) -> Any:
     if descriptor.device == device and descriptor.dtype == dtype:
         return descriptor
     own = copy.copy(descriptor)
-    vars(own).pop("patcher", None)  # ComfyUI's book-keeping of the shared network
+    vars(own).pop("patcher", None)  # it manages the memory of the shared network
     return copy.deepcopy(own).to(device=device, dtype=dtype)

@@ -1,6 +1,6 @@
-"""TinySR as an architecture of spandrel, so that ComfyUI's stock nodes and other packs run its checkpoints.
+"""TinySR as an architecture of spandrel, so that ComfyUI's stock nodes and other packs can run its checkpoints.
 
-spandrel comes with ComfyUI but may be missing or broken; everything but the stock nodes works without it.
+spandrel comes with ComfyUI but may be missing or broken. TinySR's own nodes work without it.
 """
 
 import sys
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..tinysr_core.engines import TorchEngine
 from ..tinysr_core.errors import CheckpointError
 from ..tinysr_core.model import Checkpoint, ModelConfig, TinySR
+from ..tinysr_core.util import crop_mirrored
 from . import host
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ ARCHITECTURE_ID = "TinySR"
 
 @dataclass(frozen=True)
 class BareModel:
-    """Stands in for spandrel's descriptor where spandrel is missing; only TinySR's own nodes understand it."""
+    """Replaces spandrel's descriptor if spandrel is missing. Only TinySR's own nodes understand it."""
 
     model: nn.Module
     scale: int
@@ -30,27 +32,27 @@ class BareModel:
 
 
 def register_architecture() -> None:
-    """Have the stock *Load Upscale Model* recognise TinySR checkpoints, if ComfyUI has imported spandrel."""
+    """Teach the stock *Load Upscale Model* to read TinySR checkpoints, if ComfyUI has imported spandrel."""
     if "spandrel" not in sys.modules:
         return
     try:
         from spandrel import MAIN_REGISTRY, ArchSupport
 
         MAIN_REGISTRY.add(ArchSupport.from_architecture(_architecture()), ignore_duplicates=True)
-    except Exception as error:  # a broken or a future spandrel must not take the pack down
-        host.warn(f"The stock upscale nodes will not read TinySR checkpoints: {error}")
+    except Exception as error:  # a broken or a future spandrel must not break the pack
+        host.warn(f"The stock upscale nodes cannot read TinySR checkpoints: {error}")
 
 
 def upscale_model(checkpoint: Checkpoint, photo: Checkpoint | None = None) -> "ImageModelDescriptor[Any] | BareModel":
-    """What ComfyUI calls an UPSCALE_MODEL, on the CPU in float32.
+    """An UPSCALE_MODEL on the CPU in float32.
 
-    With `photo`, *TinySR Upscale* blends in as much of that network as a picture needs; other nodes do not know of it.
+    *TinySR Upscale* blends in as much of the network `photo` as a picture needs. Other nodes ignore it.
     """
     tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
     try:
         architecture = _architecture()
     except Exception as error:  # with torchvision built for another torch, spandrel fails with a RuntimeError
-        host.warn(f"spandrel cannot be used, so only TinySR's own nodes can use this model: {error}")
+        host.warn(f"spandrel does not work, so only TinySR's own nodes can use this model: {error}")
         return BareModel(TinySR.from_tensors(checkpoint.config, tensors), checkpoint.config.scale, photo)
     descriptor = architecture.load(tensors).eval()
     descriptor.patcher = host.patcher(descriptor.model)
@@ -59,7 +61,7 @@ def upscale_model(checkpoint: Checkpoint, photo: Checkpoint | None = None) -> "I
 
 
 def tinysr_network(model: nn.Module) -> TinySR | None:
-    """`model` if it is a TinySR network, whoever loaded it, its weights shared; None for other networks."""
+    """A TinySR network with the weights of `model`, no matter which node loaded it; None for other networks."""
     if isinstance(model, TinySR):
         return model
     tensors = model.state_dict()
@@ -70,22 +72,28 @@ def tinysr_network(model: nn.Module) -> TinySR | None:
 def _config(state: dict[str, Any]) -> ModelConfig | None:
     try:
         return ModelConfig.from_shapes({name: tuple(tensor.shape) for name, tensor in state.items()})
-    except (CheckpointError, AttributeError):  # AttributeError: a value that is no tensor
+    except (CheckpointError, AttributeError):  # AttributeError: a value is not a tensor
         return None
 
 
 def _run(model: TinySR, image: Tensor) -> Tensor:
-    """Runs a network that another pack may have cast: gate and skip stay float32, the result is of the image's type."""
+    """Run a network that another pack may have cast: gate and skip stay float32, the result has the image's dtype.
+
+    The picture is continued beyond its edges, as TinySR's own engines do it.
+    """
     if model.attention is not None:
         model.attention.float()
-    return model(image.float()).to(image.dtype)
+    border, (height, width) = TorchEngine.border, image.shape[2:]
+    seen = crop_mirrored(image.float(), slice(-border, height + border), slice(-border, width + border))
+    cut = border * model.config.scale
+    return model(seen)[:, :, cut:-cut, cut:-cut].to(image.dtype)
 
 
 def _architecture() -> "Architecture[TinySR]":
     from spandrel import Architecture, ImageModelDescriptor
 
     class TinySRArchitecture(Architecture[TinySR]):
-        """Recognised by the exact shapes of all tensors, which are also where the config comes from."""
+        """Recognised by the exact shapes of all tensors, from which the config is derived."""
 
         def __init__(self) -> None:
             super().__init__(id=ARCHITECTURE_ID, detect=lambda state: _config(state) is not None)
@@ -94,8 +102,8 @@ def _architecture() -> "Architecture[TinySR]":
             config = _config(state_dict)
             assert config is not None, "spandrel calls load only after detect"
             return ImageModelDescriptor(
-                # Channels-last, as the engine wants it, so that it need not make a copy for each picture.
-                TinySR(config).requires_grad_(False).to(memory_format=torch.channels_last),
+                # Channels-last is what the engine uses; otherwise it would copy the network for each picture.
+                TinySR.from_tensors(config, state_dict).to(memory_format=torch.channels_last),
                 state_dict,
                 architecture=self,
                 purpose="SR",

@@ -18,17 +18,17 @@ CLEAN = (AUTO, *(f"{tenth / 10:g}" for tenth in range(11)))
 
 
 class TinySRLoader:
-    """Reads the file anew when it changes; finds new files without a restart (press R)."""
+    """Reloads a file that has changed. New files appear without a restart (press R)."""
 
     CATEGORY = host.category("model/loaders", "loaders")
     DESCRIPTION = (
-        "Loads a TinySR network: one of those shipped with the pack, or your own fine-tuned one from models/tinysr. "
-        "Every node that takes an upscale model can use it."
+        "Loads a TinySR network: one that comes with the pack, or your own fine-tuned one from models/tinysr. Every "
+        "node that takes an upscale model can use it."
     )
     SEARCH_ALIASES = ("superres", "super resolution", "upscale model", "load upscale model", "fine-tuned upscaler")
     RETURN_TYPES = ("UPSCALE_MODEL",)
     RETURN_NAMES = ("upscale_model",)
-    OUTPUT_TOOLTIPS = ("For TinySR Upscale, or for any other node that upscales with a model.",)
+    OUTPUT_TOOLTIPS = ("For TinySR Upscale or any other node that upscales with a model.",)
     FUNCTION = "load"
 
     @classmethod
@@ -40,8 +40,8 @@ class TinySRLoader:
                     names,
                     {"default": DEFAULT if DEFAULT in names else next(iter(names), "")}
                     | {
-                        "tooltip": "The number after the x is the scale. Your own checkpoints belong into "
-                        "models/tinysr; press R to see new ones."
+                        "tooltip": "The number after the x is the scale. Put your own checkpoints into models/tinysr, "
+                        "and press R to list them."
                     },
                 )
             },
@@ -50,15 +50,16 @@ class TinySRLoader:
                     "FLOAT",
                     DETAIL
                     | {
-                        "tooltip": "1: the checkpoint as it is. Below 1 it is blended with its faithful twin, of which "
-                        "0 is all: fewer invented details, closer to the pixels. It costs no time."
+                        "tooltip": "1: the checkpoint as it is. Lower values blend it with its faithful twin; 0 is the "
+                        "twin alone. Fewer invented details, closer to the pixels, same speed."
                     },
                 ),
                 "clean": (
                     list(CLEAN),
                     {
-                        "tooltip": "How much of the photo network is blended in; it removes JPEG blocks and noise. "
-                        "auto: TinySR Upscale looks at each batch and shows what it chose; other nodes take 0."
+                        "tooltip": "Share of the photo network, which removes JPEG blocks and noise. auto: TinySR "
+                        "Upscale chooses 0 or 1 for each batch and shows why; TinySR Upscale Video uses 1; other nodes "
+                        "use 0."
                     },
                 ),
             },
@@ -66,18 +67,18 @@ class TinySRLoader:
 
     @classmethod
     def VALIDATE_INPUTS(cls, checkpoint: str | None = None) -> bool | str:
-        """Says what to do about a missing file, before anything runs; a name that comes through a link is None here."""
+        """Reports a missing file before anything runs. For a linked value, ComfyUI passes None."""
         if checkpoint is None or host.checkpoint_path(checkpoint) is not None:
             return True
         names = ", ".join(host.checkpoint_names())
-        return f"There is no TinySR checkpoint {checkpoint!r}; put it into models/tinysr, or choose one of: {names}."
+        return f"There is no TinySR checkpoint {checkpoint!r}. Put it into models/tinysr, or choose one of: {names}."
 
     @classmethod
     def IS_CHANGED(cls, checkpoint: str | None = None, detail: float | None = 1.0, clean: str | None = AUTO) -> str:
-        """A fingerprint of the files, so that replaced ones are read again; of all, where a linked value names them."""
+        """A fingerprint of the files, so that replaced ones are read again. For a linked name: of all checkpoints."""
         names = host.checkpoint_names() if checkpoint is None else [checkpoint]
         paths = [path for name in names if (path := host.checkpoint_path(name)) is not None]
-        with suppress(TinySRError):  # a relative is missing; `load` tells it where it is needed
+        with suppress(TinySRError):  # a relative is missing, which `load` reports
             for info in [read_info(path) for path in paths] if checkpoint is not None else []:
                 paths += [find_relative(info, "twin")] if detail != 1 else []
                 paths += [find_relative(info, "photo")] if clean != "0" and has_photo(info) else []
@@ -87,15 +88,15 @@ class TinySRLoader:
         """Name of a checkpoint, and how it is blended with its relatives -> UPSCALE_MODEL.
 
         Raises:
-            CheckpointError: the file is gone, damaged, or not TinySR's; or it lacks the relative it is blended with.
-            RequestError: a linked value is none that the node takes.
+            CheckpointError: the file is missing, damaged or not TinySR's, or a relative to blend with is missing.
+            RequestError: the node does not accept a linked value.
         """
         detail = check("detail", "FLOAT", DETAIL, detail)
         clean = check("clean", list(CLEAN), {}, clean)
         path = host.checkpoint_path(checkpoint) if isinstance(checkpoint, str) else None
         if path is None:
             raise CheckpointError(
-                f"There is no checkpoint {checkpoint!r}; put it into models/tinysr, or choose another one."
+                f"There is no checkpoint {checkpoint!r}. Put it into models/tinysr, or choose another one."
             )
         if clean != AUTO:
             return (upscale_model(load_checkpoint(path, detail, float(clean))),)
@@ -107,6 +108,6 @@ class TinySRLoader:
 def _fingerprint(path: Path) -> str:
     try:
         state = path.stat()
-    except OSError as error:  # it goes away just now
+    except OSError as error:  # the file has just been removed
         return str(error)
     return f"{path}:{state.st_size}:{state.st_mtime_ns}"

@@ -12,10 +12,11 @@ from ..tinysr_core.postprocess import anti_alias as supersample
 from ..tinysr_core.postprocess import sharpen as unsharp_mask
 from ..tinysr_core.util import Progress
 from . import frames, host
+from .engine import DEVICE_TOOLTIP
 from .values import checked
 
 WORKING_MEMORY = 1 << 28
-"""Bytes for the slabs that the filters work on."""
+"""Bytes for the slabs of rows that the filters work on."""
 
 
 class TinySRSharpenAA:
@@ -23,13 +24,13 @@ class TinySRSharpenAA:
 
     CATEGORY = host.category("image/filters", "image/postprocessing")
     DESCRIPTION = (
-        "Crisper edges, then smoother stairs: the unsharp mask and the supersampling of the TinySR paper, in floating "
-        "point. Made to follow TinySR Upscale, and good after any other node."
+        "Sharpens edges, then smooths jagged lines: the unsharp mask and the supersampling of the TinySR paper, in "
+        "floating point. Use it after TinySR Upscale or any other node."
     )
     SEARCH_ALIASES = ("sharpen", "unsharp mask", "anti-alias", "antialiasing", "smooth edges", "supersampling")
     RETURN_TYPES = ("IMAGE",)
     RETURN_NAMES = ("image",)
-    OUTPUT_TOOLTIPS = ("The pictures, with as many channels as came in.",)
+    OUTPUT_TOOLTIPS = ("The pictures, with as many channels as the input.",)
     FUNCTION = "finish"
 
     @classmethod
@@ -41,36 +42,33 @@ class TinySRSharpenAA:
                 "radius": (
                     "FLOAT",
                     {"default": 1.2, "min": 0.0, "max": 20.0, "step": 0.1, "round": 0.001}
-                    | {"tooltip": "Radius of the blur that the unsharp mask compares with, in pixels."},
+                    | {"tooltip": "Radius of the blur of the unsharp mask, in pixels."},
                 ),
                 "percent": (
                     "INT",
                     {"default": 100, "min": 0, "max": 500, "step": 5}
-                    | {"tooltip": "Strength of the unsharp mask; 0 changes nothing."},
+                    | {"tooltip": "Strength of the unsharp mask. 0 changes nothing."},
                 ),
                 "threshold": (
                     "INT",
                     {"default": 1, "min": 0, "max": 255}
-                    | {"tooltip": "Differences up to this, of 255, are left alone, so that grain is not sharpened."},
+                    | {"tooltip": "Differences up to this (of 255) are not sharpened, to spare grain."},
                 ),
                 "anti_alias": (
                     "BOOLEAN",
-                    {"default": True, "tooltip": "Supersampling: makes stairs at edges smoother."},
+                    {"default": True, "tooltip": "Supersampling: smooths jagged edges."},
                 ),
                 "blur": (
                     "FLOAT",
                     {"default": 0.5, "min": 0.0, "max": 5.0, "step": 0.05, "round": 0.001}
-                    | {"tooltip": "Radius of the blur at twice the size, in pixels of that size."},
+                    | {"tooltip": "Radius of the blur at double size, in pixels of that size."},
                 ),
                 "amount": (
                     "FLOAT",
                     {"default": 1.0, "min": 0.0, "max": 1.0, "step": 0.05, "round": 0.001}
-                    | {"tooltip": "Share of the anti-aliased picture in the result; 0 changes nothing."},
+                    | {"tooltip": "Share of the anti-aliased picture in the result. 0 changes nothing."},
                 ),
-                "device": (
-                    host.devices(),
-                    {"tooltip": "auto: where ComfyUI computes. cpu: leaves the graphics card alone."},
-                ),
+                "device": (host.devices(), {"tooltip": DEVICE_TOOLTIP}),
             }
         }
 
@@ -87,22 +85,22 @@ class TinySRSharpenAA:
         amount: float,
         device: str,
     ) -> tuple[Tensor]:
-        """IMAGE [B,H,W,C] -> IMAGE [B,H,W,C]; the alpha of a picture stays as it is.
+        """IMAGE [B,H,W,C] -> IMAGE [B,H,W,C]. Alpha is not changed.
 
         Raises:
-            RequestError: the pictures have other than 1 to 4 channels, or there is no GPU where one is asked for.
+            RequestError: the pictures do not have 1 to 4 channels, or the device is a GPU and there is none.
             MemoryLimitError: the result would not fit into memory.
         """
         target = host.device(device)
         batch, height, width, channels = image.shape
-        working = WORKING_MEMORY + 4 * 4 * channels * height * width  # the frame, its result, and either once more
+        working = WORKING_MEMORY + 4 * 4 * channels * height * width  # the frame, its result, and a copy of each
         result = host.new_image(batch, height, width, channels, working)
         host.make_room(working, target)
         sharpen, anti_alias = sharpen and percent > 0 and radius > 0, anti_alias and amount > 0
         steps = sharpen + anti_alias
 
         def finished(pixels: Tensor, alpha: Tensor | None, progress: Progress) -> Tensor:
-            """The picture sharpened and anti-aliased; each of the two is one part of the progress."""
+            """Sharpen and anti-alias; each of the two is one part of the progress."""
             if alpha is not None and steps:
                 pixels = bleed(pixels, alpha)
             if sharpen:
@@ -130,9 +128,9 @@ class TinySRSharpenAA:
                     moved = None if alpha is None else alpha.to(target)
                     pixels = finished(pixels.to(target), moved, progress)
             except MemoryError:
-                host.warn(f"A frame does not fit on {target}; frames are finished on the CPU.")
+                host.warn(f"A frame does not fit on {target}; the CPU takes over.")
                 target = torch.device("cpu")
                 pixels = finished(pixels.to(target), None if alpha is None else alpha.to(target), progress)
-            frames.write(result[i], pixels, alpha)
+            frames.write(result[i : i + 1], pixels, alpha)
             show(i, 1, 1)
         return (result,)

@@ -16,32 +16,31 @@ MODES = ("network scale", "factor", "fit", "fill", "stretch", "megapixels", MATC
 
 
 def size_widgets(modes: Sequence[str]) -> dict[str, Any]:
-    """The widgets that a `SizeRequest` is made of, as ComfyUI wants them declared."""
-    match = "match size: as large as the picture at match, cut off evenly. " if MATCH in modes else ""
+    """The widgets that a `SizeRequest` is made of, in ComfyUI's format."""
+    match = "match size: the size of the picture at match, cropped evenly. " if MATCH in modes else ""
     return {
         "size": (
             list(modes),
             {
-                "tooltip": "network scale: as large as the network makes it. factor: both sides times factor. "
-                "fit: as large as width and height allow. fill: covers width and height, cut off evenly. "
-                f"stretch: exactly width by height. megapixels: that many million pixels. {match}"
-                "All but stretch keep the proportions."
+                "tooltip": "network scale: what the network gives. factor: both sides times factor. fit: the largest "
+                "size within width and height. fill: covers width and height, cropped evenly. stretch: exactly width "
+                f"by height. megapixels: that many million pixels. {match}All but stretch keep the proportions."
             },
         ),
         "factor": (
             "FLOAT",
             {"default": 2.0, "min": 0.05, "max": 16.0, "step": 0.05, "round": 0.0001}
-            | {"tooltip": "For size factor: both sides times this, for example 1.5."},
+            | {"tooltip": "For size factor: both sides are multiplied by this, for example 1.5."},
         ),
         "width": (
             "INT",
             {"default": 0, "min": 0, "max": 32768}
-            | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the height."},
+            | {"tooltip": "For size fit, fill or stretch, in pixels. 0: follows from the height."},
         ),
         "height": (
             "INT",
             {"default": 0, "min": 0, "max": 32768}
-            | {"tooltip": "For size fit, fill or stretch, in pixels; 0 follows from the width."},
+            | {"tooltip": "For size fit, fill or stretch, in pixels. 0: follows from the width."},
         ),
         "megapixels": (
             "FLOAT",
@@ -53,7 +52,7 @@ def size_widgets(modes: Sequence[str]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sizing:
-    """What becomes of a frame: it is brought to `height` x `width`, and of that the middle, `kept`, is the result."""
+    """A frame is resized to `height` x `width`, then cropped to its middle, `kept`."""
 
     height: int
     width: int
@@ -68,7 +67,7 @@ class Sizing:
 
 @dataclass(frozen=True)
 class SizeRequest:
-    """The size widgets of the node. `mode` is one of `MODES`; of the others each mode reads its own."""
+    """The size widgets of the node. `mode` is one of `MODES` and decides which of the others are read."""
 
     mode: str
     factor: float
@@ -83,21 +82,21 @@ class SizeRequest:
         """The sizing of a frame of `height` x `width` by a network of `scale`.
 
         Raises:
-            RequestError: no side is given where one is needed, or the result would be absurdly large.
+            RequestError: the mode needs a side and none is given, or the result would be absurdly large.
         """
         tall, wide = self._kept(height, width, scale)
         result_size(ExactSize(wide, tall), height, width)  # refuses absurd sizes
         if self.mode == "stretch":
             return Sizing(tall, wide, (tall, wide))
-        # Proportions are kept: what sticks out of the result is cut off evenly.
+        # Proportions are kept; the rest is cropped evenly.
         factor = max(Fraction(tall, height), Fraction(wide, width))
         if self.divisible_by == 1 and not self._covers:
-            return Sizing(tall, wide, (tall, wide))  # only rounding differs
+            return Sizing(tall, wide, (tall, wide))  # the sides differ by rounding only
         return Sizing(max(tall, _rounded(height * factor)), max(wide, _rounded(width * factor)), (tall, wide))
 
     @property
     def _covers(self) -> bool:
-        """Whether the result is a given rectangle, which the frame covers."""
+        """Whether the result is a given rectangle that the frame has to cover."""
         return self.mode == MATCH or (self.mode == "fill" and bool(self.width and self.height))
 
     def _kept(self, height: int, width: int, scale: int) -> tuple[int, int]:
@@ -118,21 +117,19 @@ class SizeRequest:
         return self._divisible(tall, most[0]), self._divisible(wide, most[1])
 
     def _box(self) -> tuple[int, int] | None:
-        """Height and width that are given, 0 where one follows from the other; None: the mode reads neither."""
+        """Height and width as given, 0 for one that follows from the other. None if the mode reads neither."""
         if self.mode == MATCH:
             if self.match is None:
-                raise RequestError(f'The size mode "{MATCH}" needs a picture; connect one to "match".')
+                raise RequestError(f'The size mode "{MATCH}" needs a picture. Connect one to "match".')
             return self.match
         if self.mode not in ("fit", "fill", "stretch"):
             return None
         if not (self.width or self.height):
-            raise RequestError(
-                f'The size mode "{self.mode}" needs a width or a height; a 0 follows from the other one.'
-            )
+            raise RequestError(f'The size mode "{self.mode}" needs a width or a height. Set one of them above 0.')
         return self.height, self.width
 
     def _divisible(self, side: Fraction | int, most: int) -> int:
-        """The multiple nearest to `side`, but not above `most` where that is given, and never 0."""
+        """The multiple nearest to `side`, never 0 and not above `most` (0: no limit)."""
         step = self.divisible_by
         near = _rounded(Fraction(side) / step) * step
         return max(step, near - step if most and near > most else near)

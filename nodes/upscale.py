@@ -8,64 +8,59 @@ from torch import Tensor
 
 from ..tinysr_core.postprocess import resize
 from . import frames, host
-from .engine import CpuEngine, run_widgets, upscaler_for
-from .enlarge import Enlarge, working_memory
+from .engine import run_widgets
+from .enlarge import MODEL_INPUT, Enlarge, UpscaleNode
 from .size import MODES, SizeRequest, size_widgets
 from .values import checked
 
 SELECTION, TRANSPARENCY = "selection", "transparency"
 
 
-class TinySRUpscale:
-    """Frames go through one by one, are brought to size on the way, and are written into one result."""
+class TinySRUpscale(UpscaleNode):
+    """Frames are enlarged and brought to size in small groups, and written into one result."""
 
-    CATEGORY = "image/upscaling"
     DESCRIPTION = (
-        "Enlarges pictures with TinySR, or with any other upscale model, to the network's own scale or to any size. "
-        "Batches, transparency and grey pictures stay what they are, and tiles leave no seams."
+        "Enlarges pictures with TinySR or any other upscale model, to the scale of the network or to any size. "
+        "Batches, transparency and grey pictures are kept, and tiles leave no seams."
     )
     SEARCH_ALIASES = ("superres", "super resolution", "upscale", "enlarge", "upscale with model", "exact size")
     RETURN_TYPES = ("IMAGE", "MASK")
     RETURN_NAMES = ("image", "mask")
     OUTPUT_TOOLTIPS = (
-        "The enlarged pictures, with as many channels as came in.",
-        "The enlarged mask; without one, where the pictures are transparent.",
+        "The enlarged pictures, with as many channels as the input.",
+        "The enlarged mask. If no mask is connected: where the pictures are transparent.",
     )
-    FUNCTION = "upscale"
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "upscale_model": ("UPSCALE_MODEL", {"tooltip": "From Load TinySR or any other upscale model loader."}),
-                "image": ("IMAGE", {"tooltip": "A picture or a batch of them, for example the frames of a video."}),
+                "upscale_model": MODEL_INPUT,
+                "image": ("IMAGE", {"tooltip": "A picture, or a batch such as the frames of a video."}),
                 **size_widgets(MODES),
                 **run_widgets(),
             },
             "optional": {
-                "mask": ("MASK", {"tooltip": "Is enlarged with the picture. One mask serves all frames of a batch."}),
+                "mask": ("MASK", {"tooltip": "Enlarged with the picture. One mask serves all frames of a batch."}),
                 "mask_is": (
                     [SELECTION, TRANSPARENCY],
                     {
-                        "tooltip": "selection: the picture is the same with and without the mask. transparency: for a "
-                        "cut-out from Load Image; colours hidden by the mask do not show as a fringe."
+                        "tooltip": "selection: the mask does not change the picture. transparency: for a cut-out from "
+                        "Load Image. Colours that the mask hides leave no fringe."
                     },
                 ),
-                "match": ("IMAGE", {"tooltip": "For size match size: the result is as large as this picture."}),
+                "match": ("IMAGE", {"tooltip": "For size match size: the picture whose size the result gets."}),
                 "divisible_by": (
                     "INT",
                     {"default": 1, "min": 1, "max": 512}
                     | {
-                        "tooltip": "Both sides become multiples of this, the rest is cut off evenly: 2 for videos, 8, "
-                        "16 or 64 for models that ask for it."
+                        "tooltip": "Both sides become multiples of this; the rest is cropped evenly. 2 for videos; 8, "
+                        "16 or 64 for models that need it."
                     },
                 ),
             },
             "hidden": {"unique_id": "UNIQUE_ID"},
         }
-
-    def __init__(self) -> None:
-        self._cpu_engine = CpuEngine()
 
     @checked
     def upscale(
@@ -89,19 +84,20 @@ class TinySRUpscale:
         """IMAGE [B,H,W,C], MASK [b,h,w] or [h,w] -> IMAGE [B,H',W',C], MASK [B,H',W'], [b,H',W'] or [1,H',W'].
 
         Raises:
-            RequestError: a value is none that the node takes.
-            MemoryLimitError: memory does not suffice.
+            RequestError: the node does not accept a value.
+            MemoryLimitError: there is too little memory.
         """
-        target = host.device(device)
-        upscaler = upscaler_for(upscale_model, target, precision, tile or None, self._cpu_engine)
+        upscaler, target = self.upscaler(upscale_model, device, precision, tile)
         upscaler, clean = upscaler.for_picture(image.movedim(-1, 1)[:, : 3 if image.shape[-1] > 2 else 1])
-        if clean is not None:
-            host.show_text(str(clean), unique_id)
+        enlarge = Enlarge(upscaler, target)
         batch, old_height, old_width, channels = image.shape
         matched = None if match is None else (match.shape[1], match.shape[2])
         request = SizeRequest(size, factor, width, height, megapixels, divisible_by, matched)
         sizing = request.sizing(old_height, old_width, upscaler.scale)
-        result = host.new_image(batch, *sizing.kept, channels, working_memory(upscaler, sizing, image.shape[1:], mask))
+        beyond = enlarge.note(old_height, old_width, sizing)
+        host.tell([str(note) for note in (clean, beyond) if note is not None], unique_id)
+        working = enlarge.working_memory(old_height, old_width, channels, sizing, mask)
+        result = host.new_image(batch, *sizing.kept, channels, working)
 
         selection, cut_outs = None, None
         show = host.progress_bar(batch)
@@ -116,14 +112,16 @@ class TinySRUpscale:
         transparent = cut_outs is not None or channels in (2, 4)
         result_mask = torch.zeros(batch if transparent else 1, *sizing.kept, device=result.device)
 
-        enlarge = Enlarge(upscaler, target)
-        for i, frame in enumerate(frames.cleaned(image, "image")):
-            pixels, alpha = frames.split(frame)
+        start = 0
+        for group in frames.cleaned(image, "image", enlarge.at_once(old_height, old_width, sizing)):
+            stop = start + len(group)
+            pixels, alpha = frames.split(group)
             if alpha is None and cut_outs is not None:
-                alpha = cut_outs[[i % len(cut_outs)]].to(pixels.device)
-            pixels, alpha = enlarge(pixels, alpha, sizing, partial(show, i))
+                alpha = cut_outs[[i % len(cut_outs) for i in range(start, stop)]].to(pixels.device)
+            pixels, alpha = enlarge(pixels, alpha, sizing, partial(show, start, frames=len(group)))
             if alpha is not None:
                 alpha = frames.settle(alpha)
-                result_mask[i] = 1 - alpha[0, 0]
-            frames.write(result[i], pixels, alpha)
+                result_mask[start:stop] = 1 - alpha[:, 0]
+            frames.write(result[start:stop], pixels, alpha)
+            start = stop
         return result, result_mask if selection is None else selection[:, 0].to(result.device)

@@ -6,67 +6,59 @@ import torch
 
 from ..tinysr_core.video import CODECS, Encoding, VideoProgress, transcode
 from . import host
-from .engine import CpuEngine, run_widgets, upscaler_for, weights_key
-from .enlarge import Enlarge, working_memory
+from .engine import run_widgets, weights_key
+from .enlarge import MODEL_INPUT, Enlarge, UpscaleNode
 from .size import MATCH, MODES, SizeRequest, size_widgets
 from .values import checked
 
 
-class TinySRUpscaleVideo:
-    """Frames are decoded, enlarged and encoded one by one. A run that was broken off goes on where it was."""
+class TinySRUpscaleVideo(UpscaleNode):
+    """Frames are decoded, enlarged and encoded in small groups. A run that was interrupted is resumed."""
 
-    CATEGORY = "image/upscaling"
     DESCRIPTION = (
-        "Enlarges a video of any length with TinySR, or with any other upscale model. Frames go from file to file one "
-        "by one, so that memory stays the same; audio, timestamps and colours are kept. A cancelled run goes on where "
-        "it was when it is queued again."
+        "Enlarges a video of any length with TinySR or any other upscale model. Frames go from file to file, so memory "
+        "use stays constant. Audio, timestamps and colours are kept. Queue a cancelled run again to resume it."
     )
     SEARCH_ALIASES = ("video upscale", "upscale video", "super resolution", "superres", "enlarge video")
     RETURN_TYPES = ("VIDEO", "STRING")
     RETURN_NAMES = ("video", "path")
-    OUTPUT_TOOLTIPS = ("The enlarged video. It is saved already.", "Where it is.")
-    FUNCTION = "upscale"
+    OUTPUT_TOOLTIPS = ("The enlarged video. It is saved already.", "The path of the saved file.")
     OUTPUT_NODE = True
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
         return {
             "required": {
-                "upscale_model": ("UPSCALE_MODEL", {"tooltip": "From Load TinySR or any other upscale model loader."}),
+                "upscale_model": MODEL_INPUT,
                 "video": ("VIDEO", {"tooltip": "From Load Video."}),
                 **size_widgets([mode for mode in MODES if mode != MATCH]),
                 "codec": (
                     list(CODECS),
                     {
-                        "tooltip": "h264: an .mp4 that plays everywhere. h265: smaller. prores: a .mov for editing. "
-                        "ffv1: an .mkv without any loss."
+                        "tooltip": "h264: an .mp4 that plays everywhere. h265: smaller files. prores: a .mov for "
+                        "editing. ffv1: a lossless .mkv."
                     },
                 ),
                 "filename_prefix": (
                     "STRING",
-                    {"default": "TinySR/video", "tooltip": "Folder and name within ComfyUI's output folder."},
+                    {"default": "TinySR/video", "tooltip": "Folder and file name, inside ComfyUI's output folder."},
                 ),
             },
             "optional": {
                 "quality": (
                     "INT",
                     {"default": 18, "min": 0, "max": 51}
-                    | {
-                        "tooltip": "Constant rate factor of h264 and h265: lower is better and larger, 0 loses nothing."
-                    },
+                    | {"tooltip": "Constant rate factor of h264 and h265. Lower is better and larger; 0 is lossless."},
                 ),
                 "divisible_by": (
                     "INT",
                     {"default": 2, "min": 1, "max": 512}
-                    | {"tooltip": "Both sides become multiples of this, cut off evenly. Most codecs need 2."},
+                    | {"tooltip": "Both sides become multiples of this, cropped evenly. Most codecs need 2."},
                 ),
                 **run_widgets(),
             },
             "hidden": {"unique_id": "UNIQUE_ID", "prompt": "PROMPT", "extra_pnginfo": "EXTRA_PNGINFO"},
         }
-
-    def __init__(self) -> None:
-        self._cpu_engine = CpuEngine()
 
     @checked
     def upscale(
@@ -92,23 +84,30 @@ class TinySRUpscaleVideo:
         """VIDEO -> VIDEO and its path, and what the front end shows.
 
         Raises:
-            RequestError: a value is none that the node takes.
+            RequestError: the node does not accept a value.
             PictureError: the video cannot be read or written.
-            MemoryLimitError: a frame does not fit into memory.
+            MemoryLimitError: there is too little memory for a frame.
         """
         source, start, duration = host.video_source(video)
-        target = host.device(device)
-        upscaler = upscaler_for(upscale_model, target, precision, tile or None, self._cpu_engine)
+        upscaler, target = self.upscaler(upscale_model, device, precision, tile)
+        upscaler, clean = upscaler.for_video
         request = SizeRequest(size, factor, width, height, megapixels, divisible_by)
         enlarge = Enlarge(upscaler, target)
-        needed = 0
+        notes = [] if clean is None else [str(clean)]
+
+        def at_once(tall: int, wide: int) -> int:
+            """Called once, when the size of the frames is known."""
+            host.require_whole(video, tall, wide)
+            sizing = request.sizing(tall, wide, upscaler.scale)
+            needed = enlarge.working_memory(tall, wide, 3, sizing)
+            host.require_memory(needed, f"A frame of {sizing.kept[1]} x {sizing.kept[0]} pixels")
+            beyond = enlarge.note(tall, wide, sizing)
+            notes.extend([] if beyond is None else [beyond])
+            host.tell(notes, unique_id)
+            return enlarge.at_once(tall, wide, sizing)
 
         def enlarged(pixels: Any) -> Any:
-            nonlocal needed
             sizing = request.sizing(pixels.shape[2], pixels.shape[3], upscaler.scale)
-            if not needed:
-                needed = working_memory(upscaler, sizing, (*pixels.shape[2:], 3))
-                host.require_memory(needed, f"A frame of {sizing.kept[1]} x {sizing.kept[0]} pixels")
             result, _ = enlarge(torch.from_numpy(pixels), None, sizing, lambda done, total: host.check_cancelled())
             return result.cpu().numpy()
 
@@ -116,7 +115,7 @@ class TinySRUpscaleVideo:
 
         def show(progress: VideoProgress) -> None:
             bar(0, progress.done, max(progress.total, progress.done, 1))
-            host.show_text(_told(progress), unique_id)
+            host.show_text("\n".join([_told(progress), *notes]), unique_id)
 
         path, shown = host.new_output(filename_prefix, CODECS[codec].suffixes[0])
         transcode(
@@ -128,13 +127,14 @@ class TinySRUpscaleVideo:
             start=start,
             duration=duration,
             metadata=host.workflow_metadata(prompt, extra_pnginfo),
+            at_once=at_once,
             progress=show,
         )
         return {"ui": {"images": [shown], "animated": (True,)}, "result": (host.video_from_file(path), str(path))}
 
 
 def _told(progress: VideoProgress) -> str:
-    """The progress as a line for people."""
+    """The progress as a line of text."""
     frames_done = f"{progress.done} of {progress.total} frames" if progress.total else f"{progress.done} frames"
     left = progress.seconds_left
     if left is None:

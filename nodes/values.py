@@ -1,6 +1,6 @@
-"""Checks what a node gets against what its `INPUT_TYPES` declare.
+"""Checks the inputs of a node against its `INPUT_TYPES`.
 
-ComfyUI checks values that are typed in, not those that come through a link.
+ComfyUI checks values that are typed in, but not those that come through a link.
 """
 
 import inspect
@@ -16,9 +16,9 @@ from ..tinysr_core.errors import RequestError
 
 
 def checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A node's function that refuses values which its widgets would not take, and pictures that are none.
+    """Makes a node's function reject values that its widgets would not accept, and tensors that are no pictures.
 
-    Whole numbers may come as floats: they are handed on as ints.
+    Floats that are whole numbers are converted to ints.
     """
     signature = inspect.signature(function)
 
@@ -35,22 +35,22 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def check(name: str, kind: str | list[str], options: dict[str, Any], value: Any) -> Any:
-    """`value` as an input of `kind` takes it.
+    """`value`, converted to what an input of `kind` holds.
 
     Raises:
-        RequestError: it is of another type, or outside its range.
+        RequestError: it has another type, or is out of range.
     """
     if isinstance(kind, list):
         if value not in kind:
-            raise RequestError(f"{name} is {value!r}; choose one of: {', '.join(kind)}.")
+            raise RequestError(f"{name} is {value!r}. Choose one of: {', '.join(kind)}.")
     elif kind in ("INT", "FLOAT"):
         return _number(name, kind, options, value)
     elif kind == "BOOLEAN":
         if not isinstance(value, bool | int):
-            raise RequestError(f"{name} is {value!r}; connect true or false.")
+            raise RequestError(f"{name} is {value!r}. Connect true or false.")
     elif kind == "STRING":
         if not isinstance(value, str):
-            raise RequestError(f"{name} is {value!r}; connect a text.")
+            raise RequestError(f"{name} is {value!r}. Connect a text.")
     elif kind == "IMAGE":
         _tensor(name, kind, value, dims=(4,), layout="[batch, height, width, channels]")
     elif kind == "MASK":
@@ -63,14 +63,14 @@ def _number(name: str, kind: str, options: dict[str, Any], value: Any) -> int | 
     numeric = isinstance(value, int | float) and math.isfinite(value)
     if not numeric or not least <= value <= most or (kind == "INT" and value % 1):
         whole = "whole " if kind == "INT" else ""
-        raise RequestError(f"{name} is {value!r}; give a {whole}number from {least:g} to {most:g}.")
+        raise RequestError(f"{name} is {value!r}. Use a {whole}number from {least:g} to {most:g}.")
     return int(value) if kind == "INT" else float(value)
 
 
 def _tensor(name: str, kind: str, value: Any, dims: tuple[int, ...], layout: str) -> None:
     if not isinstance(value, Tensor):
-        raise RequestError(f"{name} is a {type(value).__name__}; connect an {kind}.")
-    if value.ndim not in dims or 0 in value.shape[-3 if kind == "IMAGE" else -2 :]:
-        raise RequestError(f"{name} has the shape {list(value.shape)}; a {kind} is {layout} with at least one pixel.")
+        raise RequestError(f"{name} is of type {type(value).__name__}. Connect one of type {kind}.")
+    if value.ndim not in dims or 0 in value.shape[1 if kind == "IMAGE" else 0 :]:  # a batch may have no frames
+        raise RequestError(f"{name} has the shape {list(value.shape)}. Connect {layout} with at least one pixel.")
     if not value.dtype.is_floating_point and value.dtype != torch.bool:
-        raise RequestError(f"{name} holds {str(value.dtype).removeprefix('torch.')}; give floats from 0 to 1.")
+        raise RequestError(f"{name} holds {str(value.dtype).removeprefix('torch.')}. Connect floats from 0 to 1.")

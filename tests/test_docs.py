@@ -1,8 +1,8 @@
-"""What README and docs say is tried: every command, every line of Python, every link.
+"""Tests of README and docs: every command, every line of Python, every link.
 
-A block of commands runs in a sandbox with the pictures that the pages speak of. What cannot run there says so in the
-Markdown, in a comment on the line before the block: `<!-- not run: WHY -->`. What needs an optional package says
-`<!-- needs: MODULE -->`.
+A block of commands runs in a sandbox with the pictures that the pages use. A block that cannot run there says so in the
+Markdown, in a comment on the line before the block: `<!-- not run: WHY -->`. A block that needs an optional package
+says `<!-- needs: MODULE -->`.
 """
 
 import doctest
@@ -25,6 +25,7 @@ DOCUMENTS = [
     *ROOT.glob("*.md"),
     *(p for p in sorted(ROOT.glob("*/**/*.md")) if not {".venv", "venv", "build"} & set(p.parts)),
 ]
+HELP = ROOT / "web" / "docs"
 BLOCK = re.compile(r"(?P<comments>(?:^<!-- [^\n]* -->\n)*)^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 
 
@@ -59,13 +60,13 @@ def test_no_block_is_overlooked() -> None:
 
 
 def parameter(block: Block) -> Any:
-    # README is what everybody tries first; the rest takes longer and is tried with -m slow.
+    # The other pages take longer and need -m slow.
     return pytest.param(block, id=str(block), marks=[] if block.page.name == "README.md" else pytest.mark.slow)
 
 
 @dataclass
 class Sandbox:
-    """A folder like a clone, with pictures beside the examples, in which a page can do no harm."""
+    """A copy of the parts of a clone that the pages use, with more pictures."""
 
     folder: Path
     names: dict[str, Any]
@@ -145,7 +146,8 @@ def test_links(page: Path) -> None:
         if re.match(r"\w+:", link):
             continue
         name, _, anchor = link.partition("#")
-        target = (page.parent / name) if name else page
+        base = HELP if page.is_relative_to(HELP) else page.parent  # as ComfyUI's front end resolves links
+        target = (base / name) if name else page
         assert target.exists(), f"{page.name} links to {link}, which is not there"
         if anchor:
             assert anchor in anchors(target), f"{page.name} links to {link}; {target.name} has no such heading"

@@ -1,4 +1,4 @@
-"""What is handed out: nothing missing, nothing too much."""
+"""The contents of the archives: nothing is missing, and nothing is superfluous."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs a gi
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The files that the one command makes, named by the version of the code."""
+    """The archives that `tools/archives.py` makes, with the version in their names."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, ROOT / "tools" / "archives.py", folder]
     output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -35,7 +35,7 @@ def tracked(*folders: str) -> list[Path]:
 
 
 def in_wheel() -> set[str]:
-    """Where every tracked file that belongs into the wheel lies in it."""
+    """The path in the wheel of every tracked file that belongs into it."""
     places = {"tinysr_core": "tinysr_core", "training": "tinysr_training"}
     places |= {"gimp_plugin": "tinysr_core/gimp_plugin", "weights": "tinysr_core/weights"}
     return {f"{places[path.parts[0]]}/{path.relative_to(path.parts[0]).as_posix()}" for path in tracked(*places)}
@@ -72,7 +72,7 @@ def test_the_sdist_has_what_the_wheel_is_made_of(built: dict[str, Path]) -> None
 def test_the_node_pack_has_everything_but_what_nodes_do_not_use(built: dict[str, Path]) -> None:
     names = zipfile.ZipFile(built["comfyui"]).namelist()
     assert {name.split("/")[0] for name in names} == {"tinysr"}
-    folders = ("nodes", "tinysr_core", "weights", "web", "locales", "example_workflows", "examples")
+    folders = ("nodes", "tinysr_core", "weights", "web", "locales", "example_workflows", "subgraphs", "examples")
     files = {path.as_posix() for path in tracked(*folders)}
     top = {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE", "CHANGELOG.md"}
     top |= {"SECURITY.md", ".comfyignore"}
@@ -87,7 +87,7 @@ def test_the_plugin_can_be_executed(built: dict[str, Path]) -> None:
 
 @pytest.mark.slow
 def test_the_wheel_runs_the_main_job_in_a_fresh_venv(built: dict[str, Path], tmp_path: Path) -> None:
-    """Its dependencies come from this environment, by a line that does not pick up the editable install."""
+    """Its dependencies come from this environment, through a .pth file that leaves out the editable install."""
     venv = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", venv], check=True)
     site = Path(sysconfig.get_path("purelib", "venv", {"base": str(venv), "platbase": str(venv)}))

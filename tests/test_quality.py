@@ -1,4 +1,4 @@
-"""The committed figures and cards are those of the shipped weights."""
+"""The recorded scores and the model cards belong to the shipped weights."""
 
 import csv
 import hashlib
@@ -59,9 +59,9 @@ def test_cards_name_the_shipped_files() -> None:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """benchmarks/model_cards.py."""
+    """The module benchmarks/model_cards.py."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    monkeypatch.delitem(sys.modules, "photos", raising=False)  # pytest's name for a checkout in a folder called so
+    monkeypatch.delitem(sys.modules, "photos", raising=False)  # a checkout in a folder of that name
     spec = importlib.util.spec_from_file_location("model_cards", ROOT / "benchmarks" / "model_cards.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -72,7 +72,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_cards_are_written_from_weights_and_rows(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With made-up rows: measuring takes minutes."""
+    """With invented scores, because measuring takes minutes."""
     quality = sys.modules["quality"]
     weights, results = tmp_path / "weights", tmp_path / "results"
     weights.mkdir()

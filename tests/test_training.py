@@ -1,4 +1,4 @@
-"""The fine-tuning command, in a small way."""
+"""The fine-tuning command, with a tiny network."""
 
 import csv
 import subprocess
@@ -11,7 +11,7 @@ from PIL import Image
 from tinysr_training.__main__ import main
 
 from tinysr_core.model.catalog import find_checkpoint
-from tinysr_core.model.checkpoint import read_checkpoint
+from tinysr_core.model.checkpoint import read_checkpoint, read_info
 from tinysr_core.trainer.monitor import Trained
 from tinysr_core.trainer.recipe import load_recipe
 
@@ -33,7 +33,7 @@ warmup = 0
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Nothing is installed for the user who runs the tests."""
+    """Keeps the home folder of the user out of the tests."""
     home = tmp_path / "home"
     monkeypatch.setattr(Path, "home", lambda: home)
     return home
@@ -73,7 +73,7 @@ def test_a_folder_becomes_a_checkpoint_that_is_installed(
     installed = home / ".tinysr" / "models" / path.name
     assert installed.read_bytes() == path.read_bytes()
     assert f"Installed as {installed}" in err
-    assert "4 of 6 photographs to train on, 2 others to judge by." in err
+    assert "4 of 6 photographs for training, 2 others for validation." in err
     assert find_checkpoint("my-portraits", 3) == installed
     with (run_folder / "photos.csv").open(encoding="utf-8") as stream:
         assert sorted(row["use"] for row in csv.DictReader(stream)) == ["training"] * 4 + ["validation"] * 2
@@ -82,6 +82,19 @@ def test_a_folder_becomes_a_checkpoint_that_is_installed(
     second = read_checkpoint(Path(toy[-1]) / "second-x3" / "second-x3.safetensors")
     assert second.card["base_sha256"] == checkpoint.sha256
     assert second.config == checkpoint.config
+    assert second.card["recipe"]["base"] == "my-portraits"
+
+
+def test_the_card_has_the_name_of_the_base_and_not_its_path(toy: list[str], tmp_path: Path) -> None:
+    """Checkpoints are shared, and a path could reveal private folders. The run folder keeps the path."""
+    assert main([*toy, "--name", "first", "--no-install"]) == 0
+    base = Path(toy[-1]) / "first-x2" / "first-x2.safetensors"
+    assert main([*toy, "--name", "second", "--base", str(base), "--no-install"]) == 0
+    run_folder = Path(toy[-1]) / "second-x2"
+    info = read_info(run_folder / "second-x2.safetensors")
+    assert (info.card["recipe"]["base"], info.card["twin"]) == ("first-x2", "first-x2")
+    assert str(tmp_path).encode() not in info.path.read_bytes()
+    assert load_recipe(run_folder / "recipe.toml").base == str(base)
 
 
 def test_flags_change_the_recipe_and_the_run_keeps_it(toy: list[str], home: Path) -> None:
@@ -107,7 +120,7 @@ def test_photographs_of_other_folders_judge(toy: list[str], folder: Path, capsys
         (folder / name).rename(other / name)
     twice = str(folder / ".." / "photos")
     assert main([twice, *toy, "--validation", str(other)]) == 0
-    assert "4 of 6 photographs to train on, 2 others to judge by." in capsys.readouterr().err
+    assert "4 of 6 photographs for training, 2 others for validation." in capsys.readouterr().err
 
 
 def test_the_check_alone(toy: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,12 +133,12 @@ def test_the_check_alone(toy: list[str], folder: Path, capsys: pytest.CaptureFix
     assert "not used" in table
     assert "tiny.png (20 x 20;" in table
     assert "b[ro]ken.jpg" in table
-    assert "That is few: 20 or more do better." in table
+    assert "These are few: 20 or more" in table
     assert not Path(toy[-1]).exists()
     for seed in range(4):
         (folder / f"{seed}.png").unlink()
     assert main([*toy, "--check-only"]) == 1
-    assert "Only 2 photographs of 4 can be used, and training needs 4" in capsys.readouterr().err
+    assert "Only 2 of 4 photographs can be used" in capsys.readouterr().err
 
 
 def test_a_worse_network_is_not_installed(
@@ -133,7 +146,7 @@ def test_a_worse_network_is_not_installed(
 ) -> None:
     monkeypatch.setattr(Trained, "better_than_base", False)
     assert main(toy) == 0
-    assert "It is not installed." in capsys.readouterr().err
+    assert "is not installed." in capsys.readouterr().err
     assert not (home / ".tinysr").exists()
 
 
@@ -185,13 +198,13 @@ sys.exit(command.main(sys.argv[1:-1]))
         (["FOLDER/none"], "is not a folder"),
         (["FOLDER", "--validation", "FOLDER/none"], "is not a folder"),
         (["FOLDER", "--base", "nobody"], "no model 'nobody'"),
-        (["FOLDER", "--scale", "7"], "no portrait weights for x7 to start from; choose another --scale"),
-        (["FOLDER", "--model.channels", "20"], "has 54 channels and 10 blocks, and the recipe asks for another"),
-        (["FOLDER", "--name", "portrait"], "'portrait' is the name of weights that come with TinySR"),
+        (["FOLDER", "--scale", "7"], "no portrait weights for ×7"),
+        (["FOLDER", "--model.channels", "20"], "has 54 channels and 10 blocks"),
+        (["FOLDER", "--name", "portrait"], "'portrait' is the name of a shipped model"),
         (["FOLDER", "--data.patch", "24", "--backbones", "FOLDER"], "no lpips_squeeze.safetensors"),
     ],
 )
-def test_mistakes_are_told(
+def test_mistakes_are_errors(
     folder: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([argument.replace("FOLDER", str(folder)) for argument in arguments]) == 1
@@ -201,9 +214,7 @@ def test_mistakes_are_told(
 @pytest.mark.parametrize(
     "arguments", [["--loss.l2", "1"], ["--data.degrade.share", "2"], ["--judge", "alex"], ["--scale", "two"]]
 )
-def test_a_command_line_that_makes_no_sense(
-    toy: list[str], arguments: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_command_lines(toy: list[str], arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main([*toy, *arguments])
     assert error.value.code == 2
@@ -214,20 +225,18 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     code = "import sys; sys.modules['lightning'] = None; import tinysr_training.__main__"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
-    assert run.stderr.strip() == (
-        "tinysr-finetune: training needs lightning, which is not installed; "
-        '`pip install ".[train]"` in TinySR\'s folder adds it.'
-    )
+    assert run.stderr.startswith("tinysr-finetune: training needs lightning, which is not installed")
+    assert 'pip install ".[train]"' in run.stderr
 
 
-def test_the_papers_recipe_runs_as_written(folder: Path, shared: Path) -> None:
-    """A few of its steps, with the real VGG19."""
+def test_the_papers_recipe_runs_as_written(folder: Path, backbones: Path) -> None:
+    """A few of its steps."""
     for seed in range(4):
         pixels = np.random.default_rng(seed).integers(0, 256, (100, 120, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{seed}.png")
     out = folder.parent / "runs"
     arguments = [str(folder), "--recipe", "paper", "--max-minutes", "0.05", "--no-install"]
-    arguments += ["--backbones", str(shared / "weights")]
+    arguments += ["--backbones", str(backbones)]
     assert main([*arguments, "--out", str(out)]) == 0
     card = read_checkpoint(out / "my-portraits-x2" / "my-portraits-x2.safetensors").card
     assert card["recipe"]["loss"]["vgg_taps"] == ["relu1_1", "relu2_1", "relu3_1"]

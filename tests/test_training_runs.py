@@ -1,4 +1,4 @@
-"""Training in processes of its own: several at once as torchrun starts them, and killed ones."""
+"""Training in other processes: several that torchrun starts, and some that are killed."""
 
 import json
 import os
@@ -48,7 +48,7 @@ try:
     trained = train(recipe, photos[1:], run, validation=photos[:1], report_every=int(sys.argv[3]), **settings)
 except TrainingError as error:
     sys.exit(str(error))
-print(f"{trained.step} {trained.finished}\\n", end="")  # in one go: two processes write
+print(f"{trained.step} {trained.finished}\\n", end="")  # one write, because two processes print
 """
 
 
@@ -70,7 +70,7 @@ def command(run: Path, processes: int = 1, **settings: float) -> list[str]:
 
 
 def train(run: Path, processes: int = 1, **settings: float) -> str:
-    """Train in processes of its own; what was printed, on either stream."""
+    """Train in other processes; returns what they print, on both streams."""
     done = subprocess.run(command(run, processes, **settings), capture_output=True, text=True, check=False, timeout=300)
     return done.stdout + done.stderr
 
@@ -81,7 +81,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def steps_seen(run: Path) -> int:
-    """How far a run has come that may be writing just now."""
+    """The step of the last complete row of a run that is going on."""
     metrics = run / "metrics.jsonl"
     return REPORT_EVERY * metrics.read_text().count('"total"') if metrics.is_file() else 0
 
@@ -124,7 +124,7 @@ def test_a_run_goes_on_with_another_number_of_processes(folder: Path, one: Path)
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused(folder: Path) -> None:
     output = train(folder / "odd", 2, batch=5)
-    assert "A batch of 5 cannot be shared by 2 processes; choose a multiple." in output
+    assert "A batch of 5 cannot be divided among 2 processes." in output
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_a_run_killed_ten_times_reaches_the_same_weights(folder: Path) -> None:
     run = folder / "killed"
     for kill in range(10):
         process = subprocess.Popen(command(run, **settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wanted = 50 * kill + moments.randrange(50)  # so far, and a little further
+        wanted = 50 * kill + moments.randrange(50)  # a little further than before
         while process.poll() is None and steps_seen(run) < wanted:
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 0.3))

@@ -1,22 +1,21 @@
 """TinySR: one tiny network that upscales portraits.
 
-Five functions do most of it: `upscale` (a file, a Pillow picture or an array), `load_upscaler`, `enhance` (arrays, with
-alpha and any size), `read_picture` and `write_picture`.
+Start with `upscale`: it takes a file, a Pillow image or an array. For more control, use `load_upscaler`, `enhance`
+(arrays, with alpha and any size), `read_picture` and `write_picture`.
 
-Names are imported when they are used, so that `import tinysr_core` is quick; none of them imports torch before a
-network is run.
+Each name is imported on first use, so that `import tinysr_core` is quick. None of them imports torch before a network
+runs.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import upscale
     from .engines import Upscaler, load_upscaler
     from .errors import TinySRError
     from .images import Picture, from_pil, read_picture, to_pil, write_picture
     from .model import find_checkpoint, list_checkpoints
-    from .pipeline import enhance, enhance_picture
+    from .pipeline import enhance, enhance_picture, upscale
     from .postprocess import Finish, anti_alias, sharpen
 
 __version__ = "0.1.0"
@@ -41,12 +40,11 @@ __all__ = [
 ]
 
 _MODULES = {
-    "api": ("upscale",),
     "engines": ("Upscaler", "load_upscaler"),
     "errors": ("TinySRError",),
     "images": ("Picture", "from_pil", "read_picture", "to_pil", "write_picture"),
     "model": ("find_checkpoint", "list_checkpoints"),
-    "pipeline": ("enhance", "enhance_picture"),
+    "pipeline": ("enhance", "enhance_picture", "upscale"),
     "postprocess": ("Finish", "anti_alias", "sharpen"),
 }
 

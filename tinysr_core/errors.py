@@ -1,12 +1,12 @@
-"""The errors a user can meet. Every message says what was found and what to do about it."""
+"""The errors that a user may see. Each message says what is wrong, with the value, and then what to do."""
 
 
 class TinySRError(Exception):
-    """Anything TinySR refuses to do, told in one sentence fit for a dialog or a terminal."""
+    """Base of all errors that a user may see. The message fits a dialog and a terminal."""
 
 
 class CheckpointError(TinySRError):
-    """A weights file is missing, damaged, foreign, or of another format version."""
+    """A checkpoint is missing, damaged, of another architecture, or of another format version."""
 
 
 class PictureError(TinySRError):
@@ -14,11 +14,11 @@ class PictureError(TinySRError):
 
 
 class RequestError(TinySRError):
-    """What was asked for (a size, a device, an option) cannot be done."""
+    """The request (a size, a device, an option) is impossible."""
 
 
 class MemoryLimitError(TinySRError):
-    """The result would not fit into memory, or memory ran out at the smallest tile."""
+    """The result would not fit into memory, or memory ran out even with the smallest tile or batch."""
 
 
 class WorkerError(TinySRError):
@@ -26,13 +26,13 @@ class WorkerError(TinySRError):
 
 
 class DataError(TinySRError):
-    """Photographs, or the weights of a loss or metric network, cannot be used."""
+    """Photographs, or the weights of a loss or metric network, are missing or unusable."""
 
 
 class TrainingError(TinySRError):
-    """Training cannot go on; the last good state is kept."""
+    """Training cannot start or continue. The last saved state stays in the run folder."""
 
 
 def installs(extra: str) -> str:
-    """What a user runs to have the packages of an extra, fit for the middle of a sentence."""
+    """The command that installs the packages of an extra, for use inside an error message."""
     return f'`pip install ".[{extra}]"` in TinySR\'s folder'

@@ -1,10 +1,10 @@
-"""The command `tinysr-finetune`, and its recipes."""
+"""The command `tinysr-finetune` and its recipes."""
 
 import sys
 
 from tinysr_core.errors import installs
 
 try:
-    import lightning  # noqa: F401  # pyright: ignore[reportUnusedImport]  # only to see that it is there
+    import lightning  # noqa: F401  # pyright: ignore[reportUnusedImport]  # only checks that it is installed
 except ModuleNotFoundError as error:
-    sys.exit(f"tinysr-finetune: training needs {error.name}, which is not installed; {installs('train')} adds it.")
+    sys.exit(f"tinysr-finetune: training needs {error.name}, which is not installed; {installs('train')} installs it.")

@@ -42,7 +42,7 @@ from tinysr_core.trainer import (
 from tinysr_core.util import escape_unprintable
 
 from .check_table import check_bar, show_check
-from .progress import download_bar, opening, progress_bar
+from .progress import download_bar, open_when_written, progress_bar
 
 RECIPES = Path(__file__).parent / "recipes"
 DEFAULT_RECIPE = "finetune"
@@ -50,15 +50,15 @@ DEFAULT_RECIPE = "finetune"
 
 @dataclass(frozen=True)
 class RecipeFlags(Recipe):
-    """A recipe whose values are flags."""
+    """The values of the recipe as flags."""
 
     steps: Annotated[int, arg(name="max-steps", metavar="N")] = Recipe.steps
-    """Optimiser steps; the learning rate falls until the last of them."""
+    """Optimiser steps. The learning rate falls until the last one."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Train TinySR on your photographs. The same command goes on where an earlier one stopped.
+    """Train TinySR on your photographs. To resume an interrupted run, run the same command again.
 
     Example: tinysr-finetune ~/portraits --max-minutes 20
 
@@ -68,40 +68,40 @@ class Arguments:
     """
 
     folders: Annotated[Positional[tuple[Path, ...]], arg(metavar="DIR...", help_behavior_hint="")]
-    """Folders with photographs, searched with their subfolders."""
+    """Folders with photographs; subfolders are searched too."""
     values: Annotated[RecipeFlags, arg(name="")]
     recipe: Annotated[str, arg(metavar="NAME|FILE")] = DEFAULT_RECIPE
-    """Name of a recipe of ours (finetune, photo, portrait, fidelity, paper), or a TOML file."""
+    """Name of a built-in recipe (finetune, photo, portrait, fidelity, paper), or a TOML file."""
     scale: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
     """Upscaling factor."""
     name: str = "my-portraits"
-    """The checkpoint is called NAME-xSCALE.safetensors."""
+    """Name of the checkpoint: NAME-xSCALE.safetensors."""
     out: Annotated[Path, arg(metavar="DIR")] = Path("runs")
-    """Folder for runs; this one goes to OUT/NAME-xSCALE."""
+    """Folder for runs; the run folder is OUT/NAME-xSCALE."""
     max_minutes: Annotated[float, arg(metavar="F", help_behavior_hint="(default: until all steps are done)")] = math.inf
-    """Save and stop after this time."""
+    """Save and stop after this number of minutes."""
     validation: Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: a tenth of yours)")] = None
-    """Folder with photographs to judge by, which are not trained on."""
+    """Folder with photographs for validation, which are not trained on."""
     check_only: FlagCreatePairsOff[bool] = False
-    """Say which photographs are fit to train on, and stop; the exit status is 0 if there are enough."""
+    """Only check the photographs, without training; the exit status is 0 if enough of them can be used."""
     use_all: FlagCreatePairsOff[bool] = False
-    """Train on soft and strongly compressed photographs too."""
+    """Also train on soft and strongly compressed photographs."""
     judge: Annotated[JudgeName | None, arg(help_behavior_hint="(default: the recipe's)")] = None
-    """What chooses the best weights. lpips-alex downloads AlexNet once (244 MB)."""
+    """Metric that chooses the best weights. lpips-alex downloads AlexNet once (244 MB)."""
     backbones: Annotated[str | None, arg(metavar="DIR|URL", help_behavior_hint="(default: downloaded once)")] = None
-    """Folder, here or on a server, with lpips_squeeze.safetensors, and where the loss or the judge needs them,
-    vgg19_features.safetensors and lpips_alex.safetensors."""
+    """Folder or URL of a folder with lpips_squeeze.safetensors; also with vgg19_features.safetensors and
+    lpips_alex.safetensors, if the loss or the judge needs them."""
     preview: FlagCreatePairsOff[bool] = False
-    """Open the run's report page in the browser; it refreshes itself."""
+    """Open the report page in the browser; it reloads itself."""
     install: bool = True
     """Copy the checkpoint to ~/.tinysr/models, where the command line, ComfyUI and GIMP find it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code.
+    """Run the command and return its exit status.
 
     Raises:
-        SystemExit: help was asked for, or the command line makes no sense.
+        SystemExit: help was requested, or the command line is invalid.
     """
     escape_unprintable()
     console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=os.environ.get("RANK", "0") != "0")
@@ -111,12 +111,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tinysr-finetune: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("tinysr-finetune: stopped; the same command goes on from the last saved state", file=sys.stderr)
+        print("tinysr-finetune: interrupted; run the same command to resume from the last saved state", file=sys.stderr)
         return 130
 
 
 def _parse(arguments: Sequence[str]) -> Arguments:
-    """The recipe named on the command line gives the defaults of its flags."""
+    """Parse the command line. The recipe given there sets the defaults of the recipe's flags."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--recipe", default=DEFAULT_RECIPE)
     recipe = _load_recipe(first.parse_known_args(arguments)[0].recipe)
@@ -145,15 +145,15 @@ def _run(arguments: Arguments, console: Console) -> int:
     recipe = sized(recipe, trains_on_gpu())
     run_folder = arguments.out / f"{arguments.name}-x{scale}"
     if arguments.install and arguments.name in {model_name(path) for path in shipped_folder().iterdir()}:
-        raise TrainingError(f"{arguments.name!r} is the name of weights that come with TinySR; choose another --name.")
+        raise TrainingError(f"{arguments.name!r} is the name of a shipped model; choose another --name.")
 
     photos = list_photos(arguments.folders, leave_out=arguments.out)
     kept = list_photos([arguments.validation]) if arguments.validation else None
-    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # torchrun says so
+    devices = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # set by torchrun
     nodes = int(os.environ.get("WORLD_SIZE", 1)) // devices
     fabric = Fabric(devices=devices, num_nodes=nodes)
     fabric.launch()
-    with fabric.rank_zero_first(local=True):  # the first process of a machine fetches what the others then find there
+    with fabric.rank_zero_first(local=True):  # the first process of a machine downloads, the others then find the files
         networks = {} if arguments.check_only else _load_networks(recipe, arguments, console)
     first = fabric.is_global_zero
     checked = fabric.broadcast(_check(photos, kept, recipe, arguments.use_all, console) if first else None)
@@ -179,41 +179,45 @@ def _run(arguments: Arguments, console: Console) -> int:
             max_minutes=arguments.max_minutes,
             devices=devices,
             nodes=nodes,
-            report=opening(run_folder / "report.html", report) if arguments.preview else report,
+            report=open_when_written(run_folder / "report.html", report) if arguments.preview else report,
         )
     if fabric.is_global_zero:
-        _tell(trained, run_folder, arguments, console)
+        _report(trained, run_folder, arguments, console)
         print(trained.path)
     return 0
 
 
 def _base(name: str, scale: int) -> Checkpoint:
-    """The checkpoint to start from: a file, or by name that of exactly this scale."""
+    """The checkpoint to start from: a file of any scale, or the checkpoint of that name with exactly this scale."""
     base = read_checkpoint(find_checkpoint(name, scale))
     if base.config.scale != scale and not Path(name).expanduser().is_file():
         raise TrainingError(
-            f"There are no {name} weights for x{scale} to start from; choose another --scale, name a file of another "
-            f"scale as --base (its trunk is taken), or start afresh with --base {NO_BASE}."
+            f"There are no {name} weights for ×{scale} to start from. Choose another --scale, give a file of another "
+            f"scale as --base to start from its trunk, or start from random weights with --base {NO_BASE}."
         )
     return base
 
 
 def _network(recipe: Recipe, scale: int, base: Checkpoint | None) -> ModelConfig:
-    """The base's network; a recipe that asks for another one cannot start from it."""
+    """The configuration to train: that of the base, which must agree with the recipe.
+
+    Raises:
+        TrainingError: the recipe has another one.
+    """
     wanted = dataclasses.replace(recipe.model, scale=scale)
     if base is None:
         return wanted
     network = dataclasses.replace(base.config, scale=scale)
     if wanted not in (network, ModelConfig(scale=scale)):
         raise TrainingError(
-            f"{base.path.name} has {network.channels} channels and {network.blocks} blocks, and the recipe asks for "
-            f"another network; leave [model] out, or start afresh with --base {NO_BASE}."
+            f"{base.path.name} has {network.channels} channels and {network.blocks} blocks, but [model] in the recipe "
+            f"differs. Leave [model] out, or start from random weights with --base {NO_BASE}."
         )
     return network
 
 
 def _load_networks(recipe: Recipe, arguments: Arguments, console: Console) -> dict[str, Any]:
-    """The networks that loss and judge need, as `train` takes them."""
+    """The networks that the loss and the judge need, as arguments of `train`."""
     loss, place = recipe.loss, arguments.backbones
     mirror = place if place is not None and "://" in place else None
     folder = None if place is None or mirror else Path(place)
@@ -238,15 +242,15 @@ def _check(
     return checked
 
 
-def _tell(trained: Trained, run_folder: Path, arguments: Arguments, console: Console) -> None:
-    """What came of it, and where the result is."""
+def _report(trained: Trained, run_folder: Path, arguments: Arguments, console: Console) -> None:
+    """Print the result and where it is; install the checkpoint if that is wanted and it is not worse."""
     lines = [trained.ended, *([trained.verdict] if trained.verdict else [])]
-    lines.append(f"The page {run_folder / 'report.html'} shows how it went.")
+    lines.append(f"The report is {run_folder / 'report.html'}.")
     if trained.better_than_base is False and arguments.install:
-        lines.append("It is not installed.")
+        lines.append("The checkpoint is not installed.")
     elif arguments.install:
         copy = install_checkpoint(trained.path)
-        lines.append(f"Installed as {copy}: choose {arguments.name} in ComfyUI or GIMP, or for --model.")
+        lines.append(f"Installed as {copy}. Choose {arguments.name} in ComfyUI or GIMP, or with --model.")
     for line in lines:
         console.print(line, markup=False)
 

@@ -1,4 +1,4 @@
-"""What the terminal shows of the data check."""
+"""The check of the photographs in the terminal: a progress bar and a table."""
 
 import os
 from collections.abc import Callable, Generator, Sequence
@@ -8,23 +8,23 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tinysr_core.trainer import GOOD, DataCheck, Finding
+from tinysr_core.trainer import RECOMMENDED_PHOTOS, DataCheck, Finding
 
-NAMED = 3
-"""So many photographs of each kind are named; `photos.csv` names all."""
+EXAMPLES = 3
+"""Number of photographs to name per row; `photos.csv` names all."""
 
 
 @contextmanager
 def check_bar(console: Console) -> Generator[Callable[[int, int], None]]:
-    """Yield what `check_photos` reports its progress to."""
+    """Show a progress bar; yield the callback for `check_photos`."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("looking at the photographs", total=None)
+        task = bar.add_task("checking the photographs", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def show_check(check: DataCheck, console: Console) -> None:
-    """A line for each use and reason: how many photographs, and which."""
+    """Print a table with one row per use and reason: the number of photographs, and examples."""
     kinds: dict[tuple[str, str], list[Finding]] = {}
     for finding in check.findings:
         kinds.setdefault((finding.use, finding.reason), []).append(finding)
@@ -34,11 +34,11 @@ def show_check(check: DataCheck, console: Console) -> None:
         table.add_row(str(len(findings)), "not used" if use == "none" else use, note, _examples(findings))
     console.print(table, soft_wrap=False)
     used, kept = len(check.training), len(check.validation)
-    console.print(f"{used} of {len(check.findings)} photographs to train on, {kept} others to judge by.")
-    if check.problem is None and used + kept < GOOD:
-        console.print(f"That is few: {GOOD} or more do better.")
+    console.print(f"{used} of {len(check.findings)} photographs for training, {kept} others for validation.")
+    if check.problem is None and used + kept < RECOMMENDED_PHOTOS:
+        console.print(f"These are few: {RECOMMENDED_PHOTOS} or more give better results.")
     if check.problem is None and not kept:
-        console.print("They all show the same, so none is kept to judge by; --validation names a folder of others.")
+        console.print("They are all alike, so none can be kept for validation; give other photographs by --validation.")
 
 
 def _order(kind: tuple[tuple[str, str], list[Finding]]) -> tuple[int, int, int]:
@@ -49,15 +49,15 @@ def _order(kind: tuple[tuple[str, str], list[Finding]]) -> tuple[int, int, int]:
 def _examples(findings: Sequence[Finding]) -> str:
     if not findings[0].reason:
         return ""
-    shown = [f"{_printable(finding.path.name)} ({_printable(_short(finding))})" for finding in findings[:NAMED]]
-    return "\n".join(shown + ["…"] * (len(findings) > NAMED))
+    shown = [f"{_printable(finding.path.name)} ({_printable(_short(finding))})" for finding in findings[:EXAMPLES]]
+    return "\n".join(shown + ["…"] * (len(findings) > EXAMPLES))
 
 
 def _short(finding: Finding) -> str:
-    """The detail, with other photographs of the same folder called by their names."""
+    """The detail, without the folder of other photographs if it is the same."""
     return finding.detail.replace(f"{finding.path.parent}{os.sep}", "")
 
 
 def _printable(text: str) -> str:
-    """With the bytes of a name that are no text, and what rich would take for markup, made visible."""
+    """`text` with undecodable bytes of file names escaped, and with the brackets that rich would take as markup."""
     return text.encode("utf-8", "backslashreplace").decode().replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""What the terminal shows while training goes on."""
+"""The progress of training and of downloads in the terminal."""
 
 import time
 import webbrowser
@@ -15,39 +15,40 @@ from tinysr_core.loss import Source
 from tinysr_core.trainer import TrainingProgress, comparison
 
 LINE_SECONDS = 30.0
-"""Where there is no terminal, the loss is told about this often."""
+"""In a log file, time between lines with the loss."""
 
 
 @contextmanager
 def progress_bar(console: Console) -> Generator[Callable[[TrainingProgress], None]]:
-    """Yield what `train` calls after each step: a bar with the time left and the loss by terms, and a lasting line for
-    each validation. In a log file, lines only."""
+    """Show a progress bar with the time left and the terms of the loss, and print a line per validation; yield the
+    callback for `train`. In a log file, only lines are printed.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[left]}"))
     bar = Progress(*columns, console=console)
     task = bar.add_task("starting", total=None, left="")
     terms = Text(style="dim")
-    told_scores, told_terms = None, time.monotonic()
+    printed_scores, printed_at = None, time.monotonic()
     with Live(Group(bar, terms), console=console, transient=True, auto_refresh=console.is_terminal) as live:
 
         def update(now: TrainingProgress) -> None:
-            nonlocal told_scores, told_terms
+            nonlocal printed_scores, printed_at
             left = time_left(now.seconds_left)
             bar.update(task, description=f"step {now.step}", completed=now.step, total=now.steps, left=left)
             terms.plain = _terms(now)
-            if now.scores.get("now") is not told_scores:
-                told_scores = now.scores.get("now")
+            if now.scores.get("now") is not printed_scores:
+                printed_scores = now.scores.get("now")
                 line = f"step {now.step}, validation: {comparison(now.scores, 'now')}"
                 console.print(line, highlight=False, soft_wrap=True)
-            if not console.is_terminal and now.terms and time.monotonic() - told_terms > LINE_SECONDS:
-                told_terms = time.monotonic()
+            if not console.is_terminal and now.terms and time.monotonic() - printed_at > LINE_SECONDS:
+                printed_at = time.monotonic()
                 console.print(f"step {now.step}: {_terms(now)}, {left}", highlight=False, soft_wrap=True)
 
         yield update
         live.update(Text())
 
 
-def opening(page: Path, report: Callable[[TrainingProgress], None]) -> Callable[[TrainingProgress], None]:
-    """`report`, and in addition open `page` in the browser as soon as it is there."""
+def open_when_written(page: Path, report: Callable[[TrainingProgress], None]) -> Callable[[TrainingProgress], None]:
+    """A callback that calls `report`, and opens `page` in the browser as soon as the file exists."""
     opened = False
 
     def update(now: TrainingProgress) -> None:
@@ -62,7 +63,7 @@ def opening(page: Path, report: Callable[[TrainingProgress], None]) -> Callable[
 
 @contextmanager
 def download_bar(console: Console) -> Generator[Callable[[Source, int, int], None]]:
-    """Yield what `Downloads` reports to: a line with the size before each download, and in a terminal a bar."""
+    """Print a line before each download, and show a bar in a terminal; yield the callback for `Downloads`."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     tasks: dict[Source, TaskID] = {}
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
@@ -79,7 +80,7 @@ def download_bar(console: Console) -> Generator[Callable[[Source, int, int], Non
 
 
 def time_left(seconds: float) -> str:
-    """About how long it still takes."""
+    """A duration as text."""
     if seconds < 90:
         return f"{seconds:.0f} s left"
     minutes = round(seconds / 60)

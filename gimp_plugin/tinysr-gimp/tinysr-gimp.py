@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""TinySR for GIMP 3: Filters ▸ Enhance ▸ TinySR…
+"""TinySR for GIMP 3: Filters ▸ Enhance ▸ TinySR (AI Upscale)…
 
-GIMP starts this file. It has to be executable, and to have the name of its folder.
+GIMP starts this file. It must be executable and have the name of its folder.
 """
 
 import sys
@@ -17,7 +17,7 @@ from tinysr_gimp import procedure  # noqa: E402
 
 
 class TinySR(Gimp.PlugIn):
-    """Tells GIMP of the one procedure."""
+    """Registers the procedure."""
 
     def do_query_procedures(self) -> list[str]:
         return [procedure.NAME]

@@ -151,7 +151,7 @@ def test_models_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     (folder / "broken.safetensors").write_bytes(b"no")
     assert main(["models"]) == 0
     out, err = capsys.readouterr()
-    assert "mine" in out and "x2" in out and "broken.safetensors is not a whole safetensors file" in err
+    assert "mine" in out and "x2" in out and "broken.safetensors is not a valid safetensors file" in err
     assert main(["models", "--json"]) == 0
     (mine,) = (entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "mine")
     assert (mine["scale"], mine["channels"], mine["card"]) == (2, 16, {"title": "A test"})
@@ -367,7 +367,7 @@ def test_bad_networks(network: Path, refuses: Callable[..., str], tmp_path: Path
     for name, message in [
         ("nobody", "There is no model 'nobody'"),
         (tmp_path / "missing.safetensors", "There is no file"),
-        (truncated, "not a whole safetensors file"),
+        (truncated, "not a valid safetensors file"),
         (not_a_number, "NaN or infinite"),
         (shapes, "not a TinySR network"),
         (version, "format version 99"),

@@ -59,8 +59,15 @@ class Server:
             raise RuntimeError(error.read().decode()) from error
 
     def start(self, workflow: Workflow) -> str:
-        """Queue a workflow in API format; returns its id."""
-        return self.post("/prompt", {"prompt": workflow})["prompt_id"]
+        """Queue a workflow in API format; returns its id.
+
+        Raises:
+            RuntimeError: a node was refused. (ComfyUI itself runs what does not depend on it.)
+        """
+        answer = self.post("/prompt", {"prompt": workflow})
+        if answer["node_errors"]:
+            raise RuntimeError(json.dumps(answer["node_errors"]))
+        return answer["prompt_id"]
 
     def finish(self, prompt: str, limit: float = 300) -> list[Path]:
         """Wait for a queued workflow; returns the files it made.

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def run(nodes: dict[str, type]):
         node = nodes[node_id]
         inputs = node.INPUT_TYPES()
         declared = {**inputs["required"], **inputs.get("optional", {})}.items()
-        defaults = {name: kind[0] if isinstance(kind, list) else o.get("default") for name, (kind, o) in declared}
+        defaults = {name: o.get("default", kind[0] if isinstance(kind, list) else None) for name, (kind, o) in declared}
         widgets = {name: value for name, value in defaults.items() if value is not None}
         return getattr(node(), node.FUNCTION)(*linked, **{**widgets, **changed})
 
@@ -113,6 +113,17 @@ def checkpoint(comfyui: Path, make_checkpoint) -> Iterator[str]:
 def model(run, checkpoint: str):
     """An UPSCALE_MODEL from *Load TinySR*."""
     return run("TinySRLoader", checkpoint=checkpoint)[0]
+
+
+@pytest.fixture
+def texts(monkeypatch) -> list[str]:
+    """The texts that nodes have shown."""
+    shown = []
+    instance = SimpleNamespace(send_progress_text=lambda text, node_id: shown.append(text))
+    fake = ModuleType("server")
+    fake.PromptServer = SimpleNamespace(instance=instance)
+    monkeypatch.setitem(sys.modules, "server", fake)
+    return shown
 
 
 @pytest.fixture

@@ -31,6 +31,12 @@ class VideoFromFile:
     def get_stream_source(self):
         return self.file
 
+    def get_dimensions(self):
+        import av
+
+        with av.open(self.file) as video:
+            return video.streams.video[0].width, video.streams.video[0].height
+
 
 def _model_management() -> ModuleType:
     module = ModuleType("comfy.model_management")

@@ -1,11 +1,14 @@
 """Everything of ComfyUI that the pack calls, with the arguments it gives. Fails with the name of what has changed.
 
-Runs against the fake and, with COMFYUI_PATH, against the real one.
+Runs against the fake and, with COMFYUI_PATH, against the real one. The lists were also compared with these files of
+0.38.1, of which no whole checkout was at hand: comfy/model_management.py, comfy/utils.py, folder_paths.py, server.py,
+comfy_api/latest/_input_impl/video_types.py.
 """
 
 import ast
 import importlib
 import inspect
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,8 @@ CALLS = [
     ("folder_paths", "get_output_directory", 0),
     ("folder_paths", "get_save_image_path", 2),
     ("comfy_api.input_impl", "VideoFromFile", 1),
+    ("comfy_api.input_impl", "VideoFromFile.get_stream_source", 1),
+    ("comfy_api.input_impl", "VideoFromFile.get_dimensions", 1),
 ]
 """Module, name, and how many arguments are given (with `self`, for methods)."""
 
@@ -37,6 +42,7 @@ MAY_BE_MISSING = [
     ("comfy.model_management", "get_gpu_device_options", 0),  # since 0.30
     ("comfy.model_management", "resolve_gpu_device_option", 1),  # since 0.30
     ("comfy.model_patcher", "CoreModelPatcher", 3),  # since 0.11
+    ("comfy_api.input_impl", "VideoFromFile.get_active_trim_window", 1),  # since 0.10
 ]
 
 VALUES = [("folder_paths", "models_dir"), ("folder_paths", "folder_names_and_paths"), ("comfy.cli_args", "args")]
@@ -44,7 +50,7 @@ VALUES = [("folder_paths", "models_dir"), ("folder_paths", "folder_names_and_pat
 
 def looked_up(module: str, name: str):
     found = importlib.import_module(module)
-    for part in name.split("."):
+    for part in filter(None, name.split(".")):
         found = getattr(found, part)
     return found
 
@@ -64,7 +70,8 @@ def test_a_function_is_there_and_takes_what_it_is_given(comfyui, module, name, c
 
 @pytest.mark.parametrize(("module", "name", "count"), MAY_BE_MISSING, ids=str)
 def test_what_newer_versions_have(comfyui, module, name, count):
-    function = getattr(importlib.import_module(module), name, None)
+    *owners, name = name.split(".")
+    function = getattr(looked_up(module, ".".join(owners)), name, None)
     assert function is None or takes(function, count), f"{module}.{name} no longer takes {count} arguments"
 
 
@@ -80,10 +87,21 @@ def test_patchers_are_made_by_keyword(comfyui):
             inspect.signature(getattr(module, name)).bind(None, load_device=None, offload_device=None)
 
 
+def test_the_server_shows_texts():
+    """The module is read, not imported: that would load all nodes."""
+    checkout = os.environ.get("COMFYUI_PATH")
+    if not checkout:
+        pytest.skip("needs a real ComfyUI: set COMFYUI_PATH to a checkout")
+    tree = ast.parse(Path(checkout, "server.py").read_text(encoding="utf-8"))
+    (server,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "PromptServer"]
+    methods = {node.name: node.args for node in server.body if isinstance(node, ast.FunctionDef)}
+    assert [argument.arg for argument in methods["send_progress_text"].args][:3] == ["self", "text", "node_id"]
+
+
 def test_the_list_is_complete():
     """Every attribute that host.py reads of a module of ComfyUI is listed above."""
-    owners = {"management", "folder_paths", "_folder_paths()", "comfy", "comfy.utils", "comfy.model_patcher"}
-    listed = {name.split(".")[0] for _, name, _ in CALLS + MAY_BE_MISSING} | {name for _, name in VALUES}
+    owners = {"management", "folder_paths", "_folder_paths()", "comfy", "comfy.utils", "comfy.model_patcher", "video"}
+    listed = {part for _, name, _ in CALLS + MAY_BE_MISSING for part in name.split(".")} | {name for _, name in VALUES}
     listed |= {"utils", "model_patcher"}  # modules themselves
     used = set()
     for node in ast.walk(ast.parse(HOST.read_text(encoding="utf-8"))):
@@ -93,7 +111,7 @@ def test_the_list_is_complete():
             used |= {alias.name for alias in node.names}
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
             owner, name = node.args[:2]
-            if ast.unparse(owner) in ("management", "comfy.model_patcher") and isinstance(name, ast.Constant):
+            if ast.unparse(owner) in owners and isinstance(name, ast.Constant):
                 used.add(name.value)
     assert used <= listed, f"not listed: {sorted(used - listed)}"
     assert {name.split(".")[0] for _, name, _ in CALLS} <= used | {"ModelPatcher", "ProgressBar"}

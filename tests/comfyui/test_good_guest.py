@@ -27,6 +27,10 @@ sys.modules.update(load("fake_comfyui", root / "tests/comfyui/fake_comfyui.py").
 for name in ("nodes", "tests", "training", "gimp_plugin"):
     sys.modules[name] = load(f"their_{name}", models / "pack.py")
 PIL.Image.init()
+try:
+    import spandrel
+except Exception:  # ComfyUI goes on without it, too
+    pass
 
 def state():
     backends = torch.backends

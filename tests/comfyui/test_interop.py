@@ -61,6 +61,38 @@ def test_any_network_runs_in_tiles_and_sees_what_it_can(run, picture, channels):
     assert {shape[1] for shape in descriptor.seen} == {channels}
 
 
+@pytest.fixture
+def on_a_gpu(nodes, monkeypatch):
+    """Networks run as on a GPU as far as batches go."""
+    engine = importlib.import_module(nodes["TinySRUpscale"].__module__.replace(".upscale", ".engine"))
+
+    class OnGpu(engine.SpandrelEngine):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.takes_batches = not self.tiles_itself
+
+    monkeypatch.setattr(engine, "SpandrelEngine", OnGpu)
+
+
+def test_on_a_gpu_frames_that_fit_into_a_tile_go_together(run, picture, on_a_gpu):
+    frames = torch.cat([picture, 1 - picture, picture / 2])
+    mask = torch.zeros(2, 24, 40)
+    mask[1] = 1
+    alone, together = Descriptor(), Descriptor()
+    expected = run("TinySRUpscale", alone, frames, mask=mask, mask_is="transparency", tile=40)
+    result = run("TinySRUpscale", together, frames, mask=mask, mask_is="transparency", tile=64)
+    assert [len(seen) for seen in (alone.seen, together.seen)] == [6, 2]
+    assert [shape[0] for shape in together.seen] == [4, 2], "64 x 64 pixels hold four frames of 24 x 40"
+    assert torch.equal(result[0], expected[0]) and torch.equal(result[1], expected[1])
+    assert [bool(mask.all()) for mask in result[1]] == [False, True] * 3
+
+
+def test_large_results_go_alone(run, picture, on_a_gpu):
+    descriptor = Descriptor()
+    run("TinySRUpscale", descriptor, picture.repeat(3, 1, 1, 1), tile=64, size="factor", factor=6)
+    assert [shape[0] for shape in descriptor.seen] == [1] * 6
+
+
 def test_half_precision_leaves_the_shared_network_as_it_is(run, picture):
     descriptor = Descriptor(half=True)
     descriptor.patcher = object()
@@ -188,8 +220,13 @@ def test_the_loader_gives_a_real_descriptor(spandrel, model, picture):
     assert isinstance(model, spandrel.ImageModelDescriptor)
     assert (model.scale, model.input_channels, model.output_channels) == (2, 3, 3)
     assert model.patcher.model is model.model
-    planes = picture[:1].movedim(-1, 1)
-    assert torch.equal(model(planes), model.model(planes).clamp(0, 1))
+
+
+def test_the_stock_node_gets_what_ours_gives(spandrel, model, run, picture):
+    """Also at the edges, beyond which the picture is continued."""
+    result = model(picture[:1].movedim(-1, 1))
+    expected, _ = run("TinySRUpscale", model, picture[:1], precision="fp32")
+    torch.testing.assert_close(result.movedim(1, -1), expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

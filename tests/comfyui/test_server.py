@@ -147,7 +147,7 @@ def test_the_examples_compare(server, picture):
     workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
     workflow["9"] = {
         "class_type": "ImageCompare",
-        "inputs": {"image_a": ["2", 0], "image_b": ["3", 0], "compare_view": ["", ""]},
+        "inputs": {"image_a": ["2", 0], "image_b": ["3", 0], "compare_view": {"__value__": ["", ""]}},
     }
     assert len(server.run(workflow)) == 3
 
@@ -203,7 +203,7 @@ def test_a_missing_checkpoint_is_told(server, picture):
     workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
     workflow["1"]["inputs"]["checkpoint"] = "gone-x2.safetensors"
     with pytest.raises(
-        RuntimeError, match=r"There is no TinySR checkpoint 'gone-x2.safetensors'; put it into models/tinysr"
+        RuntimeError, match=r"There is no TinySR checkpoint 'gone-x2.safetensors'. Put it into models/tinysr"
     ):
         server.run(workflow)
 

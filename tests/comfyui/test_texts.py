@@ -1,5 +1,6 @@
 """What users read in ComfyUI is complete, in every language."""
 
+import ast
 import json
 from pathlib import Path
 
@@ -51,15 +52,27 @@ def test_translations_are_complete(nodes, language):
     assert not special
 
 
-def test_help_pages_name_every_input(nodes):
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_help_pages_name_every_input(nodes, language):
+    """The front end asks for the page in its language, then for the one without."""
+    docs = ROOT / "web" / "docs"
+    names = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
     for node_id, node in nodes.items():
-        pages = [ROOT / "web" / "docs" / f"{node_id}.md", *(ROOT / "web" / "docs" / node_id).glob("*.md")]
-        for page in pages:
-            text = page.read_text(encoding="utf-8")
-            for name in inputs_of(node):
-                assert f"**{name}**" in text, f"{page.name} does not explain {name}"
-            for picture in text.split("](images/")[1:]:
-                assert (ROOT / "web" / "docs" / "images" / picture.split(")")[0]).is_file()
+        page = docs / f"{node_id}.md" if language == "en" else docs / node_id / f"{language}.md"
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith(f"# {names[node_id]['display_name']}\n")
+        for name in inputs_of(node):
+            assert f"**{name}**" in text, f"{page} does not explain {name}"
+        for picture in text.split("](images/")[1:]:
+            assert (docs / "images" / picture.split(")")[0]).is_file()
+
+
+def test_messages_advise_no_command():
+    """Whoever uses ComfyUI need not have a terminal, nor know which Python it runs with."""
+    for file in (ROOT / "nodes").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "pip " not in node.value and "`tinysr" not in node.value, file.name
 
 
 def test_examples_have_thumbnails():

@@ -138,7 +138,7 @@ def test_the_size_of_another_picture(upscale, core, picture):
     image, _ = upscale(picture, size="match size", match=torch.rand(1, 50, 60, 3))
     assert image.shape == (2, 50, 60, 3)
     assert torch.equal(image, upscale(picture, size="fill", width=60, height=50)[0])
-    with pytest.raises(core("errors").RequestError, match='connect one to "match"'):
+    with pytest.raises(core("errors").RequestError, match='Connect one to "match"'):
         upscale(picture, size="match size")
 
 
@@ -361,7 +361,7 @@ def test_image_and_mask_may_lie_on_different_devices(run, nodes, monkeypatch, ma
         return pixels.new_empty(1, 3, *size), None if alpha is None else alpha.new_empty(1, 1, *size)
 
     monkeypatch.setattr(enlarge, "enhance", enhanced)
-    monkeypatch.setattr(node.frames, "cleaned", lambda batch, name: iter(batch))
+    monkeypatch.setattr(node.frames, "cleaned", lambda batch, name, at_once=1: batch.split(at_once))
     monkeypatch.setattr(node.host, "new_image", lambda *shape: torch.empty(shape[:4], device=meta))
     network = SimpleNamespace(model=torch.nn.Identity(), scale=2, input_channels=3, output_channels=3)
     network.device, network.dtype = torch.device("cpu"), torch.float32
@@ -379,3 +379,21 @@ def test_devices_without_autocast(core):
             pass
     with torch.autocast("cpu", torch.bfloat16), network._no_autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_size_beyond_the_network_is_told(upscale, picture, texts, caplog):
+    caplog.set_level("INFO", "TinySR")
+    image, _ = upscale(picture, size="factor", factor=4.5, unique_id="3")
+    assert image.shape == (2, 108, 180, 3)
+    (text,) = texts
+    assert text == "×4.5 is reached by networks for ×2, then ×2 and a bicubic resize." and text in caplog.messages
+    upscale(picture, size="factor", factor=1.5, unique_id="3")
+    assert len(texts) == 1
+
+
+def test_what_clean_chose_is_told(run, picture, texts):
+    """The shipped default looks at the picture. A batch without frames has none to look at."""
+    (model,) = run("TinySRLoader")
+    run("TinySRUpscale", model, picture, unique_id="3")
+    assert [text.split(":")[0] for text in texts] in (["clean 0"], ["clean 1"])
+    assert run("TinySRUpscale", model, picture[:0])[0].shape == (0, 48, 80, 3)

@@ -1,5 +1,6 @@
 """*TinySR Upscale Video*: from file to file."""
 
+import importlib
 import json
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def test_cancel_keeps_what_is_done(run, model, clip, output, core, monkeypatch):
     assert [entry.name for entry in (output / "TinySR").iterdir()] == [Path(path).name]
 
 
+def test_a_cropped_video_is_refused(run, model, clip, core, output, monkeypatch):
+    """Since 2026-11, a VIDEO may be cropped; its file is not."""
+    monkeypatch.setattr(type(clip), "get_dimensions", lambda self: (20, 24))
+    with pytest.raises(core("errors").RequestError, match="cropped from 40 x 24 to 20 x 24"):
+        run("TinySRUpscaleVideo", model, clip)
+
+
 def test_what_is_no_video_is_told(run, model, core, output, tmp_path):
     with pytest.raises(core("errors").RequestError, match=r"^video is a Tensor"):
         run("TinySRUpscaleVideo", model, torch.zeros(1, 8, 8, 3))
@@ -114,3 +122,25 @@ def test_a_frame_that_does_not_fit_is_told(run, model, clip, output, core, monke
     )
     with pytest.raises(core("errors").MemoryLimitError, match="80 x 48 pixels"):
         run("TinySRUpscaleVideo", model, clip)
+
+
+def test_all_frames_are_cleaned_alike(run, clip, output):
+    """With clean=auto, a picture is looked at; frames of a video would flicker if each was."""
+    auto, photo = (run("TinySRLoader", clean=clean)[0] for clean in ("auto", "1"))
+    results = [run("TinySRUpscaleVideo", model, clip, codec="ffv1")["result"][1] for model in (auto, photo)]
+    first, second = (np.stack(decoded(path)[0]) for path in results)
+    assert np.abs(first.astype(int) - second).max() <= 1
+
+
+def test_what_is_blended_in_counts_when_a_run_is_resumed(run, nodes):
+    engine = importlib.import_module(nodes["TinySRUpscale"].__module__.replace(".upscale", ".engine"))
+    auto, none = (run("TinySRLoader", clean=clean)[0] for clean in ("auto", "0"))
+    assert engine.weights_key(auto) != engine.weights_key(none)
+
+
+def test_a_size_beyond_the_network_is_told(run, model, clip, output, texts, caplog):
+    caplog.set_level("INFO", "TinySR")
+    run("TinySRUpscaleVideo", model, clip, size="factor", factor=4.5, unique_id="3")
+    (note,) = (message for message in caplog.messages if "×4.5" in message)
+    assert note in texts
+    assert texts[-1].startswith("6 of 6 frames") and texts[-1].endswith(note)

@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped where torch finds none. `benchmarks/gpu.py` shows how fast it is."""
+"""Tests that need a CUDA device, skipped if torch finds none. `benchmarks/gpu.py` measures the speed."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ def engine(device: str, precision: Any) -> TorchEngine:
 
 @pytest.fixture(scope="module")
 def picture() -> np.ndarray:
-    """Smooth, as photographs are, and large enough for probe windows."""
+    """Smooth like a photograph, and large enough for probe windows."""
     coarse = torch.rand(1, 3, 40, 60, generator=torch.Generator().manual_seed(0))
     return torch.nn.functional.interpolate(coarse, (400, 600), mode="bicubic").clamp(0, 1).numpy()
 
@@ -68,10 +68,10 @@ def test_fp32_has_no_tf32_even_where_the_host_allows_it(picture: np.ndarray, exp
 def test_on_the_gpu_nothing_waits_before_the_last_tile(
     tile: int | None, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the end, whether all values are finite."""
+    """At the end, it waits to learn whether all values are finite."""
     monkeypatch.setattr(upscaler, "all_finite", lambda tile: True)
     ours, image = Upscaler(engine("cuda", "fp16"), tile), torch.from_numpy(picture).cuda()
-    ours.upscale(image)  # what is made once, such as the kernels of the skip, may wait
+    ours.upscale(image)  # the first call may wait, for example to cache the kernels of the skip
     torch.cuda.set_sync_debug_mode("error")
     try:
         ours.upscale(image)

@@ -25,7 +25,7 @@ def checkpoint(**config: Any) -> Checkpoint:
 
 @pytest.mark.parametrize("config", [{"scale": 2}, {"scale": 3}, {"scale": 4, "attention": False}])
 def test_the_file_computes_what_torch_computes(config: dict[str, Any]) -> None:
-    """By onnx's own slow reference: batches, and any size."""
+    """Run by onnx's reference implementation, with batches and several sizes."""
     from onnx.reference import ReferenceEvaluator
 
     source = checkpoint(**config)

@@ -1,4 +1,4 @@
-"""The OpenVINO engine against torch, its int8, and what it keeps."""
+"""The OpenVINO engine compared with torch, int8, and saved calibrations."""
 
 import dataclasses
 import json
@@ -25,19 +25,14 @@ from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
-from tinysr_core.model.network import TinySR
+
+from .networks import random_checkpoint
 
 SMALL = ModelConfig(channels=16, blocks=2)
 
 
-def checkpoint(config: ModelConfig = SMALL, sha256: str = "") -> Checkpoint:
-    """Random weights with a gate that depends on the picture."""
-    torch.manual_seed(0)
-    tensors = {name: tensor.numpy() for name, tensor in TinySR(config).state_dict().items()}
-    for name in tensors:
-        if name.startswith("attention"):
-            tensors[name] = tensors[name] * 4
-    return Checkpoint(Path("random"), config, {}, tensors, sha256)
+def checkpoint(sha256: str = "") -> Checkpoint:
+    return random_checkpoint(SMALL, sha256)
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -47,8 +42,8 @@ def picture(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("attention", [True, False])
 def test_fp32_is_torchs_fp32(scale: int, attention: bool) -> None:
-    """Also on CPUs with bf16, which OpenVINO would use by itself."""
-    network = checkpoint(dataclasses.replace(PRESETS["tiny"], scale=scale, attention=attention))
+    """Also on CPUs with bf16, which OpenVINO would use by default."""
+    network = random_checkpoint(dataclasses.replace(PRESETS["tiny"], scale=scale, attention=attention))
     ours, torchs = OpenVinoEngine(network, "fp32"), TorchEngine.from_checkpoint(network, "cpu", "fp32")
     gate = np.linspace(0, 1, network.config.channels, dtype=np.float32) if attention else None
     for height, width in [(1, 1), (1, 9), (23, 40)]:
@@ -197,7 +192,7 @@ def test_running_out_of_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch
 
 
 def test_nothing_is_reported_to_anybody() -> None:
-    """OpenVINO's conversion tools do it when they are imported; they stay importable for others."""
+    """OpenVINO's conversion tools send telemetry when they are imported. Other code can still import them."""
     code = """
 import sys
 import tinysr_core.engines.openvino_engine
@@ -210,7 +205,7 @@ assert importlib.util.find_spec("openvino.tools.ovc")
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at the signal stack as Linux has it")
 def test_the_signal_stack_is_left_alone() -> None:
-    """OpenVINO leaves one behind and frees it: Python's handlers of Ctrl-C or of a process that ends would crash."""
+    """OpenVINO sets a signal stack and frees it; Python's signal handlers would then crash."""
     code = (
         "import ctypes, numpy\n"
         "from tinysr_core import load_upscaler\n"
@@ -230,7 +225,7 @@ def test_the_signal_stack_is_left_alone() -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_one_engine_in_many_threads(precision: Any) -> None:
-    """Also where each of its graphs is first needed by several threads at once."""
+    """Also if several threads are the first to need a graph."""
     small, large = picture(40, 60), picture(100, 530)
     images = 4 * [small, large]
     alone = Upscaler(OpenVinoEngine(checkpoint(), precision), 200)
@@ -243,7 +238,7 @@ def test_one_engine_in_many_threads(precision: Any) -> None:
 
 
 def test_other_packs_find_openvino_whole() -> None:
-    """Its conversion tools, which are not imported with it here, come when they are asked for."""
+    """Its conversion tools, which are not imported here, are imported on first use."""
     code = """
 import sys
 import tinysr_core.engines.openvino_runtime
@@ -258,7 +253,7 @@ assert convert_model is openvino.convert_model is openvino.tools.ovc.convert_mod
 
 @pytest.mark.parametrize(("asked", "cores", "expected"), [("3", 2, "3"), ("", 2, "2"), ("2,4", 2, "2"), ("", 64, None)])
 def test_threads_of_openvino(asked: str, cores: int, expected: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container's limit holds for it too."""
+    """They respect the limit of a container."""
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     monkeypatch.setattr(openvino_runtime, "cores", lambda: cores)
     monkeypatch.setattr(openvino_runtime.os, "cpu_count", lambda: 64)

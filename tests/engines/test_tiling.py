@@ -62,7 +62,7 @@ def test_span_arithmetic() -> None:
 @pytest.mark.parametrize("side", [512, 640, 1024])
 @pytest.mark.parametrize(("height", "width"), [(512, 512), (1024, 1024), (2000, 3000), (4000, 6000), (700, 9000)])
 def test_a_large_picture_takes_hardly_more_work_for_each_pixel(height: int, width: int, side: int) -> None:
-    """Than a small one, which is one tile; the sides are those that engines like."""
+    """Compared with a small picture, which is one tile. The sides are the defaults of the engines."""
     windows = [core.grown(14, height, width) for core in tiles(height, width, side)]
     windows += [core.grown(13, height, width) for core in probes(height, width, 13)]
     assert sum(window.area for window in windows) <= 1.12 * height * width

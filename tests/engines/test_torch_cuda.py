@@ -13,6 +13,8 @@ from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.config import PRESETS, ModelConfig
 from tinysr_core.model.network import TinySR
 
+from .networks import random_network
+
 CONFIGS = [
     PRESETS["tiny"],
     ModelConfig(scale=3, channels=13, blocks=2, reduction=3),  # 4 hidden units
@@ -22,19 +24,15 @@ CONFIGS = [
 
 
 def network(config: ModelConfig) -> TinySR:
-    torch.manual_seed(0)
-    model = TinySR(config).eval().requires_grad_(False)
-    for name, tensor in model.state_dict().items():
-        if name.startswith("attention"):
-            tensor *= 4  # or the gate would hardly depend on the picture
-        if name.startswith("trunk") and name.endswith("bias"):
-            tensor.uniform_(-0.2, 0.2)
+    model = random_network(config)
+    for conv in model.trunk:
+        conv.bias.uniform_(-0.2, 0.2)
     return model
 
 
 @pytest.fixture
 def cudnn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cuDNN's functions do, where there is no cuDNN."""
+    """Replaces cuDNN's functions by torch's own, for machines without cuDNN."""
 
     def convolution_relu(features: Tensor, weight: Tensor, bias: Tensor, *options: Any) -> Tensor:
         return F.conv2d(features, weight, bias, *options).relu()

@@ -1,4 +1,4 @@
-"""Fast paths are tried before they are used, and what they do on a GPU is checked on machines without one."""
+"""Fast paths pass a trial before they are used; paths for GPUs are checked on machines without one."""
 
 import dataclasses
 import logging
@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tinysr_core.engines import torch_engine, torch_paths, upscaler
+from tinysr_core.engines.tiling import tiles
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.torch_paths import TorchPath, choose_path
 from tinysr_core.engines.upscaler import Upscaler
@@ -26,19 +27,16 @@ from tinysr_core.model.network import TinySR
 from tinysr_core.model.network import _skip_kernel as skip_kernel
 from tinysr_core.util import all_finite
 
+from .networks import random_network
+
 GPU = torch.device("lazy", 0)
-"""Stands for a CUDA device: torch's builds for the CPU have what its tensors need, and nothing for `cuda`."""
+"""Stands for a CUDA device: builds of torch for the CPU support its tensors, and not those of `cuda`."""
 CPU = torch.device("cpu")
 SMALL = ModelConfig(channels=12, blocks=2, reduction=4)
 
 
-def network(config: ModelConfig = SMALL) -> TinySR:
-    torch.manual_seed(0)
-    model = TinySR(config).eval().requires_grad_(False)
-    for name, tensor in model.state_dict().items():
-        if name.startswith("attention"):
-            tensor *= 4  # or the gate would hardly depend on the picture
-    return model
+def network() -> TinySR:
+    return random_network(SMALL)
 
 
 def path_of(name: str, run: Any, dtype: torch.dtype = torch.float16) -> TorchPath:
@@ -53,11 +51,11 @@ def test_shipped_networks_pass_in_half_precision(name: str, dtype: torch.dtype) 
     model = TinySR.from_tensors(checkpoint.config, {n: torch.from_numpy(t) for n, t in checkpoint.tensors.items()})
     half = torch_paths._placed(model, CPU, dtype, torch.channels_last)
     run = path_of("half", half, dtype)
-    assert torch_paths._Trial(model).trouble(run) is None
+    assert torch_paths._Trial(model).failure(run) is None
 
 
 def wrong(image: Tensor, gate: Tensor | None, fault: str) -> Tensor:
-    """What paths with a fault give."""
+    """The result of a path with a fault."""
     model = network()
     match fault:
         case "black":
@@ -90,14 +88,14 @@ def test_a_wrong_path_is_not_used_and_one_line_says_so(
 
 
 def test_tf32_does_not_pass_for_fp32() -> None:
-    """It keeps 10 binary digits, as fp16 does."""
+    """TF32 has a mantissa of 10 bits, like fp16."""
     half = torch_paths._placed(network(), CPU, torch.float16, torch.channels_last)
-    assert torch_paths._Trial(network()).trouble(path_of("TF32", half, torch.float32)) is not None
+    assert torch_paths._Trial(network()).failure(path_of("TF32", half, torch.float32)) is not None
 
 
 @contextmanager
 def fake_tensors() -> Iterator[None]:
-    """All tensors have a shape, a type and a device, which need not be there, and no values."""
+    """Tensors have a shape, a dtype and a device, which need not exist, but no values."""
     skip_kernel.cache_clear()
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
@@ -106,14 +104,14 @@ def fake_tensors() -> Iterator[None]:
 
 @pytest.fixture
 def tried(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The names of the paths that are tried, on devices that give wrong results."""
+    """The names of the paths that were tested, all of which give wrong results."""
     names: list[str] = []
 
-    def trouble(trial: Any, path: TorchPath) -> str:
+    def failure(trial: Any, path: TorchPath) -> str:
         names.append(path.name)
         return "it is wrong"
 
-    monkeypatch.setattr(torch_paths._Trial, "trouble", trouble)
+    monkeypatch.setattr(torch_paths._Trial, "failure", failure)
     with fake_tensors():
         yield names
 
@@ -127,7 +125,7 @@ def test_every_device_ends_at_the_cpu(tried: list[str], dtype: torch.dtype) -> N
 
 
 class OneDevice(TorchDispatchMode):
-    """Tensors on two devices in one operation are an error, also in the convolutions, where fake tensors allow it."""
+    """Makes tensors on two devices in one operation an error, also in convolutions, where fake tensors allow it."""
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if "copy" not in str(operation):
@@ -139,7 +137,7 @@ class OneDevice(TorchDispatchMode):
 
 @pytest.fixture
 def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A CUDA device without values in its tensors, whose functions of cuDNN are torch's."""
+    """An imitated CUDA device: tensors have no values, and torch's own functions replace those of cuDNN."""
 
     def convolution(features: Tensor, weight: Tensor, padding: Any, stride: Any, dilation: Any, *rest: Any) -> Tensor:
         return F.conv2d(features, weight, None, stride, padding, dilation, rest[0])
@@ -173,7 +171,7 @@ def fake_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.parametrize("attention", [True, False])
 @pytest.mark.parametrize("on_gpu", [True, False])
 def test_a_picture_on_a_gpu(precision: Any, attention: bool, on_gpu: bool, fake_gpu: None) -> None:
-    """Upscaling, the gate from probe windows and from tiles, delivery: nothing is on the wrong device."""
+    """No tensor is on the wrong device: in the tiles, in the gate from probe windows and from tiles, in the result."""
     model = TinySR(dataclasses.replace(SMALL, attention=attention)).eval().requires_grad_(False)
     engine = TorchEngine(model, str(GPU), precision)
     assert engine.path.name.endswith("with cuDNN")
@@ -185,8 +183,20 @@ def test_a_picture_on_a_gpu(precision: Any, attention: bool, on_gpu: bool, fake_
         assert result.shape == (1, 3, 2 * height, 2 * width)
 
 
+def test_a_gate_of_padded_channels_fits_the_fallbacks(fake_gpu: None) -> None:
+    """The fallbacks on the GPU and on the CPU have as many channels as the network."""
+    engine = TorchEngine(network(), str(GPU), "fp16")
+    image = torch.rand(1, 3, 40, 40, device=GPU)
+    gate = engine.gate(image, tiles(40, 40, 40))
+    assert gate.shape == (1, 16)
+    on_gpu, on_cpu = engine.fallback, engine.fallback and engine.fallback.fallback
+    assert on_gpu and on_cpu and (on_gpu.path.device, on_cpu.path.device) == (GPU, CPU)
+    for fallback in (on_gpu, on_cpu):
+        assert fallback.run(image, gate).device == GPU
+
+
 class Broken(TorchEngine):
-    """Gives NaN, infinities, or an error wherever a tile holds a bright spot."""
+    """Gives NaN, infinities or an error for tiles with a bright spot."""
 
     fault: float | str = torch.nan
 
@@ -201,18 +211,16 @@ class Broken(TorchEngine):
 @pytest.mark.parametrize("kind", [np.ndarray, Tensor])
 @pytest.mark.parametrize("fault", [torch.nan, torch.inf])
 def test_tiles_with_nan_or_infinities_are_done_again(fault: float, kind: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """In half precision, values can become too large: then in fp32, and only those tiles."""
+    """Values can become too large in half precision. Only those tiles are repeated, in fp32."""
     image = torch.rand(1, 3, 90, 100, generator=torch.Generator().manual_seed(0))
     image[..., 80, 90] = 2
     given: Any = image if kind is Tensor else image.numpy()
-    model = network(PRESETS["tiny"])
+    model = random_network(PRESETS["tiny"])
     engine = Broken(model, "cpu", "bf16")
     engine.fault = fault
     expected = Upscaler(TorchEngine(model, "cpu", "fp32"), 50).upscale(image)
     result = torch.as_tensor(Upscaler(engine, 50).upscale(given))
-    assert caplog.messages == [
-        "1 of 4 tiles had values that are no numbers; they are done again in plainer arithmetic."
-    ]
+    assert caplog.messages == ["1 of 4 tiles had NaN or infinite values; they are repeated in higher precision."]
     assert torch.equal(result[..., 90:, 100:], expected[..., 90:, 100:])
     assert 0 < (result - expected).abs().max() < 0.02
 

@@ -1,6 +1,5 @@
 import dataclasses
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,14 @@ from tinysr_core.engines.engine import BORDER
 from tinysr_core.engines.tiling import probes
 from tinysr_core.engines.torch_cpu import run_in_bands
 from tinysr_core.engines.torch_engine import TorchEngine
-from tinysr_core.engines.upscaler import Upscaler, beyond_scale
+from tinysr_core.engines.upscaler import VIDEO_CLEAN, AutoUpscaler, Upscaler, beyond_scale
 from tinysr_core.errors import MemoryLimitError, RequestError
-from tinysr_core.model.checkpoint import Checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
 from tinysr_core.model.network import TinySR
 
+from .networks import random_checkpoint
+
 SMALL = ModelConfig(channels=16, blocks=2)
-
-
-def checkpoint(config: ModelConfig = SMALL) -> Checkpoint:
-    """Random weights with a gate that depends on the picture."""
-    torch.manual_seed(0)
-    tensors = {name: tensor.numpy() for name, tensor in TinySR(config).state_dict().items()}
-    for name in tensors:
-        if name.startswith("attention"):
-            tensors[name] = tensors[name] * 4
-    return Checkpoint(Path("random"), config, {}, tensors, "")
 
 
 def picture(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarray:
@@ -39,11 +29,11 @@ def picture(height: int, width: int, batch: int = 1, seed: int = 0) -> np.ndarra
 
 
 def upscaler(config: ModelConfig = SMALL, tile: int | None = None) -> Upscaler:
-    return Upscaler(TorchEngine.from_checkpoint(checkpoint(config), "cpu", "fp32"), tile)
+    return Upscaler(TorchEngine.from_checkpoint(random_checkpoint(config), "cpu", "fp32"), tile)
 
 
 class CountingEngine(TorchEngine):
-    """Counts the LR pixels it is given, and runs out of memory above `limit` pixels a tile."""
+    """Counts its LR pixels, and raises MemoryError for tiles of more than `limit` pixels."""
 
     limit = 10**9
 
@@ -68,7 +58,7 @@ class CountingEngine(TorchEngine):
 @given(height=st.integers(1, 150), width=st.integers(1, 150), tile=st.integers(32, 120), scale=st.integers(1, 4))
 def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: int, tile: int, scale: int) -> None:
     config = dataclasses.replace(PRESETS[preset], attention=attention, scale=scale)
-    engine = TorchEngine.from_checkpoint(checkpoint(config), "cpu", "fp32")
+    engine = TorchEngine.from_checkpoint(random_checkpoint(config), "cpu", "fp32")
     image = picture(height, width)
     whole = Upscaler(engine).upscale(image)
     assert whole.shape == (1, 3, scale * height, scale * width)
@@ -77,7 +67,7 @@ def test_tiled_equals_whole(preset: str, attention: bool, height: int, width: in
 
 def test_tiled_equals_whole_where_probe_windows_are_used() -> None:
     image = picture(420, 530)
-    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
+    engine = CountingEngine.from_checkpoint(random_checkpoint(SMALL), "cpu", "fp32")
     assert probes(420, 530, SMALL.trunk_halo)
     whole = Upscaler(engine, 1000).upscale(image)
     assert engine.pooled <= 0.1 * engine.ran
@@ -86,7 +76,7 @@ def test_tiled_equals_whole_where_probe_windows_are_used() -> None:
 
 
 def test_the_gate_follows_the_whole_picture() -> None:
-    """By more than the two tests above tolerate, or they would pass with a gate that is ignored."""
+    """By more than the tolerance of the two tests above, which would otherwise pass without a gate."""
     image = picture(40, 80)
     changed = image.copy()
     changed[..., 70:] = 0
@@ -98,7 +88,7 @@ def test_the_gate_follows_the_whole_picture() -> None:
 def test_whole_is_what_the_model_gives() -> None:
     image = picture(30, 40)
     model = TinySR(SMALL)
-    model.load_state_dict({name: torch.from_numpy(t) for name, t in checkpoint().tensors.items()})
+    model.load_state_dict({name: torch.from_numpy(t) for name, t in random_checkpoint(SMALL).tensors.items()})
     padded = np.pad(image, ((0, 0), (0, 0), (BORDER, BORDER), (BORDER, BORDER)), "symmetric")
     with torch.no_grad():
         expected = model(torch.from_numpy(padded)).clamp(0, 1).numpy()
@@ -133,7 +123,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
         if done == 2:
             raise KeyboardInterrupt
 
-    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
+    engine = CountingEngine.from_checkpoint(random_checkpoint(SMALL), "cpu", "fp32")
     with pytest.raises(KeyboardInterrupt):
         Upscaler(engine, 32).upscale(picture(60, 60), stop)
     assert engine.ran == 2 * (30 + SMALL.halo + BORDER) ** 2
@@ -141,7 +131,7 @@ def test_progress_counts_tiles_and_can_cancel() -> None:
 
 def chain(scale: int, tile: int | None = None) -> Upscaler:
     """A network of `scale`, followed by one of scale 2."""
-    engine = TorchEngine.from_checkpoint(checkpoint(dataclasses.replace(SMALL, scale=scale)), "cpu", "fp32")
+    engine = TorchEngine.from_checkpoint(random_checkpoint(dataclasses.replace(SMALL, scale=scale)), "cpu", "fp32")
     return Upscaler(engine, tile, lambda: upscaler(tile=tile))
 
 
@@ -165,14 +155,14 @@ def test_a_chain_is_exact_in_tiles_and_tells_steady_progress() -> None:
 
 
 def test_the_note_says_what_was_done() -> None:
-    assert beyond_scale([4, 2], 8) == "No network enlarges ×8 at once; it was reached by networks for ×4, then ×2."
+    assert beyond_scale([4, 2], 8) == "×8 is reached by networks for ×4, then ×2."
     assert beyond_scale([4, 2], 6.5).endswith("by networks for ×4, then ×2 and a bicubic resize.")
     assert beyond_scale([4], 4.5).endswith("by a network for ×4 and a bicubic resize.")
 
 
 def test_out_of_memory_halves_the_tile() -> None:
     image = picture(120, 150)
-    engine = CountingEngine.from_checkpoint(checkpoint(), "cpu", "fp32")
+    engine = CountingEngine.from_checkpoint(random_checkpoint(SMALL), "cpu", "fp32")
     engine.limit = 90 * 90
     ours = Upscaler(engine)
     np.testing.assert_allclose(ours.upscale(image), upscaler().upscale(image), atol=1e-5)
@@ -212,13 +202,13 @@ def test_tiles_that_are_too_small_are_refused() -> None:
 @pytest.mark.parametrize(("device", "precision"), [("cpu", "fp16"), ("cuda:99", "auto"), ("abacus", "auto")])
 def test_impossible_devices_are_refused(device: str, precision: Any) -> None:
     with pytest.raises(RequestError, match="choose auto"):
-        TorchEngine.from_checkpoint(checkpoint(), device, precision)
+        TorchEngine.from_checkpoint(random_checkpoint(SMALL), device, precision)
 
 
 @pytest.mark.parametrize(("height", "width"), [(150, 170), (64, 33)])
 def test_tiled_equals_whole_in_bf16(height: int, width: int) -> None:
-    """Sums are float32 and rounded alike wherever a tile begins."""
-    engine = TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "bf16")
+    """Sums are in float32 and rounded in the same way in all tiles."""
+    engine = TorchEngine.from_checkpoint(random_checkpoint(PRESETS["tiny"]), "cpu", "bf16")
     image = picture(height, width)
     whole = Upscaler(engine).upscale(image)
     for tile in (32, 48, 97):
@@ -229,7 +219,7 @@ def test_tiled_equals_whole_in_bf16(height: int, width: int) -> None:
 def test_auto_is_bf16_where_the_cpu_computes_in_it(native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"avx512_bf16": native, "avx512_f": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
-    engine = TorchEngine.from_checkpoint(checkpoint(), "cpu")
+    engine = TorchEngine.from_checkpoint(random_checkpoint(SMALL), "cpu")
     assert engine.path.dtype == (torch.bfloat16 if native else torch.float32)
 
 
@@ -252,8 +242,8 @@ def test_gpus_that_are_not_good_at_fp16_run_in_fp32(
 
 def test_bf16_stays_close_to_fp32() -> None:
     image = picture(64, 64)
-    half = Upscaler(TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "bf16")).upscale(image)
-    full = Upscaler(TorchEngine.from_checkpoint(checkpoint(PRESETS["tiny"]), "cpu", "fp32")).upscale(image)
+    half = Upscaler(TorchEngine.from_checkpoint(random_checkpoint(PRESETS["tiny"]), "cpu", "bf16")).upscale(image)
+    full = Upscaler(TorchEngine.from_checkpoint(random_checkpoint(PRESETS["tiny"]), "cpu", "fp32")).upscale(image)
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).mean() < 4e-3
 
@@ -295,7 +285,7 @@ def threads_of_a_new_thread() -> int:
 
 
 def test_one_upscaler_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Right results, also with a gate from probe windows; and torch's threads stay as the host has set them."""
+    """With a gate from probe windows. The number of torch's threads does not change for the host."""
     ours, images = upscaler(tile=150), [picture(150, 530, seed=seed) for seed in range(4)]
     expected = [ours.upscale(image) for image in images]
     before = torch.get_num_threads()
@@ -312,15 +302,15 @@ def test_one_upscaler_in_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_strips_run_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more of them than cores; one where OpenMP is not found, and then torch's threads share the work."""
+    """There are at most as many strips as cores. Without OpenMP there is one strip, and torch's threads share it."""
     seen: list[int] = []
-    real = torch_cpu._finished
+    real = torch_cpu._enlarged
 
-    def finished(*arguments: Any) -> torch.Tensor:
+    def enlarged(*arguments: Any) -> torch.Tensor:
         seen.append(torch.get_num_threads())
         return real(*arguments)
 
-    monkeypatch.setattr(torch_cpu, "_finished", finished)
+    monkeypatch.setattr(torch_cpu, "_enlarged", enlarged)
     image, model = torch.from_numpy(picture(260, 20)), TinySR(SMALL).eval().requires_grad_(False)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
@@ -346,3 +336,55 @@ def test_flat_pictures_stay_flat_at_every_size(engine: EngineName, scale: int) -
             expected = np.array(colour, np.float32)[None, :, None, None]
             result = upscaler.upscale(np.broadcast_to(expected, (1, 3, height, width)))
             np.testing.assert_allclose(result, np.broadcast_to(expected, result.shape), atol=1 / 255)
+
+
+class GpuLikeEngine(CountingEngine):
+    """Takes batches, as engines on GPUs do. `limit` is for the pixels of a batch."""
+
+    takes_batches = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.batches: list[int] = []
+
+    def run(self, image: Any, gate: Any) -> Any:
+        if image[:, 0].size > self.limit:
+            raise MemoryError
+        self.batches.append(len(image))
+        return super().run(image, gate)
+
+
+@pytest.mark.parametrize(("height", "width", "tile"), [(30, 38, 48), (420, 530, 700)])
+def test_a_gpu_takes_as_many_pictures_as_fit_into_a_tile(height: int, width: int, tile: int) -> None:
+    """With the gate from the whole of small pictures, and from probe windows of larger ones."""
+    assert bool(probes(height, width, SMALL.trunk_halo)) == (tile == 700)
+    image = picture(height, width, batch=5)
+    engine = GpuLikeEngine.from_checkpoint(random_checkpoint(SMALL), "cpu", "fp32")
+    ours = Upscaler(engine, tile)
+    seen = []
+    result = ours.upscale(image, lambda *progress: seen.append(progress))
+    assert engine.batches == [2, 2, 1]
+    assert seen == [(0, 5), (2, 5), (2, 5), (4, 5), (4, 5), (5, 5)]
+    np.testing.assert_allclose(result, upscaler().upscale(image), atol=1e-6)
+
+
+def test_where_memory_runs_out_fewer_pictures_go_together() -> None:
+    image = picture(40, 50, batch=8)
+    engine = GpuLikeEngine.from_checkpoint(random_checkpoint(SMALL), "cpu", "fp32")
+    engine.limit = 2 * (40 + 2 * BORDER) * (50 + 2 * BORDER)
+    result = Upscaler(engine, 120).upscale(image)
+    assert engine.batches == [1] * 8
+    np.testing.assert_allclose(result, upscaler().upscale(image), atol=1e-6)
+
+
+def test_all_frames_of_a_video_are_cleaned_alike() -> None:
+    plain, made = upscaler(), []
+
+    def load(amount: float) -> Upscaler:
+        made.append(amount)
+        return plain
+
+    chosen, clean = AutoUpscaler(load).for_video
+    assert chosen is plain and clean is not None and clean.amount == VIDEO_CLEAN
+    assert plain.for_video == (plain, None)
+    assert made == [0, VIDEO_CLEAN]

@@ -53,7 +53,7 @@ def test_without_spandrel_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch)
 
 
 class Run:
-    """Pickled, it would write a file when it is loaded."""
+    """Its pickle creates a file when it is loaded."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,7 +95,7 @@ def test_peers_that_cannot_be_measured_are_told(compact: tuple[Path, Any], tmp_p
     with pytest.raises(CheckpointError, match=r"nowhere\.pth cannot be read: No such file"):
         peer(tmp_path / "nowhere.pth", 2)
     torch.save({"odd": torch.zeros(3)}, tmp_path / "odd.pth")
-    with pytest.raises(CheckpointError, match="spandrel does not know the network"):
+    with pytest.raises(CheckpointError, match="spandrel does not support"):
         peer(tmp_path / "odd.pth", 2)
     (tmp_path / "torn.pth").write_bytes(path.read_bytes()[:500])
     torch.save({"params": Run(tmp_path / "has-run")}, tmp_path / "evil.pth")

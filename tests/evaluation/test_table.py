@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tinysr_core.errors import DataError
 from tinysr_core.evaluation.table import (
@@ -45,7 +48,7 @@ def test_standard_sets_are_read_as_they_are(tmp_path: Path) -> None:
     photo(tmp_path / "x2" / "img_001_SRF_2_LR.png", 10, 10)
     (pair,) = load_pairs(tmp_path, 2)
     assert (pair.name, pair.lr.shape, pair.hr.shape) == ("img_001_SRF_2", (10, 10, 3), (20, 20, 3))
-    with pytest.raises(DataError, match="no pictures for x4"):
+    with pytest.raises(DataError, match="no pictures for ×4"):
         list(load_pairs(tmp_path, 4))
 
 
@@ -78,7 +81,9 @@ def test_pictures_without_any_error_have_a_place_in_every_table() -> None:
 def test_results_are_shown_with_their_pictures(tmp_path: Path) -> None:
     photo(tmp_path / "a.png", 48, 36)
     seen: list[Any] = []
-    (row,) = evaluate([tmp_path], 2, {"bicubic": interpolation("bicubic", 2)}, see=lambda *shown: seen.append(shown))
+    (row,) = evaluate(
+        [tmp_path], 2, {"bicubic": interpolation("bicubic", 2)}, on_result=lambda *shown: seen.append(shown)
+    )
     ((shown, pair, result),) = seen
     assert (shown, pair.name) == (row, "a")
     np.testing.assert_array_equal(result, interpolation("bicubic", 2)(pair.lr))
@@ -86,8 +91,35 @@ def test_results_are_shown_with_their_pictures(tmp_path: Path) -> None:
 
 def test_pictures_too_small_to_measure_are_told(tmp_path: Path) -> None:
     photo(tmp_path / "tiny.png", 40, 23)
-    with pytest.raises(DataError, match=r"tiny\.png is smaller than 24 pixels"):
+    with pytest.raises(DataError, match=r"tiny\.png .* 24 pixels"):
         list(load_pairs(tmp_path, 2))
+
+
+def pillow_resize(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Pillow's bicubic, in floating point: on 8 bits it rounds between its two passes."""
+    channels = [Image.fromarray(picture[..., i].astype(np.float32)) for i in range(3)]
+    resized = [channel.resize((width, height), Image.Resampling.BICUBIC) for channel in channels]
+    return np.stack([np.rint(channel).clip(0, 255) for channel in resized], 2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_on_a_portrait_is_what_pillow_and_scikit_image_measure(
+    scale: int, tmp_path: Path, backbones: Path
+) -> None:
+    with Image.open(Path(__file__).parents[2] / "examples" / "portrait.png") as portrait:
+        hr = np.asarray(portrait.convert("RGB").crop((100, 100, 220, 196)))
+    Image.fromarray(hr).save(tmp_path / "portrait.png")
+    sr = pillow_resize(pillow_resize(hr, 120 // scale, 96 // scale), 120, 96)
+    a, b = (rgb2ycbcr(picture)[scale:-scale, scale:-scale, 0] for picture in (hr, sr))
+    _, similarity = structural_similarity(
+        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, full=True
+    )
+    lpips = load_lpips("alex", backbones)
+    tensors = [torch.from_numpy(picture.copy()).permute(2, 0, 1)[None] / 255 for picture in (sr, hr)]
+    (row,) = evaluate([tmp_path], scale, {"bicubic": interpolation("bicubic", scale)}, lpips)
+    assert row.psnr == pytest.approx(peak_signal_noise_ratio(a, b, data_range=255), abs=1e-3)
+    assert row.ssim == pytest.approx(similarity[5:-5, 5:-5].mean(), abs=1e-5)
+    assert row.lpips == pytest.approx(float(lpips(*tensors)), rel=1e-3)
 
 
 @pytest.mark.parametrize(("scale", "psnr", "ssim", "lpips"), [(2, 33.68, 0.9304, 0.128), (4, 28.43, 0.8113, 0.341)])

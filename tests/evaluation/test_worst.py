@@ -30,7 +30,7 @@ def test_the_worst_of_each_method_are_drawn(tmp_path: Path) -> None:
     worst = Worst(["ours", "a/b"], 2)
     for picture, psnr in (("good", 40.0), ("bad", 20.0), ("middling", 30.0)):
         for method in ("bicubic", "ours", "a/b"):
-            worst.see(Measurement("set", picture, 2, method, psnr, 0.9, None), pair, hr + np.uint8(9))
+            worst.add(Measurement("set", picture, 2, method, psnr, 0.9, None), pair, hr + np.uint8(9))
     paths = worst.write(tmp_path / "new" / "folder")
     assert sorted(path.name for path in paths) == [
         "a_b-1-set-bad.png",

@@ -24,7 +24,7 @@ from tinysr_core.folders import (
 )
 from tinysr_core.folders.records import RECORD_NAME
 from tinysr_core.images import Picture, read_picture, write_picture
-from tinysr_core.model.checkpoint import write_checkpoint
+from tinysr_core.model.checkpoint import read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.postprocess import Finish
 from tinysr_core.postprocess.sizes import ExactSize, Factor, LongestSide, Megapixels
@@ -120,6 +120,17 @@ def test_finished_means_finished_with_these_settings_and_this_source(home: Path,
     shutil.copytree(photos, home / "copied photos")
     plan = plan_jobs([home / "copied photos"], home / "elsewhere", larger, recursive=True)
     assert [outcome.skipped for outcome in plan.settled] == ["finished"] * 3
+
+
+def test_a_relative_that_was_trained_again_makes_another_fingerprint(home: Path) -> None:
+    models = home / ".tinysr" / "models"
+    model = read_checkpoint(write_network(models, 2))
+    write_checkpoint(model.path, model.config, model.tensors, {"photo": "tinysr-other-x2"})
+    settings = {clean: Settings("test", RunOptions(clean=clean)) for clean in ("auto", 0.0)}
+    before = {clean: setting.fingerprint for clean, setting in settings.items()}
+    write_checkpoint(models / "tinysr-other-x2.safetensors", model.config, model.tensors, {})
+    assert settings["auto"].fingerprint != before["auto"]
+    assert settings[0.0].fingerprint == before[0.0]
 
 
 def test_the_result_of_another_picture_is_kept(home: Path, photos: Path) -> None:
@@ -285,9 +296,7 @@ def test_any_size_from_the_nearest_sufficient_network(
 def test_beyond_the_largest_network_fidelity_follows_and_a_note_says_so(photos: Path) -> None:
     outcomes = work(photos, Settings(model="test", finish=Finish(Factor(8))))
     assert {outcome.output_size for outcome in outcomes} == {(240, 160)}
-    assert {tuple(outcome.notes) for outcome in outcomes} == {
-        ("No network enlarges ×8 at once; it was reached by networks for ×4, then ×2.",)
-    }
+    assert {tuple(outcome.notes) for outcome in outcomes} == {("×8 is reached by networks for ×4, then ×2.",)}
 
 
 def test_a_single_checkpoint_sets_the_scale(home: Path, photos: Path) -> None:

@@ -22,17 +22,16 @@ from tinysr_core.postprocess.resize import resize
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-TOOLS = REPOSITORY.parent / "shared" / "tools"
 ROOT = Path(os.environ.get("GIMP3_ROOT", Path(tempfile.gettempdir()) / "gimp3" / "root"))
-READY = (TOOLS / "run_gimp3.sh").is_file() and (ROOT / ".gimp3-ready").is_file()
+READY = os.name == "posix" and os.geteuid() == 0 and (ROOT / "usr/bin/gimp-console-3").exists()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not READY:
         terminalreporter.section("GIMP", sep="!", red=True)
         terminalreporter.line(
-            f"No real GIMP 3 in {ROOT}: the tests in tests/gimp were SKIPPED. "
-            f"Set it up as root with {TOOLS / 'setup_gimp3.sh'}, or name its folder in GIMP3_ROOT."
+            f"The tests that drive a real GIMP were SKIPPED: there is no GIMP 3 in {ROOT}, or you are not root. "
+            "docs/gimp.md says how to make a folder with GIMP 3; GIMP3_ROOT names it."
         )
 
 
@@ -65,27 +64,15 @@ class Gimp:
 
     root: Path = ROOT
 
-    def start(self, script: Path, *options: str) -> subprocess.Popen[str]:
-        """Start a script; every run has a GIMP home of its own."""
+    def start(self, script: Path) -> subprocess.Popen[str]:
+        """Start a script; every run has a GIMP profile of its own."""
         # the same sums in the same order as here, so that floats can be compared exactly
         blas = {name: value for name, value in os.environ.items() if name.startswith("OPENBLAS_")}
         variables = [f"{name}={value}" for name, value in (blas | {"OMP_NUM_THREADS": "1"}).items()]
-        command = [
-            "bash",
-            TOOLS / "run_gimp3.sh",
-            "-r",
-            self.root,
-            "-v",
-            sys.prefix,
-            "-w",
-            self.folder,
-            "-n",
-            "-t",
-            "900",
-        ]
-        command += [part for variable in variables for part in ("-e", variable)]
-        command += ["-b", REPOSITORY, "-b", f"{self.models}:/gimp-home/.tinysr/models", *options]
-        command += [self.plugin, script, self.folder]
+        command = [sys.executable, REPOSITORY / "tools" / "run_gimp.py", "--root", self.root, "--plugin", self.plugin]
+        command += ["--folder", self.folder, "--models", self.models]
+        command += [part for variable in variables for part in ("--env", variable)]
+        command += [script, self.folder]
         return subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -96,7 +83,7 @@ class Gimp:
 
     def run_gui(self, script: str) -> str:
         """Run the steps of `gui/script` on a virtual display. Returns what they printed."""
-        return self._finish(self.start(HERE / "gui" / script, "-g"))
+        return self._finish(self.start(HERE / "gui" / script))
 
     @staticmethod
     def _finish(process: subprocess.Popen[str]) -> str:

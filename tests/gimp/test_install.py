@@ -227,12 +227,12 @@ def test_sandboxes_are_entered_and_advised_on(
     [
         (lambda plugin: (plugin / "runtime.json").write_text("{"), "runtime.json is damaged"),
         (lambda plugin: (plugin / "runtime.json").unlink(), "runtime.json is damaged"),
-        (lambda plugin: (plugin / "tinysr-gimp.py").unlink(), "may not be run"),
+        (lambda plugin: (plugin / "tinysr-gimp.py").unlink(), "not executable"),
         (lambda plugin: (plugin / "tinysr_gimp" / "pixels.py").unlink(), "pixels.py is missing"),
-        (lambda plugin: (plugin / "tinysr_gimp" / "pixels.py").write_text(""), "is not that of this version"),
+        (lambda plugin: (plugin / "tinysr_gimp" / "pixels.py").write_text(""), "does not belong to this version"),
         (
             lambda plugin: (plugin / "runtime.json").write_text('{"version": "0.0.1", "command": ["python"]}'),
-            "is of version 0.0.1",
+            "has version 0.0.1",
         ),
         (
             lambda plugin: (plugin / "runtime.json").write_text(
@@ -298,5 +298,5 @@ def test_install_from_a_wheel(profile: Profile, tmp_path: Path) -> None:
     done = subprocess.run([python, "-I", "-c", program, profile.folder], capture_output=True, text=True, check=True)
     problem, command = done.stdout.splitlines()
     assert problem == "None"
-    assert command.endswith("-I -m tinysr_core.gimp.server")
+    assert command.endswith("-I -m tinysr_core.gimp.worker")
     assert list(profile.plugin.glob("locale/*/LC_MESSAGES/tinysr-gimp.mo"))

@@ -132,13 +132,34 @@ def encoded(name: str, folder: Path) -> Path:
     exif = Image.Exif()
     exif.load(plain_exif())
     exif[0x11A], exif[0x11B], exif[0x128] = 300.0, 150.0, 2
-    heif.from_pillow(image.resize((64, 64))).save(
+    image = image.resize((64, 64))
+    image.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    heif.from_pillow(image).save(
         *(path,), exif=exif.tobytes(), xmp=XMP, color_primaries=9, transfer_characteristics=16, save_nclx_profile=True
     )
+    path.write_bytes(alpha_as_gain_map(path.read_bytes()))
     return path
 
 
-@pytest.mark.parametrize(("source", "key"), itertools.product(READ, FORMATS))
+def add(data: bytearray, at: int, more: int) -> None:
+    data[at : at + 4] = struct.pack(">I", struct.unpack_from(">I", data, at)[0] + more)
+
+
+def alpha_as_gain_map(heic: bytes) -> bytes:
+    """A HEIC file whose alpha calls itself Apple's gain map: the name is longer, so that all behind it moves."""
+    alpha, apple = b"urn:mpeg:hevc:2015:auxid:1\0", b"urn:com:apple:photo:2020:aux:hdrgainmap\0"
+    at, more = heic.index(alpha), len(apple) - len(alpha)
+    data = bytearray(heic.replace(alpha, apple))
+    for box in (b"meta", b"iprp", b"ipco", b"auxC"):
+        start = data.rindex(box, 0, at + 4) - 4
+        add(data, start, more)
+    items = data.index(b"iloc") + 10  # their number, then 18 bytes an item (ISO 14496-12, 8.11.3)
+    for item in range(items + 2, items + 2 + 18 * struct.unpack_from(">H", data, items)[0], 18):
+        add(data, item + 4, more)  # where its content begins
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("source", "key"), list(itertools.product(READ, FORMATS)))
 def test_every_pair_of_formats_keeps_or_notes_everything(tmp_path, source, key):
     kind = FORMATS[key]
     start = read_picture(encoded(source, tmp_path))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinysr_core.errors import RequestError
 from tinysr_core.images import FORMATS, Picture, Text, jpeg, read_picture, write_picture
 from tinysr_core.images.encoders import COARSEST
 
@@ -140,6 +141,16 @@ def test_a_coarse_source_gives_quality_75_and_an_asked_one_wins(tmp_path):
             assert result.quantization == wanted.quantization
     with Image.open(tmp_path / "75.jpg") as image:
         assert sum(image.quantization[0]) == COARSEST
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_an_asked_subsampling_wins(tmp_path, subsampling):
+    Image.new("RGB", (64, 64)).save(tmp_path / "a.jpg", subsampling="4:2:2")
+    write_picture(read_picture(tmp_path / "a.jpg"), tmp_path / "b.jpg", subsampling=subsampling)
+    result = read_picture(tmp_path / "b.jpg")
+    assert result.jpeg.subsampling == subsampling
+    with pytest.raises(RequestError, match="4:1:1"):
+        write_picture(result, tmp_path / "c.jpg", subsampling="4:1:1")
 
 
 def test_grey_and_one_table_are_no_problem(tmp_path):

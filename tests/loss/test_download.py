@@ -1,4 +1,4 @@
-"""Backbones fetched from a file server on this machine, which stands for the network."""
+"""Downloads from a file server on this machine."""
 
 import hashlib
 import threading
@@ -17,12 +17,12 @@ from tinysr_core.loss.vgg import VGG19_FILE, load_vgg19
 
 
 class FileServer:
-    """Serves the files of a folder. `break_after` bytes of an answer it closes the connection, once."""
+    """Serves the files of a folder. It closes the connection once, `break_after` bytes into an answer."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.requests: list[tuple[str, str | None]] = []
-        """Path and asked range of each request."""
+        """Path and requested range of each request."""
         self.break_after: int | None = None
         self.resumes = True
         outer = self
@@ -39,14 +39,14 @@ class FileServer:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        asked = handler.headers.get("Range")
-        self.requests.append((handler.path.lstrip("/"), asked))
+        requested = handler.headers.get("Range")
+        self.requests.append((handler.path.lstrip("/"), requested))
         path = self.folder / handler.path.lstrip("/")
         if not path.is_file():
             handler.send_error(404)
             return
         data = path.read_bytes()
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and self.resumes else 0
+        start = int(requested.removeprefix("bytes=").removesuffix("-")) if requested and self.resumes else 0
         if start >= len(data):
             handler.send_error(416)
             return
@@ -75,7 +75,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def publish(server: FileServer, name: str = "net.pth") -> tuple[Source, dict[str, torch.Tensor]]:
-    """A file of 1 MB of which `keep` is needed."""
+    """A file of 1 MB; only its tensor `keep` is needed."""
     tensors = {"keep": torch.rand(100), "drop": torch.rand(2**18)}
     torch.save(tensors, server.folder / name)
     digest = hashlib.sha256((server.folder / name).read_bytes()).hexdigest()[:8]
@@ -110,7 +110,7 @@ def test_a_broken_download_is_resumed(server: FileServer, tmp_path: Path, resume
 
 @pytest.mark.parametrize("received", [500_000, None])
 def test_a_later_call_resumes(server: FileServer, tmp_path: Path, received: int | None) -> None:
-    """Even one that has received everything, and was killed before it knew."""
+    """Also one whose process was killed after the last byte."""
     source, tensors = publish(server)
     data = (server.folder / "net.pth").read_bytes()[:received]
     (tmp_path / f"{source.file_name}.part").write_bytes(data)
@@ -122,7 +122,7 @@ def test_a_damaged_download_is_refused_and_fetched_again(server: FileServer, tmp
     source, tensors = publish(server)
     good = (server.folder / "net.pth").read_bytes()
     (server.folder / "net.pth").write_bytes(good[:-1] + b"?")
-    with pytest.raises(DataError, match=r"net\.safetensors is damaged.*SHA-256.*Try again"):
+    with pytest.raises(DataError, match=r"net\.safetensors is damaged.*SHA-256.*Run the same"):
         load(source, Downloads(cache=tmp_path))
     (server.folder / "net.pth").write_bytes(good)
     torch.testing.assert_close(load(source, Downloads(cache=tmp_path)), {"keep": tensors["keep"]})
@@ -142,7 +142,7 @@ def test_what_torch_hub_has_is_not_downloaded(server: FileServer, tmp_path: Path
     assert (hub / source.file_name).is_file()
 
 
-def test_without_network_two_ways_out_are_told(server: FileServer, tmp_path: Path) -> None:
+def test_without_network_the_error_names_both_remedies(server: FileServer, tmp_path: Path) -> None:
     source, _ = publish(server)
     (server.folder / "net.pth").unlink()
     with pytest.raises(DataError, match=r"404.*Connect to the network.*--backbones"):
@@ -165,7 +165,7 @@ def test_a_mirror_has_the_files_as_they_are_kept(server: FileServer, tmp_path: P
 
 
 @pytest.mark.parametrize("name", [VGG19_FILE, "lpips_alex.safetensors", "lpips_squeeze.safetensors"])
-def test_a_missing_file_in_a_named_folder_is_told(name: str, tmp_path: Path) -> None:
+def test_a_missing_file_in_a_given_folder_is_an_error(name: str, tmp_path: Path) -> None:
     def load() -> object:
         if name == VGG19_FILE:
             return load_vgg19(tmp_path)
@@ -174,12 +174,12 @@ def test_a_missing_file_in_a_named_folder_is_told(name: str, tmp_path: Path) -> 
     with pytest.raises(DataError, match=f"no {name} in {tmp_path}"):
         load()
     (tmp_path / name).write_bytes(b"no tensors")
-    with pytest.raises(DataError, match=f"{name} cannot be read.*Get it again"):
+    with pytest.raises(DataError, match=f"{name} cannot be read.*Download it again"):
         load()
 
 
 def test_lpips_is_put_together_from_two_files(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torchvision's network, of which the classifier is left out, and the heads under the authors' names."""
+    """torchvision's network without the classifier, and the heads, which are renamed."""
     heads = {f"lin{i}.model.1.weight": torch.rand(1, c, 1, 1) for i, c in enumerate((64, 192, 384, 256, 256))}
     network = {"features.0.weight": torch.rand(64, 3, 11, 11), "classifier.1.weight": torch.rand(2, 2)}
     for table, tensors in ((NETWORKS, network), (HEADS, heads)):
@@ -200,7 +200,5 @@ def test_of_vgg19_the_layers_up_to_conv3_2_are_kept(hub: Path, tmp_path: Path, m
     assert set(load_file(tmp_path / VGG19_FILE)) == {f"features.{i}.weight" for i in layers[:6]}
 
 
-def test_a_folder_is_enough(tmp_path: Path, shared: Path) -> None:
-    tensors = load_file(shared / "weights" / VGG19_FILE)
-    save_file(tensors, tmp_path / VGG19_FILE)
-    assert load_vgg19(tmp_path).keys() == tensors.keys()
+def test_a_folder_with_the_file_needs_no_network(backbones: Path) -> None:
+    torch.testing.assert_close(load_vgg19(backbones), load_file(backbones / VGG19_FILE))

@@ -1,14 +1,16 @@
+from pathlib import Path
+
 import kornia
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from kornia.filters import filter2d
+from safetensors.torch import load_file
 from skimage.color import rgb2lab
 from torch import nn
 
 from tinysr_core.errors import DataError
-from tinysr_core.loss.lpips import Lpips
+from tinysr_core.loss.lpips import Backbone, load_lpips
 from tinysr_core.loss.terms import (
     LAPLACIAN,
     SOBEL_X,
@@ -22,33 +24,12 @@ from tinysr_core.loss.terms import (
     phase_distance,
     rgb_to_lab,
 )
-from tinysr_core.loss.vgg import LAYERS, VggFeatures
+from tinysr_core.loss.vgg import LAYERS, VggFeatures, load_vgg19
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
-
-
-def random_vgg() -> dict[str, torch.Tensor]:
-    """VGG19's shapes up to conv3_2, with random weights."""
-    channels = {0: (3, 64), 2: (64, 64), 5: (64, 128), 7: (128, 128), 10: (128, 256), 12: (256, 256)}
-    tensors: dict[str, torch.Tensor] = {}
-    for index, (inputs, outputs) in channels.items():
-        tensors[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3) * (2 / (9 * inputs)) ** 0.5
-        tensors[f"features.{index}.bias"] = torch.zeros(outputs)
-    return tensors
-
-
-def random_lpips() -> Lpips:
-    """LPIPS with AlexNet's shapes and random weights."""
-    tensors: dict[str, torch.Tensor] = {}
-    sizes = {0: (3, 64, 11), 3: (64, 192, 5), 6: (192, 384, 3), 8: (384, 256, 3), 10: (256, 256, 3)}
-    for head, (index, (inputs, outputs, side)) in enumerate(sizes.items()):
-        tensors[f"features.{index}.weight"] = torch.randn(outputs, inputs, side, side) * (2 / inputs) ** 0.5 / side
-        tensors[f"features.{index}.bias"] = torch.zeros(outputs)
-        tensors[f"lin{head}.weight"] = torch.rand(1, outputs, 1, 1)
-    return Lpips("alex", tensors)
 
 
 ALL = LossConfig(vgg=1, edge=0.2, lab=0.1, l1=1, fft=0.05, phase=2, colour=1, lpips=0.5)
@@ -58,17 +39,18 @@ def test_the_papers_weights_are_the_default() -> None:
     assert LossConfig().weights == {"vgg": 1.0, "edge": 0.2, "lab": 0.1}
 
 
-def test_the_total_is_the_weighted_sum_of_the_named_terms() -> None:
-    total, terms = Loss(ALL, random_vgg(), random_lpips())(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
+def test_the_total_is_the_weighted_sum_of_the_named_terms(backbones: Path) -> None:
+    loss = Loss(ALL, load_vgg19(backbones), load_lpips("squeeze", backbones))
+    total, terms = loss(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64))
     assert tuple(terms) == TERMS
     assert total.item() == pytest.approx(sum(ALL.weights[name] * term.item() for name, term in terms.items()))
 
 
 @pytest.mark.parametrize("name", TERMS)
-def test_every_term_pulls_towards_the_photograph(name: str) -> None:
-    """Zero at equality; a step against the gradient makes it smaller, also from outside [0,1]."""
+def test_every_term_pulls_towards_the_photograph(name: str, backbones: Path) -> None:
+    """It is zero for equal pictures, and a step against the gradient decreases it, also outside [0,1]."""
     config = LossConfig(**{term: float(term == name) for term in TERMS})
-    loss = Loss(config, random_vgg(), random_lpips())
+    loss = Loss(config, load_vgg19(backbones), load_lpips("squeeze", backbones))
     hr = torch.rand(1, 3, 64, 64)
     assert loss(hr, hr)[0].item() == 0
     sr = (hr + 0.3 * torch.randn_like(hr)).requires_grad_()
@@ -111,11 +93,11 @@ def test_edge_distance_is_the_sum_of_the_three_l1_means() -> None:
     torch.testing.assert_close(edge_distance(a, b), expected)
 
 
-def test_a_weave_in_step_with_the_pixel_shuffle_is_a_distance_of_phases() -> None:
+def test_a_checkerboard_in_step_with_the_pixel_shuffle_is_a_distance_of_phases() -> None:
     hr = torch.rand(2, 3, 12, 12)
-    weave = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(6, 6)
-    assert phase_distance(hr + weave, hr, 2).item() == pytest.approx(0.1, abs=1e-6)
-    assert phase_distance(hr + weave, hr, 3).item() == pytest.approx(0, abs=1e-6)
+    checkerboard = torch.tensor([[0.1, -0.1], [-0.1, 0.1]]).repeat(6, 6)
+    assert phase_distance(hr + checkerboard, hr, 2).item() == pytest.approx(0.1, abs=1e-6)
+    assert phase_distance(hr + checkerboard, hr, 3).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_a_change_of_colour_is_a_distance_and_texture_is_none() -> None:
@@ -126,67 +108,65 @@ def test_a_change_of_colour_is_a_distance_and_texture_is_none() -> None:
 
 
 def test_phases_are_those_of_the_networks_scale() -> None:
-    """Two pictures of the same mean, one of which is a weave."""
+    """Two pictures of the same mean, one of which has stripes."""
     flat = torch.full((1, 3, 12, 12), 0.5)
-    weave = flat.clone()
-    weave[..., ::2, :] += 0.2
-    weave[..., 1::2, :] -= 0.2
+    stripes = flat.clone()
+    stripes[..., ::2, :] += 0.2
+    stripes[..., 1::2, :] -= 0.2
     config = LossConfig(vgg=0, edge=0, lab=0, phase=1)
-    assert float(Loss(config, scale=2)(weave, flat)[0]) == pytest.approx(0.2)
-    assert float(Loss(config, scale=1)(weave, flat)[0]) == pytest.approx(0, abs=1e-6)
+    assert float(Loss(config, scale=2)(stripes, flat)[0]) == pytest.approx(0.2)
+    assert float(Loss(config, scale=1)(stripes, flat)[0]) == pytest.approx(0, abs=1e-6)
 
 
-def test_vgg_sees_pictures_as_it_was_trained_on_them() -> None:
-    """Less the mean of ImageNet, and divided by its spread (torchvision's figures)."""
-    torch.manual_seed(0)
-    tensors = {"features.0.weight": torch.randn(64, 3, 3, 3), "features.0.bias": torch.randn(64)}
-    image = torch.rand(1, 3, 9, 9)
+def test_vgg_features_agree_with_an_independent_network(references: dict[str, nn.Sequential], backbones: Path) -> None:
+    """torchvision's layers, and its normalisation by the mean and deviation of ImageNet."""
+    image = torch.rand(1, 3, 21, 18)
     mean, std = (torch.tensor(values)[:, None, None] for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    expected = F.conv2d((image - mean) / std, tensors["features.0.weight"], tensors["features.0.bias"], padding=1)
-    (features,) = VggFeatures(("conv1_1",), tensors)(image)
-    torch.testing.assert_close(features, expected)
+    x, expected = (image - mean) / std, {}
+    for name, layer in zip(LAYERS, references["vgg19"], strict=True):
+        x = expected[name] = layer(x)
+    taps = tuple(name for name in LAYERS if not name.startswith("pool"))
+    for name, features in zip(taps, VggFeatures(taps, load_vgg19(backbones))(image), strict=True):
+        torch.testing.assert_close(features, expected[name], msg=name)
 
 
-def test_lpips_agrees_with_an_independent_one() -> None:
-    """Its definition (Zhang et al. 2018) with AlexNet as torchvision builds it, and random weights."""
-    torch.manual_seed(0)
-    convs = {
-        0: nn.Conv2d(3, 64, 11, stride=4, padding=2),
-        3: nn.Conv2d(64, 192, 5, padding=2),
-        6: nn.Conv2d(192, 384, 3, padding=1),
-        8: nn.Conv2d(384, 256, 3, padding=1),
-        10: nn.Conv2d(256, 256, 3, padding=1),
-    }
-    heads = [torch.rand(1, conv.out_channels, 1, 1) for conv in convs.values()]
-    tensors = {f"features.{i}.{name}": t.detach() for i, conv in convs.items() for name, t in conv.named_parameters()}
-    tensors |= {f"lin{i}.weight": head for i, head in enumerate(heads)}
-    scaling = [torch.tensor(values)[:, None, None] for values in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450))]
-    pictures = torch.rand(2, 3, 64, 64)
-    expected = torch.zeros(())
-    x = (2 * pictures - 1 - scaling[0]) / scaling[1]
-    with torch.no_grad():
-        for (index, conv), head in zip(convs.items(), heads, strict=True):
-            x = conv(F.max_pool2d(x, 3, 2) if index in (3, 6) else x).relu()
+def test_the_vgg_term_is_the_sum_of_l1_means_at_its_taps(backbones: Path) -> None:
+    sr, hr = torch.rand(2, 1, 3, 24, 24)
+    vgg = VggFeatures(("relu1_1", "relu2_1"), load_vgg19(backbones))
+    expected = sum((a - b).abs().mean() for a, b in zip(vgg(sr), vgg(hr), strict=True))
+    torch.testing.assert_close(vgg.distance(sr, hr), expected)
+
+
+# The layers after which LPIPS compares features: its authors' slices of torchvision's networks.
+LPIPS_TAPS = {"alex": (1, 4, 7, 9, 11), "squeeze": (1, 4, 7, 9, 10, 11, 12)}
+
+
+@pytest.mark.parametrize("backbone", ["alex", "squeeze"])
+@pytest.mark.parametrize("size", [(32, 32), (64, 51)])
+def test_lpips_agrees_with_an_independent_one(
+    backbone: Backbone, size: tuple[int, int], references: dict[str, nn.Sequential], backbones: Path
+) -> None:
+    """Its definition (Zhang et al. 2018) on torchvision's layers, with random weights."""
+    heads = load_file(backbones / f"lpips_{backbone}.safetensors")
+    shift, scale = (torch.tensor(values)[:, None, None] for values in ((-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)))
+    pictures = torch.rand(2, 3, *size)
+    x = (2 * pictures - 1 - shift) / scale
+    expected, head = torch.zeros(()), 0
+    for index, layer in enumerate(references[backbone]):
+        x = layer(x)
+        if index in LPIPS_TAPS[backbone]:
             unit = x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
-            expected = expected + ((unit[:1] - unit[1:]).square() * head).sum(1).mean()
-    result = Lpips("alex", tensors)(pictures[:1], pictures[1:])
+            expected = expected + ((unit[:1] - unit[1:]).square() * heads[f"lin{head}.weight"]).sum(1).mean()
+            head += 1
+    result = load_lpips(backbone, backbones)(pictures[:1], pictures[1:])
+    assert head == len(LPIPS_TAPS[backbone]) and expected > 0
     torch.testing.assert_close(result, expected, rtol=1e-4, atol=0)
 
 
-def test_vgg_taps_are_the_layers_they_name() -> None:
-    tensors, image = random_vgg(), torch.rand(1, 3, 16, 16)
-    conv, relu = VggFeatures(("conv1_2", "relu1_2"), tensors)(image)
-    torch.testing.assert_close(torch.relu(conv), relu)
-    assert conv.min() < 0
-    (deep,) = VggFeatures(("relu3_1",), tensors)(image)
-    assert deep.shape == (1, 256, 4, 4)
-    assert LAYERS.index("conv2_1") == 5
-
-
 @pytest.mark.parametrize("taps", [("relu9_9",), ()])
-def test_unknown_taps_are_refused(taps: tuple[str, ...]) -> None:
+def test_unknown_taps_are_refused(taps: tuple[str, ...], backbones: Path) -> None:
     with pytest.raises(DataError, match="Unknown VGG layer"):
-        VggFeatures(taps, random_vgg())
+        VggFeatures(taps, load_vgg19(backbones))
 
 
 @pytest.mark.parametrize("name", ["vgg", "lpips"])

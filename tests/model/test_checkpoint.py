@@ -118,7 +118,7 @@ def _bad_card(path: Path) -> None:
 
 
 def _bfloat16(path: Path) -> None:
-    """As users of ComfyUI cast models; beside fp16 it differs in the header."""
+    """Users of ComfyUI cast models to it. The file is an fp16 file with another header."""
     data = save({name: tensor.astype(np.float16) for name, tensor in random_tensors().items()})
     start = 8 + int.from_bytes(data[:8], "little")
     header = data[8:start].replace(b'"F16"', b'"BF16"')
@@ -128,14 +128,14 @@ def _bfloat16(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (_bfloat16, "cast it to float32 or float16"),
-        (_truncated, "not a whole safetensors file"),
-        (_empty, "not a whole safetensors file"),
-        (_pickle, "not a whole safetensors file"),
-        (_folder, "not a whole safetensors file"),
-        (_not_finite, r"NaN or infinite numbers in trunk\.1\.bias"),
+        (_bfloat16, "BF16; cast"),
+        (_truncated, "safetensors file"),
+        (_empty, "safetensors file"),
+        (_pickle, "safetensors file"),
+        (_folder, "safetensors file"),
+        (_not_finite, r"NaN .* trunk\.1\.bias"),
         (_wrong_shape, "not a TinySR network"),
-        (_newer, "format version 2, this TinySR reads 1; update TinySR"),
+        (_newer, "format version 2"),
         (_bad_card, "header .* damaged"),
         (Path.unlink, "There is no file"),
     ],

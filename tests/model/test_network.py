@@ -67,7 +67,7 @@ def test_without_attention_there_is_no_gate() -> None:
 
 
 def test_the_reach_of_a_pixel_is_the_halo() -> None:
-    """A change outside the halo changes nothing; one at its very edge may."""
+    """Pixels outside the halo have no influence; those at its edge may."""
     model = TinySR(SMALL)
     halo, centre = SMALL.halo, 20
     gate = torch.ones(1, SMALL.channels)
@@ -84,8 +84,8 @@ def test_output_is_not_clamped_so_that_gradients_flow() -> None:
     assert model(torch.rand(1, 3, 8, 8)).max() > 1.5
 
 
-def test_no_channel_is_cut_off_at_the_start() -> None:
-    """A channel that is 0 wherever one looks has no gradient and never learns."""
+def test_no_channel_starts_dead() -> None:
+    """A dead channel has no gradient and never learns."""
     torch.manual_seed(0)
     network = TinySR(ModelConfig())
     features = torch.rand(1, 3, 32, 32) * 0.2 + 0.7

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinysr_core.trainer.degrade import DegradeConfig, make_lr, spoil
+from tinysr_core.trainer.degrade import DegradeConfig, degrade, make_lr
 
 OFF = (0.0, 0.0)
 FINE = (95.0, 95.0)
 
 
-def blurred(config: DegradeConfig, picture: np.ndarray, seed: int = 0) -> np.ndarray:
+def degraded(config: DegradeConfig, picture: np.ndarray, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return np.asarray(spoil(Image.fromarray(picture), config, rng)).astype(float)
+    return np.asarray(degrade(Image.fromarray(picture), config, rng)).astype(float)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def scene() -> np.ndarray:
 
 
 def shrunk(config: DegradeConfig, picture: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The inner half of the picture, a quarter as large."""
+    """The inner half of the picture, shrunk by 2."""
     box = (picture.shape[1] // 4, picture.shape[0] // 4, picture.shape[1] * 3 // 4, picture.shape[0] * 3 // 4)
     size = (picture.shape[1] // 4, picture.shape[0] // 4)
     return np.asarray(make_lr(Image.fromarray(picture), box, size, config, np.random.default_rng(seed))).astype(float)
@@ -37,7 +37,7 @@ def test_patches_are_shrunk_by_bicubic_by_default(scene: np.ndarray) -> None:
 
 @pytest.mark.parametrize("two_steps", [0, 1])
 def test_kernels_shrink_the_same_place(scene: np.ndarray, two_steps: float) -> None:
-    """On a ramp every kernel gives the same; two steps move nothing."""
+    """On a ramp, all kernels give the same result, and two steps do not shift it."""
     ramp = np.broadcast_to(np.linspace(0, 255, 96)[None, :, None], (96, 96, 3)).round().astype(np.uint8)
     plain = shrunk(DegradeConfig(), ramp)
     for kernel in ("bicubic", "bilinear", "box", "lanczos"):
@@ -56,9 +56,9 @@ def test_every_step_alone_keeps_colours_and_size(scene: np.ndarray) -> None:
         {"webp": 1},
         {"twice": 1, "quality": (40, 60), "full_colour": 0},
     ]
-    plain = blurred(DegradeConfig(**off), scene)
+    plain = degraded(DegradeConfig(**off), scene)
     for step in steps:
-        result = blurred(DegradeConfig(**off | step), scene, 2)
+        result = degraded(DegradeConfig(**off | step), scene, 2)
         assert result.shape == scene.shape
         assert not np.array_equal(result, plain)
         np.testing.assert_allclose(result.mean((0, 1)), scene.mean((0, 1)), atol=1.5)
@@ -67,18 +67,18 @@ def test_every_step_alone_keeps_colours_and_size(scene: np.ndarray) -> None:
 def test_grain_has_the_stated_deviation_and_is_correlated() -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
     config = DegradeConfig(blurred=0, noise=(6, 6), grain=1, quality=FINE, full_colour=1)
-    result = blurred(config, grey) - 128
+    result = degraded(config, grey) - 128
     assert result.std() == pytest.approx(6, rel=0.1)
     assert (result[1:] * result[:-1]).mean() / result.var() == pytest.approx(0.5, abs=0.1)
 
 
 def test_mild_qualities_are_more_frequent(scene: np.ndarray) -> None:
-    """The better the quality, the nearer the result."""
+    """A better quality gives a smaller error."""
     errors = [
         np.mean(
             [
                 np.abs(
-                    blurred(DegradeConfig(blurred=0, noise=OFF, quality=(10, 95), mild=mild), scene, seed) - scene
+                    degraded(DegradeConfig(blurred=0, noise=OFF, quality=(10, 95), mild=mild), scene, seed) - scene
                 ).mean()
                 for seed in range(12)
             ]
@@ -91,20 +91,20 @@ def test_mild_qualities_are_more_frequent(scene: np.ndarray) -> None:
 def test_noise_has_the_stated_deviation() -> None:
     grey = np.full((64, 64, 3), 128, np.uint8)
     config = DegradeConfig(share=1, blur=OFF, noise=(6, 6), quality=FINE)
-    luma = blurred(config, grey) @ np.array([0.299, 0.587, 0.114])
+    luma = degraded(config, grey) @ np.array([0.299, 0.587, 0.114])
     assert luma.std() == pytest.approx(6 * np.linalg.norm([0.299, 0.587, 0.114]), rel=0.1)
 
 
 def test_blur_softens_edges(scene: np.ndarray) -> None:
-    sharp = blurred(DegradeConfig(share=1, blur=OFF, noise=OFF, quality=FINE), scene)
-    soft = blurred(DegradeConfig(share=1, blur=(1.5, 1.5), noise=OFF, quality=FINE), scene)
+    sharp = degraded(DegradeConfig(share=1, blur=OFF, noise=OFF, quality=FINE), scene)
+    soft = degraded(DegradeConfig(share=1, blur=(1.5, 1.5), noise=OFF, quality=FINE), scene)
     assert np.abs(np.diff(soft, axis=1)).max() < 0.6 * np.abs(np.diff(sharp, axis=1)).max()
     np.testing.assert_allclose(soft[:, :16].mean(), sharp[:, :16].mean(), atol=2)
 
 
 def test_jpeg_blocks_lie_where_they_would_in_a_whole_picture(scene: np.ndarray) -> None:
     config = DegradeConfig(share=1, blur=OFF, noise=OFF, quality=(10, 10))
-    results = [blurred(config, scene, seed) for seed in range(8)]
+    results = [degraded(config, scene, seed) for seed in range(8)]
     errors = [np.abs(result - scene).mean() for result in results]
     assert min(errors) > 1
     assert len({result.tobytes() for result in results}) >= 6  # another offset each time
@@ -114,7 +114,7 @@ def test_jpeg_blocks_lie_where_they_would_in_a_whole_picture(scene: np.ndarray) 
 @pytest.mark.parametrize("size", [1, 8, 17])
 def test_small_patches(size: int) -> None:
     picture = np.full((size, size, 3), 90, np.uint8)
-    result = blurred(DegradeConfig(share=1, blur=(2, 2), noise=OFF), picture, 5)
+    result = degraded(DegradeConfig(share=1, blur=(2, 2), noise=OFF), picture, 5)
     np.testing.assert_allclose(result, 90, atol=3)
 
 
@@ -130,6 +130,6 @@ def test_small_patches(size: int) -> None:
         {"kernels": {}},
     ],
 )
-def test_ranges_that_make_no_sense_are_refused(values: dict[str, object]) -> None:
+def test_invalid_ranges_are_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         DegradeConfig(**values)

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import TinySR
 from tinysr_core.trainer import TrainingProgress, loop
 from tinysr_core.trainer.loop import learning_rate, train
+from tinysr_core.trainer.optimizer import build_optimizer
 from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.trainer.recipe import OptimizerConfig, Recipe
 from tinysr_core.trainer.validation import ValidationConfig
@@ -33,7 +35,7 @@ RECIPE = Recipe(
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Soft random blobs with sharp edges: something that a network can learn to sharpen."""
+    """Coarse random blocks with sharp edges, which a network can learn to sharpen."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.default_rng(0)
     paths: list[Path] = []
@@ -95,7 +97,7 @@ def test_unknown_method_or_precision_is_refused(
 
 
 def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp_path: Path) -> None:
-    """A network that adds nothing to the enlarged picture has the same loss in both."""
+    """A network that adds nothing to bicubic has the same loss in fp32 and bf16."""
     network = TinySR(RECIPE.model)
     network.tail.requires_grad_(False).weight.zero_()
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
@@ -111,7 +113,7 @@ def test_bf16_keeps_the_picture_itself_in_full_precision(photos: list[Path], tmp
 
 
 def test_bf16_needs_a_torch_that_has_it_on_the_device(photos: list[Path], tmp_path: Path) -> None:
-    """`mps` before torch 2.5, for one; fp32 does not ask for it."""
+    """For example `mps` before torch 2.5. Training in fp32 works there."""
     assert loop._precision("fp32", torch.device("lazy")) is nullcontext
     assert loop._precision("auto", torch.device("lazy")) is nullcontext
     with pytest.raises(TrainingError, match="cannot train in bf16 on lazy; choose fp32"):
@@ -127,7 +129,7 @@ def test_bf16_needs_a_torch_that_has_it_on_the_device(photos: list[Path], tmp_pa
         MemoryError(),
     ],
 )
-def test_memory_that_runs_out_is_told_and_the_folder_is_free_again(
+def test_out_of_memory_is_explained_and_the_folder_is_unlocked(
     error: Exception, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:
@@ -187,7 +189,7 @@ def test_a_base_of_another_scale_gives_its_trunk(photos: list[Path], tmp_path: P
 
 
 def test_the_average_follows_the_weights_with_its_decay(photos: list[Path], tmp_path: Path) -> None:
-    """As the state after each step has them."""
+    """Checked in the saved state of each step."""
     states: list[dict[str, Any]] = []
 
     def look(progress: TrainingProgress) -> None:
@@ -222,6 +224,25 @@ def test_without_averaging_the_weights_themselves_are_saved(photos: list[Path], 
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     torch.testing.assert_close(torch.from_numpy(saved["head.weight"]), state["network"]["head.weight"])
     assert TinySR(RECIPE.model).load_state_dict({n: torch.from_numpy(t) for n, t in saved.items()})
+
+
+@pytest.mark.parametrize("method", ["adam", "soap"])
+def test_every_step_has_the_learning_rate_of_the_schedule(
+    method: str, photos: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warm-up, peak and end, for all groups of weights."""
+    rates: list[set[float]] = []
+
+    def observed(*arguments: Any) -> torch.optim.Optimizer:
+        optimizer = build_optimizer(*arguments)
+        optimizer.register_step_pre_hook(lambda own, *_: rates.append({group["lr"] for group in own.param_groups}))
+        return optimizer
+
+    monkeypatch.setattr(loop, "build_optimizer", observed)
+    config = OptimizerConfig(method, learning_rate=1e-3, final_learning_rate=1e-4, warmup=2)
+    train(dataclasses.replace(RECIPE, optimizer=config, steps=6), photos, tmp_path)
+    cosine = [5.5e-4 + 4.5e-4 * math.cos(math.pi * done / 4) for done in range(5)]
+    assert [rate for each in rates for rate in each] == pytest.approx([5e-4, *cosine])
 
 
 def test_schedule() -> None:

@@ -42,7 +42,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
-    """A network that adds nothing to the enlarged picture."""
+    """A network that adds nothing to bicubic."""
     network = TinySR(RECIPE.model)
     network.tail.requires_grad_(False).weight.zero_()
     path = tmp_path_factory.mktemp("base") / "plain-x2.safetensors"
@@ -68,7 +68,7 @@ def test_equal_scores_are_neither_better_nor_worse() -> None:
     assert trained.verdict.startswith("Fine-tuning changed nothing: PSNR-Y 31.00 dB")
 
 
-def test_the_best_weights_are_kept_and_a_worse_result_is_told(
+def test_the_best_weights_are_saved_and_a_worse_result_is_reported(
     photos: list[Path], base: Checkpoint, tmp_path: Path
 ) -> None:
     trained = run(dataclasses.replace(RECIPE, optimizer=WILD), photos, tmp_path, base=base)
@@ -98,18 +98,18 @@ def test_training_ends_when_nothing_gets_better(photos: list[Path], base: Checkp
     trained = run(still, photos, tmp_path, base=base)
     assert list(validations(tmp_path)) == [2, 4, 6, 8]
     assert (trained.step, trained.finished, trained.better_than_base) == (2, True, False)
-    assert trained.ended == "Stopped after step 8 of 12: no better for 3 validations."
+    assert trained.ended == "Stopped after step 8 of 12: no improvement in 3 validations."
     assert trained.ended in (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert run(still, photos, tmp_path, base=base) == trained  # there is nothing to go on with
+    assert run(still, photos, tmp_path, base=base) == trained  # it is finished: nothing is left to train
 
 
-def test_time_that_is_up_ships_the_weights_of_now_where_they_are_the_best(photos: list[Path], tmp_path: Path) -> None:
+def test_the_time_limit_saves_the_current_weights_if_they_are_the_best(photos: list[Path], tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, validation=ValidationConfig(every=100))
     trained = run(recipe, photos, tmp_path, max_minutes=0)
     assert (trained.step, trained.finished) == (1, False)
     assert trained.scores.keys() == {"bicubic", "trained"}
     assert validations(tmp_path) == {}  # an uninterrupted run would not have measured here
-    assert trained.ended == "Time was up after step 1 of 12; the same command goes on."
+    assert trained.ended == "Time limit reached at step 1 of 12; run the same command to resume."
 
 
 def test_progress_tells_of_references_terms_and_scores(photos: list[Path], base: Checkpoint, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_base_of_another_shape_is_no_reference(photos: list[Path], base: Check
     trained = run(larger, photos, tmp_path, base=base)
     assert trained.scores.keys() == {"bicubic", "trained"}
     assert trained.better_than_base is None
-    assert trained.verdict.startswith("The best weights, by PSNR-Y, are those of step 2: PSNR-Y ")
+    assert trained.verdict.startswith("The best weights by PSNR-Y are those of step 2: PSNR-Y ")
 
 
 def test_verdicts() -> None:
@@ -137,6 +137,6 @@ def test_verdicts() -> None:
     trained = Trained(Path("a"), 7, True, "Finished after 9 steps.", "lpips", scores)
     assert trained.better_than_base
     assert trained.verdict == (
-        "The best weights, by LPIPS, are those of step 7: PSNR-Y 30.90 dB (base 31.00 dB), LPIPS 0.0900 (base 0.1000)."
+        "The best weights by LPIPS are those of step 7: PSNR-Y 30.90 dB (base 31.00 dB), LPIPS 0.0900 (base 0.1000)."
     )
     assert not dataclasses.replace(trained, judge="psnr").better_than_base

@@ -52,7 +52,7 @@ def test_rotation_brings_no_black_corners(tmp_path: Path) -> None:
 
 
 def test_rotation_turns_the_picture(tmp_path: Path) -> None:
-    """On a ramp along x, a turned patch has a slope along y of tan(angle); angles reach both ends and no further."""
+    """On a ramp along x, a rotated patch has the slope tan(angle) along y. Angles cover the whole range."""
     ramp = np.broadcast_to(np.linspace(60, 200, 300)[None, :, None], (300, 300, 3)).round().astype(np.uint8)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     dataset = PatchDataset(
@@ -95,7 +95,7 @@ def test_samples_depend_on_seed_and_number_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("crops", [0, 3])
 def test_another_seed_takes_other_crops(crops: int, tmp_path: Path) -> None:
-    """Where nothing but their place is random."""
+    """If only the position is random."""
     path = write_photo(tmp_path / "a.png")
     config = DataConfig(patch=8, flips=False, crops=crops)
     one, two = (PatchDataset([path], 2, config, seed=seed, cache=tmp_path / "cache") for seed in (1, 2))
@@ -117,7 +117,7 @@ def test_shares_decide_how_often_a_folder_is_drawn(tmp_path: Path) -> None:
     dataset = PatchDataset(list_photos([tmp_path]), 2, config, seed=0, cache=tmp_path / "cache")
     bright = sum(int(dataset[i][1].min()) >= 250 for i in range(400))
     assert 260 < bright < 340
-    with pytest.raises(DataError, match="begins with 'animals'"):
+    with pytest.raises(DataError, match="'animals'"):
         PatchDataset(
             list_photos([tmp_path]), 2, DataConfig(patch=8, shares={"animals": 1.0}), seed=0, cache=tmp_path / "cache"
         )
@@ -132,7 +132,7 @@ def test_processes_share_each_batch() -> None:
 
 def test_bad_photos_are_named(tmp_path: Path) -> None:
     small = write_photo(tmp_path / "small.png", 10, 200)
-    with pytest.raises(DataError, match=r"small\.png has 10x200 pixels, and a patch needs 32"):
+    with pytest.raises(DataError, match=r"small\.png has 10x200 pixels, .* needs 32"):
         PatchDataset([small], 2, DataConfig(patch=16), seed=0, cache=tmp_path / "cache")
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8 no picture")
@@ -150,14 +150,14 @@ def test_large_photographs_are_shrunk_first(tmp_path: Path) -> None:
     assert any(np.array_equal(hr, half[y : y + 16, x : x + 16]) for y, x in places)
 
 
-def test_the_photo_recipe_spoils_lr_alone_and_the_same_way_each_time(tmp_path: Path) -> None:
+def test_only_lr_is_degraded_and_the_same_way_each_time(tmp_path: Path) -> None:
     path = write_photo(tmp_path / "a.png")
     configs = [DataConfig(patch=16, degrade=DegradeConfig(share=share)) for share in (0.0, 0.5)]
-    clean, spoilt = (PatchDataset([path], 2, config, seed=4, cache=tmp_path / "cache") for config in configs)
+    clean, degraded = (PatchDataset([path], 2, config, seed=4, cache=tmp_path / "cache") for config in configs)
     changed = 0
     for index in range(60):
-        (lr, hr), (spoilt_lr, spoilt_hr) = clean[index], spoilt[index]
-        assert torch.equal(hr, spoilt_hr)
-        assert torch.equal(spoilt_lr, spoilt[index][0])
-        changed += not torch.equal(lr, spoilt_lr)
+        (lr, hr), (degraded_lr, degraded_hr) = clean[index], degraded[index]
+        assert torch.equal(hr, degraded_hr)
+        assert torch.equal(degraded_lr, degraded[index][0])
+        changed += not torch.equal(lr, degraded_lr)
     assert 18 < changed < 42

@@ -112,10 +112,7 @@ def test_photographs_given_for_validation_are_not_trained_on(tmp_path: Path) -> 
 
 def test_too_few(tmp_path: Path) -> None:
     check = check_photos(save(tmp_path, 3), SIDE)
-    assert check.problem == (
-        "Only 3 photographs of 3 can be used, and training needs 4; add photographs (20 or more do well), or see why "
-        "the others are left out."
-    )
+    assert check.problem is not None and check.problem.startswith("Only 3 of 3 photographs can be used")
     assert check_photos(save(tmp_path, 4), SIDE).problem is None
 
 
@@ -143,7 +140,7 @@ def test_sharpness_of_any_size(shape: tuple[int, int]) -> None:
 
 
 def test_a_hundred_thousand_tiny_files_and_a_panorama(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three hundred here: what is too small is not decoded, and nothing of it is kept but a line."""
+    """Three hundred here. Files that are too small are not decoded, and only their findings stay in memory."""
     stream = io.BytesIO()
     Image.new("L", (8, 8)).save(stream, "PNG")
     tiny = [tmp_path / f"{i}.png" for i in range(300)]

@@ -10,7 +10,7 @@ from tinysr_core.trainer.photo_duplicates import NEAR, distances, group, near_pa
 
 
 def scene(seed: int) -> Image.Image:
-    """Coarse and fine colour patches, as far from any other seed's as pictures get."""
+    """Coarse and fine colour patches, unlike those of any other seed."""
     rng = np.random.default_rng(seed)
     picture = np.zeros((240, 200, 3))
     for cells in (3, 6, 12, 40):
@@ -55,7 +55,7 @@ def test_pairs_and_groups(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_no_validation_photograph_is_trained_on(shared: Path) -> None:
-    """Nor anything near one."""
+    """Nor a near-duplicate of one."""
     validation = list_photos([shared / "data" / "val" / name for name in ("portraits_cc0", "portraits_london")])
     for name in ("set5", "set14"):
         validation += (shared / "data" / "val" / name / "x2").glob("*_HR.png")

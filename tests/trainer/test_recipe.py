@@ -49,15 +49,15 @@ def test_values_are_read_and_defaults_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("stepz = 7", "unknown key 'stepz'; the nearest known one is 'steps'"),
-        ("[loss]\nedges = 1", "unknown key 'edges'; the nearest known one is 'edge'"),
-        ("steps = 'many'", "steps = 'many' should be like 10000"),
+        ("stepz = 7", "unknown key 'stepz'.* 'steps'"),
+        ("[loss]\nedges = 1", "unknown key 'edges'.* 'edge'"),
+        ("steps = 'many'", "steps = 'many' .* like 10000"),
         ("steps = true", "should be like"),
-        ("[data]\nflips = 1", "flips = 1 should be like True"),
+        ("[data]\nflips = 1", "flips = 1 .* like True"),
         ("[model]\nscale = 0", "scale must be at least 1"),
         ("steps = ", "cannot be read"),
         ("[optimizer]\nbetas = [0.9]", "should have 2 numbers"),
-        ("[optimizer]\nbetas = [0.9, 'x']", "'x' should be like 0.9"),
+        ("[optimizer]\nbetas = [0.9, 'x']", "'x' .* like 0.9"),
         ("[data.degrade]\nquality = [90, 60]", "degrade: quality must be a range within 1 to 95"),
     ],
 )

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
-from tinysr_core.trainer.report_page import MAX_POINTS, Standing, write_report
+from tinysr_core.trainer.report_page import MAX_POINTS, RunSummary, write_report
 from tinysr_core.trainer.validation import Scores
 
 ROWS = [
@@ -15,15 +15,15 @@ ROWS = [
 SCORES = {"bicubic": Scores(29, 0.2), "base": Scores(30, 0.12), "now": Scores(30.4, 0.10)}
 
 
-def page(folder: Path, standing: Standing, preview: Path | None = None) -> str:
-    write_report(folder / "report.html", standing, preview)
+def page(folder: Path, summary: RunSummary, preview: Path | None = None) -> str:
+    write_report(folder / "report.html", summary, preview)
     return (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_page_shows_figures_and_curves_and_needs_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "p.png").write_bytes(b"picture")
-    standing = Standing("<me> ×2", "Step 120 of 200", "", True, ROWS, SCORES, 120)
-    text = page(tmp_path, standing, tmp_path / "p.png")
+    summary = RunSummary("<me> ×2", "Step 120 of 200", None, ROWS, SCORES, 120)
+    text = page(tmp_path, summary, tmp_path / "p.png")
     assert "&lt;me&gt; ×2" in text
     assert "<me>" not in text
     assert "<td>base</td><td>30.00 dB</td><td>0.1200</td>" in text
@@ -34,7 +34,7 @@ def test_the_page_shows_figures_and_curves_and_needs_nothing_else(tmp_path: Path
         "PSNR-Y in dB, higher is better",
         "LPIPS, lower is better",
         "loss on the training patches",
-        "its term l1",
+        "term l1 of the loss",
     ]
     assert len(charts[0].findall("path[@class='base']")) == 1
     best = charts[1].find("circle[@class='best']/title")
@@ -43,18 +43,18 @@ def test_the_page_shows_figures_and_curves_and_needs_nothing_else(tmp_path: Path
     HTMLParser().feed(text)
 
 
-def test_it_shows_itself_anew_while_the_run_goes_on_only(tmp_path: Path) -> None:
-    running = Standing("a", "b", "", True, [], {}, None)
+def test_it_reloads_only_while_the_run_is_going_on(tmp_path: Path) -> None:
+    running = RunSummary("a", "b", None, [], {}, None)
     assert "location.reload" in page(tmp_path, running)
-    assert "location.reload" not in page(tmp_path, Standing("a", "b", "Done.", False, [], {}, None))
+    assert "location.reload" not in page(tmp_path, RunSummary("a", "b", "Done.", [], {}, None))
 
 
 def test_without_validation_photographs_it_says_so(tmp_path: Path) -> None:
-    assert "No validation photographs" in page(tmp_path, Standing("a", "b", "", True, ROWS[:1], {}, None))
+    assert "No validation photographs" in page(tmp_path, RunSummary("a", "b", None, ROWS[:1], {}, None))
 
 
 def test_long_runs_are_thinned(tmp_path: Path) -> None:
     rows = [{"step": step, "minutes": 0, "total": 1 / step} for step in range(1, 10_000)]
-    text = page(tmp_path, Standing("a", "b", "", True, rows, {}, None))
+    text = page(tmp_path, RunSummary("a", "b", None, rows, {}, None))
     points = re.findall(r'<polyline points="(.*?)"', text)[0].split()
     assert len(points) <= MAX_POINTS + 1

@@ -12,10 +12,10 @@ from tinysr_core.loss.terms import Loss, LossConfig
 from tinysr_core.trainer.degrade import DegradeConfig
 from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.trainer.validation import (
-    LR_PIXELS,
-    PHOTOS,
-    SHARE,
-    SIDE,
+    MAX_LR_PIXELS,
+    MAX_PHOTOS,
+    MAX_SIDE,
+    TIME_SHARE,
     JudgeName,
     Scores,
     ValidationConfig,
@@ -36,32 +36,34 @@ def write_photos(folder: Path, number: int, width: int = 90, height: int = 70) -
 
 
 def test_crops_lie_around_the_centre_and_are_shrunk_as_for_training(tmp_path: Path) -> None:
-    path = write_photos(tmp_path, 1, 2 * SIDE + 101, 70)[0]
+    path = write_photos(tmp_path, 1, 2 * MAX_SIDE + 101, 70)[0]
     validator = Validator([path], 2, DataConfig(), PLAIN)
     whole = np.asarray(Image.open(path))
-    assert validator.lr[0].shape == (35, SIDE, 3)
-    np.testing.assert_array_equal(validator.hr[0], whole[:, 50 : 50 + 2 * SIDE])
-    inner = np.asarray(Image.open(path).crop((50, 0, 50 + 2 * SIDE, 70)).resize((SIDE, 35), Image.Resampling.BICUBIC))
+    assert validator.lr[0].shape == (35, MAX_SIDE, 3)
+    np.testing.assert_array_equal(validator.hr[0], whole[:, 50 : 50 + 2 * MAX_SIDE])
+    inner = np.asarray(
+        Image.open(path).crop((50, 0, 50 + 2 * MAX_SIDE, 70)).resize((MAX_SIDE, 35), Image.Resampling.BICUBIC)
+    )
     np.testing.assert_array_equal(validator.lr[0][:, 2:-2], inner[:, 2:-2])
 
 
-def test_the_price_is_bounded_however_many_photographs_there_are(tmp_path: Path) -> None:
+def test_the_cost_is_bounded_however_many_photographs_there_are(tmp_path: Path) -> None:
     validator = Validator(write_photos(tmp_path, 17, 300, 300), 2, DataConfig(), PLAIN)
-    assert len(validator.lr) == PHOTOS
+    assert len(validator.lr) == MAX_PHOTOS
     pixels = sum(lr.shape[0] * lr.shape[1] for lr in validator.lr)
-    assert LR_PIXELS / 2 < pixels <= LR_PIXELS
+    assert MAX_LR_PIXELS / 2 < pixels <= MAX_LR_PIXELS
     every = validator.interval(ValidationConfig(), 8 * 32 * 32)
-    assert 0.5 * pixels <= SHARE * every * 8 * 32 * 32
+    assert 0.5 * pixels <= TIME_SHARE * every * 8 * 32 * 32
     assert validator.interval(ValidationConfig(every=7), 8 * 32 * 32) == 7
 
 
-def test_spoilt_recipes_are_judged_on_spoilt_pictures(tmp_path: Path) -> None:
+def test_recipes_that_degrade_are_validated_on_degraded_pictures(tmp_path: Path) -> None:
     paths = write_photos(tmp_path, 2)
     clean = Validator(paths, 2, DataConfig(), PLAIN)
-    spoilt = [Validator(paths, 2, DataConfig(degrade=DegradeConfig(share=1)), PLAIN) for _ in range(2)]
-    assert not np.array_equal(clean.lr[0], spoilt[0].lr[0])
-    np.testing.assert_array_equal(spoilt[0].lr[1], spoilt[1].lr[1])
-    np.testing.assert_array_equal(clean.hr[1], spoilt[0].hr[1])
+    degraded = [Validator(paths, 2, DataConfig(degrade=DegradeConfig(share=1)), PLAIN) for _ in range(2)]
+    assert not np.array_equal(clean.lr[0], degraded[0].lr[0])
+    np.testing.assert_array_equal(degraded[0].lr[1], degraded[1].lr[1])
+    np.testing.assert_array_equal(clean.hr[1], degraded[0].hr[1])
 
 
 def test_scores_are_means_of_the_metrics(tmp_path: Path) -> None:
@@ -80,10 +82,10 @@ def test_scores_are_means_of_the_metrics(tmp_path: Path) -> None:
     assert 40 < validator.measure(one_level_off).scores.psnr < 60
 
 
-def test_judges(tmp_path: Path, shared: Path) -> None:
+def test_judges(tmp_path: Path, backbones: Path) -> None:
     paths = write_photos(tmp_path, 1)
-    own = Loss(LossConfig(vgg=0, edge=0, lab=0, l1=1, lpips=1), lpips=load_lpips("squeeze", shared / "weights"))
-    alex = load_lpips("alex", shared / "weights")
+    own = Loss(LossConfig(vgg=0, edge=0, lab=0, l1=1, lpips=1), lpips=load_lpips("squeeze", backbones))
+    alex = load_lpips("alex", backbones)
     bicubic, smooth = interpolation("bicubic", 2), lambda lr: interpolation("bicubic", 2)(lr) * 0
     judges: dict[JudgeName, str] = {"auto": "texture", "psnr": "psnr", "lpips-alex": "lpips", "loss": "loss"}
     for name, metric in judges.items():
@@ -96,8 +98,8 @@ def test_judges(tmp_path: Path, shared: Path) -> None:
     assert Validator(paths, 2, DataConfig(), PLAIN).judge == "psnr"
     with pytest.raises(TrainingError, match="lpips-alex needs"):
         Validator(paths, 2, DataConfig(), own, "lpips-alex")
-    with pytest.raises(ValueError, match="no judge 'lpips'; choose auto, psnr, texture, lpips-alex, loss"):
-        ValidationConfig(judge="lpips")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="judge 'lpips'; choose auto, psnr, texture, lpips-alex, loss"):
+        ValidationConfig(judge="lpips")
 
 
 def test_figures_in_words() -> None:
@@ -113,4 +115,4 @@ def test_figures_in_words() -> None:
 @pytest.mark.parametrize("number", [1, 2, 15, 17, 33])
 def test_photographs_are_taken_evenly(tmp_path: Path, number: int) -> None:
     validator = Validator(write_photos(tmp_path, number, 40, 40), 2, DataConfig(), PLAIN)
-    assert len(validator.lr) == min(number, PHOTOS)
+    assert len(validator.lr) == min(number, MAX_PHOTOS)

@@ -1,4 +1,4 @@
-"""Consoles that cannot show every file name: Windows's, imitated by Python's own setting."""
+"""Consoles that cannot print every file name, as on Windows; imitated with PYTHONIOENCODING."""
 
 import os
 import subprocess

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tinysr_core.util import files
-from tinysr_core.util.files import atomic_write, delete_later, exclusive, remove_leftovers
+from tinysr_core.util.files import atomic_write, exclusive_lock, remove_leftovers, try_delete
 
 on_windows = pytest.mark.usefixtures("windows_files")
 
@@ -57,7 +57,7 @@ with atomic_write(Path(sys.argv[1])) as temporary:
 
 @on_windows
 def test_files_appear_under_the_rules_of_windows(tmp_path: Path) -> None:
-    """An open file is not renamed there, so ours is closed by then; what another program reads is waited for."""
+    """The temporary file is closed before it is renamed. If another program reads the target, writing waits."""
     target = tmp_path / "a.txt"
     with atomic_write(target) as temporary:
         temporary.write_text("old")
@@ -80,10 +80,10 @@ def test_a_file_that_stays_open_on_windows_is_an_error_and_keeps_its_content(
     with target.open():
         with pytest.raises(PermissionError, match="in use"), atomic_write(target) as temporary:
             temporary.write_text("new")
-        assert not delete_later(target)
+        assert not try_delete(target)
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
-    assert delete_later(target) and not target.exists()
+    assert try_delete(target) and not target.exists()
 
 
 @on_windows
@@ -98,10 +98,13 @@ def test_on_windows_a_fresh_temporary_file_may_be_about_to_get_its_name(tmp_path
 
 
 def test_one_process_at_a_time_holds_a_lock(tmp_path: Path) -> None:
-    code = (
-        "import sys, pathlib; from tinysr_core.util import exclusive\nwith exclusive(pathlib.Path(sys.argv[1])): pass"
-    )
+    code = """
+import pathlib, sys
+from tinysr_core.util import exclusive_lock
+with exclusive_lock(pathlib.Path(sys.argv[1])):
+    pass
+"""
     command = [sys.executable, "-c", code, str(tmp_path / ".lock")]
-    with exclusive(tmp_path / ".lock"):
+    with exclusive_lock(tmp_path / ".lock"):
         assert b"BlockingIOError" in subprocess.run(command, capture_output=True, check=False).stderr
     subprocess.run(command, check=True)

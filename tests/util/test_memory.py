@@ -19,9 +19,9 @@ LARGE = Work(
 
 
 class NearestEngine:
-    """A network without features, so that what is measured are the pictures."""
+    """A network without features, so that only the pictures take memory."""
 
-    scale, halo, border, pool_halo, only_enlarges = 2, 0, 0, None, True
+    scale, halo, border, pool_halo, only_enlarges, takes_batches = 2, 0, 0, None, True, False
 
     def run(self, image: Any, gate: Any) -> Any:
         return image.repeat(2, 2).repeat(2, 3)

@@ -48,17 +48,17 @@ def test_an_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    for asked, count in (("1", 1), ("3", 3), ("0", 1), ("1000", threads.MOST)):
+    for asked, count in (("1", 1), ("3", 3), ("0", 1), ("1000", threads.MAX_THREADS)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
         assert threads.thread_count() == count
     for nonsense in ("", "2,4"):
         monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
-        assert threads.thread_count() == min(threads.cores(), threads.MOST)
+        assert threads.thread_count() == min(threads.cores(), threads.MAX_THREADS)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")
 @pytest.mark.skipif(threads.cores() == 1, reason="needs a second core")
-@pytest.mark.parametrize("module", ["cli.main", "gimp.server"])
+@pytest.mark.parametrize("module", ["cli.main", "gimp.worker"])
 def test_numpy_has_no_threads_of_its_own_beside_them(module: str) -> None:
     code = f"import os, tinysr_core.{module}, numpy as np; a = np.ones((900, 900), np.float32); a @ a;"
     code += "print(len(os.listdir('/proc/self/task')))"

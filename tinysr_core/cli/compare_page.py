@@ -1,6 +1,5 @@
-"""One HTML page with a slider between two pictures. It needs no other file and no network."""
+"""An HTML page with a slider between two pictures."""
 
-import base64
 import dataclasses
 import html
 from pathlib import Path
@@ -9,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from ..errors import PictureError
 from ..images import Picture, read_picture, write_picture
-from ..util import atomic_write
+from ..util import png_url, write_html
 
 
 def write_page(left: Path, right: Path, page: Path) -> None:
@@ -28,8 +27,7 @@ def write_page(left: Path, right: Path, page: Path) -> None:
         values[f"{side}_size"] = f"{picture.width} x {picture.height}"
         values[f"{side}_data"] = _data_url(picture)
     try:
-        with atomic_write(page) as temporary:
-            temporary.write_text(_PAGE.substitute(values), encoding="utf-8")
+        write_html(page, f"{left.name} | {right.name}", _STYLE, _BODY.substitute(values))
     except OSError as error:
         raise PictureError(f"{page} cannot be written: {error.strerror}.") from error
 
@@ -39,23 +37,13 @@ def _data_url(picture: Picture) -> str:
     with TemporaryDirectory() as folder:
         file = Path(folder) / "picture.png"
         write_picture(plain, file)
-        return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()
+        return png_url(file.read_bytes())
 
 
-# The slider position is relative to the visible part of the picture, so that it stays reachable while a 1:1 view
-# scrolls. A 1:1 view shows one pixel of the right picture as one pixel of the screen.
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$left_name | $right_name</title>
-<style>
-  :root { color-scheme: dark; --edge: #f4f4f4; }
+_STYLE = """\
+  :root { --edge: #f4f4f4; }
   * { box-sizing: border-box; }
-  body { margin: 0; height: 100dvh; display: flex; flex-direction: column; overflow: hidden;
-    background: #202020; color: #d8d8d8; font: 14px/1.4 system-ui, sans-serif; }
+  body { height: 100dvh; display: flex; flex-direction: column; overflow: hidden; }
   #stage { position: relative; flex: 1; min-height: 0; }
   #view { position: absolute; inset: 0; overflow: hidden; display: grid; place-items: safe center; }
   .exact #view { overflow: auto; }
@@ -81,8 +69,11 @@ _PAGE = Template("""<!DOCTYPE html>
   input:focus-visible { outline: 1px solid #707070; }
   @media (max-width: 700px) { footer { grid-template-columns: 1fr 1fr; }
     footer label { order: 1; } footer button { order: 1; } }
-</style>
-<body>
+"""
+
+# The slider sets a share of the visible part of the picture, so that it stays in reach while a 1:1 view is scrolled. A
+# 1:1 view shows one pixel of the right picture as one pixel of the screen.
+_BODY = Template("""\
 <div id="stage">
   <div id="view">
     <div id="picture">
@@ -146,5 +137,4 @@ _PAGE = Template("""<!DOCTYPE html>
   zoom.addEventListener("click", toggle);
   draw();
 </script>
-</html>
 """)

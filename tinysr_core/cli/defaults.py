@@ -21,7 +21,8 @@ else:
 
 PREFIX = "TINYSR_"
 KEYS = (
-    *("model", *SIZE_OPTIONS, "sharpen", "aa", "format", "quality", "keep", "strict", "suffix", "name_pattern"),
+    *("model", *SIZE_OPTIONS, "sharpen", "aa", "keep", "strict", "suffix", "name_pattern"),
+    *("format", "quality", "subsampling"),
     *("video_codec", "video_quality"),
     *("detail", "clean", "engine", "device", "precision", "tile", "workers", "cluster"),
     *("recursive", "keep_mtime", "quiet", "verbose"),

@@ -99,7 +99,7 @@ class Evaluate:
         faces = FaceRecognizer() if self.identity else None
         worst = Worst(networks, self.worst[0] if self.worst else 0)
         rows: list[Measurement] = []
-        for row in evaluate(folders, self.scale, methods, lpips, worst.see, faces):
+        for row in evaluate(folders, self.scale, methods, lpips, worst.add, faces):
             distance = "" if row.lpips is None else f", LPIPS {row.lpips:.4f}"
             person = "" if row.identity is None else f", identity {row.identity:.3f}"
             say(f"{row.data} {row.picture} {row.method}: {row.psnr:.2f} dB, {row.ssim:.4f}{distance}{person}")

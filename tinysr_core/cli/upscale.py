@@ -97,6 +97,10 @@ class Upscale:
         int | None, arg(metavar="N", help_behavior_hint="(default: like a JPEG source's, else 95, AVIF 90)")
     ] = None
     """1 to 100 for JPEG, WebP and AVIF."""
+    subsampling: Annotated[
+        Literal["4:4:4", "4:2:2", "4:2:0"] | None, arg(help_behavior_hint="(default: like a JPEG source's, else 4:4:4)")
+    ] = None
+    """Chroma samples of JPEGs."""
     keep: Literal["all", "none", "no-gps"] = "all"
     """Which metadata the results have; none still keeps colours and resolution."""
     strip: Flag = False
@@ -145,6 +149,7 @@ class Upscale:
             self.network.plain(),
             Finish(size=self.requested_size(), sharpen=self.sharpen, anti_alias=self.aa),
             self.quality,
+            self.subsampling,
             keep,
             strict=self.files.strict,
             largest=self.files.skip_larger_than,

@@ -1,14 +1,14 @@
-"""What runs a network over a picture of any size: tiles, memory, and one module per runtime.
+"""Run a network over a picture of any size: tiles, memory, and one module per runtime.
 
-`load_upscaler` is the way in. The torch engine is imported only when it runs a network; OpenVINO needs no torch.
+Start with `load_upscaler`. The torch engine is imported only when it runs a network. OpenVINO needs no torch.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..util import lazy_getattr
 from .engine import Engine, EngineName, Precision
 from .options import RunOptions, load_upscaler
-from .select import gpu_is_likely, load_engine, preload, usable_gpus
+from .select import load_engine, preload, usable_gpus
 from .upscaler import AutoUpscaler, Upscaler, beyond_scale
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ __all__ = [
     "beyond_scale",
     "computes_in_bf16",
     "export_onnx",
-    "gpu_is_likely",
     "inference",
     "is_out_of_memory",
     "load_engine",
@@ -36,18 +35,14 @@ __all__ = [
     "usable_gpus",
 ]
 
-_MODULES = {
-    "TOLERANCE": "onnx_export",
-    "export_onnx": "onnx_export",
-    "TorchEngine": "torch_engine",
-    "computes_in_bf16": "torch_engine",
-    "inference": "torch_engine",
-    "is_out_of_memory": "torch_engine",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name that needs torch when it is used."""
-    if name in _MODULES:
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_getattr(
+    __name__,
+    {
+        "TOLERANCE": "onnx_export",
+        "export_onnx": "onnx_export",
+        "TorchEngine": "torch_engine",
+        "computes_in_bf16": "torch_engine",
+        "inference": "torch_engine",
+        "is_out_of_memory": "torch_engine",
+    },
+)

@@ -1,4 +1,4 @@
-"""What every engine offers: the protocol that `Upscaler` runs networks through."""
+"""The protocol that every engine implements, and that `Upscaler` uses."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
@@ -7,11 +7,12 @@ from ..util import Image
 from .tiling import Window
 
 BORDER = 6
-"""By how many pixels a picture is continued for a network that was trained with zero padding. Such a network draws the
-zeros beyond an edge into flat pictures and thin ones, up to 255 levels off; 6 pixels keep both flat to one level."""
+"""Mirrored pixels around a picture for a network trained with zero padding. Without them, the zeros beyond the edge
+show in the result, in flat or thin pictures by up to 255 levels; with 6 pixels, flat pictures stay flat to one
+level."""
 
 Gate = Any
-"""What `Engine.gate` makes for `Engine.run`: [C] or [1,C] in (0,1), where and as the engine wants it."""
+"""The result of `Engine.gate` for `Engine.run`: [C] or [1,C] in (0,1), of the engine's own type and device."""
 EngineName = Literal["auto", "torch", "openvino"]
 Precision = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 
@@ -26,40 +27,45 @@ class Engine(Protocol):
 
     @property
     def halo(self) -> int:
-        """How many LR pixels around a tile it must see for the tile to come out as in the whole picture."""
+        """LR pixels around a tile that the network must see, so that the tile equals that of the whole picture."""
         ...
 
     @property
     def border(self) -> int:
-        """By how many pixels a picture is continued beyond its edges, as in a mirror."""
+        """Mirrored LR pixels around the picture."""
         ...
 
     @property
     def pool_halo(self) -> int | None:
-        """How many it must see around a part for the trunk's features there; None where the network has no gate."""
+        """LR pixels around a window that its trunk features depend on; None if the network has no gate."""
         ...
 
     @property
     def tile(self) -> int:
-        """Side of its tiles in LR pixels, halo not counted, where none is asked for: about 300 MB of features."""
+        """Default side of a tile in LR pixels, without halo: about 300 MB of features."""
         ...
 
     @property
     def only_enlarges(self) -> bool:
-        """Whether a result no larger than the picture can do without the network."""
+        """Whether the network may be skipped if the result is not larger than the picture."""
+        ...
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether `run` accepts a batch [B,3,h,w] with gates [B,C], and is faster with it."""
         ...
 
     @property
     def fallback(self) -> "Engine | None":
-        """The same network in plainer arithmetic, for tiles where this one gives NaN; None: nothing is plainer."""
+        """The same network in higher precision, for tiles where this one gives NaN; None: there is none."""
         ...
 
     def moved(self, image: Image) -> Image:
-        """A picture [1,3,H,W] where `run` and `gate` need not wait for its parts: on the GPU if that is to run them."""
+        """The picture [1,3,H,W] on the device of the engine, if that saves copying each tile."""
         ...
 
     def run(self, image: Image, gate: Gate | None) -> Image:
-        """LR float32 [1,3,h,w] -> SR [1,3,s*h,s*w], not clamped. Without `gate`, the network derives its own.
+        """LR float32 [1,3,h,w] -> SR [1,3,s*h,s*w], not clamped. Without `gate`, the network computes its own.
 
         Raises:
             MemoryError: the tile is too large for the device.
@@ -67,9 +73,9 @@ class Engine(Protocol):
         ...
 
     def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
-        """The gate from the mean trunk features over `cores`, parts of `image` [1,3,H,W].
+        """The gate from the mean trunk features over `cores`, windows of `image` [1,3,H,W].
 
         Raises:
-            MemoryError: they are too large for the device.
+            MemoryError: the windows are too large for the device.
         """
         ...

@@ -1,4 +1,4 @@
-"""A checkpoint as an ONNX file, for other runtimes and for browsers. Needs the packages of the extra `export`."""
+"""Export a checkpoint to ONNX, for other runtimes and for browsers. Needs the packages of the extra `export`."""
 
 import json
 from dataclasses import asdict
@@ -18,32 +18,33 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 OPSET, IR_VERSION = 17, 8
-"""Those of ONNX 1.12 (2022), which every runtime of today reads."""
+"""Those of ONNX 1.12 (2022), which all current runtimes support."""
 CHECK_SIZES = ((8, 8), (31, 17), (64, 48), (120, 200))
-"""Height and width of the pictures that the file is tried on."""
+"""Height and width of the pictures that the file is checked with."""
 TOLERANCE = 1e-4
-"""The most a pixel may differ from torch's; a level of 8 bits is forty times as much."""
+"""Largest difference of a pixel from torch's result; one level of 8 bits is forty times as much."""
 
 
 def export_onnx(checkpoint: Checkpoint, path: Path) -> float | None:
-    """Write `checkpoint` to `path`, whole or not at all, after comparing it with torch on pictures of several sizes.
+    """Write `checkpoint` to `path` atomically, after comparing its results with torch on pictures of several sizes.
 
     Returns:
-        The largest difference of a pixel; None where onnxruntime is missing, and the file was not run.
+        The largest difference of a pixel; None if onnxruntime is missing and the file was not run.
 
     Raises:
-        RequestError: onnx is missing, the file cannot be written, or its results are not those of torch.
+        RequestError: onnx is missing, the suffix is not `.onnx`, or the results differ from those of torch.
+        TinySRError: the file cannot be written.
     """
     if find_spec("onnx") is None:
         raise RequestError(f"Exporting needs the package onnx; {installs('export')} adds it.")
     if path.suffix != ".onnx":
-        raise RequestError(f"{path} has not the suffix of an ONNX file; write to {path.with_suffix('.onnx')}.")
+        raise RequestError(f"{path} has not the suffix .onnx; write to {path.with_suffix('.onnx')}.")
     data = onnx_model(checkpoint).SerializeToString()
     difference = _difference(checkpoint, data) if find_spec("onnxruntime") else None
     if difference is not None and not difference <= TOLERANCE:
         raise RequestError(
-            f"onnxruntime makes something else of {checkpoint.path.stem} than torch does (a pixel differs by "
-            f"{difference:.2g}); nothing is written. Try another version of onnxruntime."
+            f"onnxruntime's result for {checkpoint.path.stem} differs from torch's by {difference:.2g}, so nothing is "
+            "written. Try another version of onnxruntime."
         )
     try:
         with atomic_write(path) as temporary:
@@ -56,8 +57,8 @@ def export_onnx(checkpoint: Checkpoint, path: Path) -> float | None:
 def onnx_model(checkpoint: Checkpoint) -> "ModelProto":
     """The network as ONNX: `image` [batch,3,height,width] float32 in [0,1] -> `result`, `scale` times as large.
 
-    All of it is in the file, the clamp to [0,1] too. The gate follows from the mean over the picture that is put in, so
-    a picture cut into tiles would get another gate in each of them: put it in whole.
+    The file includes the clamp to [0,1]. The gate is computed from the whole input. Tiles of a picture would get
+    different gates, so run the file on whole pictures.
     """
     from onnx import TensorProto, checker, helper, numpy_helper
 
@@ -107,8 +108,8 @@ def onnx_model(checkpoint: Checkpoint) -> "ModelProto":
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="tinysr")
     model.ir_version = IR_VERSION
     card = checkpoint.card
-    facts = {"config": json.dumps(asdict(config)), "scale": str(scale), "sha256": checkpoint.sha256}
-    helper.set_model_props(model, facts | {key: str(card[key]) for key in ("title", "license") if key in card})
+    metadata = {"config": json.dumps(asdict(config)), "scale": str(scale), "sha256": checkpoint.sha256}
+    helper.set_model_props(model, metadata | {key: str(card[key]) for key in ("title", "license") if key in card})
     checker.check_model(model, full_check=True)
     return model
 

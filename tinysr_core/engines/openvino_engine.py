@@ -19,22 +19,26 @@ from .tiling import Window
 
 OpenVinoPrecision = Literal["auto", "fp32", "int8"]
 
-
 TILE = 640
-"""Where 8 % of the work is halo, and 340 MB are features in fp32, 260 MB in int8."""
+"""Side in LR pixels at which the halo is 8 % of the work, and features take 340 MB in fp32, 260 MB in int8."""
 
 
 class OpenVinoEngine:
-    """See `Engine`. `precision` auto is int8 where it is as good as fp32 (see `calibration`), else fp32.
+    """See `Engine`. Threads that share an engine take turns for each tile: every run uses all cores.
 
-    Threads that share an engine take turns, tile by tile: a run has all cores, and memory holds one tile's features.
+    Args:
+        checkpoint: the network.
+        precision: auto is int8 if it is as good as fp32 (see `calibration`), else fp32.
+        cache: the folder for the calibration of int8; None: it is not saved.
 
     Raises:
         RuntimeError: OpenVINO fails.
     """
 
     only_enlarges = True
+    takes_batches = False
     border = BORDER
+    fallback = None
 
     def __init__(
         self, checkpoint: Checkpoint, precision: OpenVinoPrecision = "auto", cache: Path | None = None
@@ -50,8 +54,6 @@ class OpenVinoEngine:
         self._tensors = checkpoint.tensors
         self._turn = threading.Lock()
         self._graphs = Graphs(checkpoint, measured.ranges if measured is not None and integers else None)
-
-    fallback = None
 
     def moved(self, image: Image) -> Image:
         return image
@@ -71,13 +73,13 @@ class OpenVinoEngine:
         return np.float32(1) / (1 + np.exp(-excite @ np.maximum(squeeze @ pooled, 0)))
 
     def _pooled(self, image: Any, core: Window) -> NDArray[np.float32]:
-        """Mean trunk features [C] over `core`, a part of `image` [1,3,h,w]."""
+        """Mean trunk features [C] over `core`, a window of `image` [1,3,h,w]."""
         start, stop = np.array([(span.start, span.stop) for span in (core.rows, core.columns)]).T
         pixels = _pixels(image)
         with self._turn:
             return self._pool(pixels, np.ascontiguousarray(start), np.ascontiguousarray(stop))
 
-    # Compiled when they are first needed: a picture of one tile needs the first one only.
+    # Graphs are compiled on first use. A picture of one tile needs only the first.
     @cached_property
     def _own_gate(self) -> Compiled:
         return Compiled(self._graphs.upscale(own_gate=True))

@@ -1,6 +1,6 @@
-"""The network as graphs of OpenVINO, built from a checkpoint's tensors. Needs OpenVINO.
+"""The network as OpenVINO graphs, built from the tensors of a checkpoint. Needs OpenVINO.
 
-Every graph takes `image` [1,3,h,w], float32 in [0,1], of any size.
+All graphs take `image` [1,3,h,w], float32 in [0,1], of any size.
 """
 
 from collections.abc import Sequence
@@ -18,26 +18,27 @@ from .openvino_runtime import openvino
 op = openvino.opset13
 
 VERSION = 3
-"""Counts changes of the graphs that make ranges of older ones useless."""
+"""Incremented when a change of the graphs invalidates saved calibrations."""
 STEPS = 127
-"""From 0 to the largest weight of an output channel."""
+"""Quantisation steps from 0 to the largest weight of an output channel."""
 GATE_STEPS = 4096
-"""Beside int8 layers the gate is rounded to multiples of 1 / 4096. So it comes out the same from a whole picture and
-from its tiles, whose means differ in the last digits, and no rounding to integers that follows can tell them apart."""
+"""With int8 layers, the gate is rounded to multiples of 1 / 4096. Its values from the whole picture and from tiles
+differ in the last digits; rounding makes them equal, so that later rounding to integers cannot amplify the
+difference."""
 
 
 @dataclass
 class Graphs:
-    """Graphs of one network: fp32, or int8 where `ranges` has the largest input of each conv behind the first one (see
-    `engines.int8`).
+    """Graphs of one network in fp32, or in int8 if `ranges` are given.
 
-    In int8, weights have 8 bits with a scale per output channel, the input of a conv has 8 bits with one scale. Sums,
-    biases, the gate and the bicubic skip stay in float, and so does the first conv, which takes 5 % of the time: its
-    input, the picture, may have more than 8 bits.
+    In int8, weights are quantised to 8 bits per output channel, and the inputs of convs to 8 bits per tensor. Sums,
+    biases, the gate and the bicubic skip stay in float. So does the first conv, which takes 5 % of the time, because
+    the picture may have more than 8 bits.
     """
 
     checkpoint: Checkpoint
     ranges: Sequence[float] | None = None
+    """The largest input of each conv after the first; see `openvino_int8`."""
     _inputs: list[openvino.Node] = field(default_factory=list[openvino.Node], init=False)
     """The inputs of the convs of the graph that is being built."""
 
@@ -50,7 +51,7 @@ class Graphs:
         return _model([self._enlarged(image, gate)], [image, gate], "tinysr_gated")
 
     def pool(self) -> openvino.Model:
-        """`image`, `start` [2], `stop` [2] -> mean trunk features [C] over these rows and columns."""
+        """`image`, `start` [2] and `stop` [2] (row, column) -> mean trunk features [C] over that window."""
         image = _image()
         start, stop = (op.parameter([2], np.int64, name=name) for name in ("start", "stop"))
         _, deep = self._features(image)
@@ -58,7 +59,7 @@ class Graphs:
         return _model([_mean(core)], [image, start, stop], "tinysr_pool")
 
     def largest_inputs(self) -> openvino.Model:
-        """`image` -> the largest input of each conv behind the first one [blocks + 1]."""
+        """`image` -> the largest input of each conv after the first: [blocks + 1]."""
         image = _image()
         self._enlarged(image, None)
         axes = _constant(np.arange(4))
@@ -66,7 +67,7 @@ class Graphs:
         return _model([op.concat(largest, 0)], [image], "tinysr_ranges")
 
     def rounded(self, gate: Gate) -> Gate:
-        """A gate as the graphs make it themselves."""
+        """A gate, rounded as in the graphs."""
         return gate if self.ranges is None else (np.rint(gate * GATE_STEPS) / GATE_STEPS).astype(np.float32)
 
     def _enlarged(self, image: openvino.Node, gate: openvino.Node | None) -> openvino.Node:
@@ -108,22 +109,22 @@ class Graphs:
 
 
 def rounded(weight: NDArray[np.float32], largest: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Kernels [out,in,k,k] in whole `STEPS` to `largest` [out,1,1,1], by largest remainders: all are rounded down, and
-    those that lose most are rounded up, as many as it takes for the sum of a kernel to stay within half a step.
+    """Round kernels [out,in,k,k] to `STEPS` steps up to `largest` [out,1,1,1], by the largest-remainder method.
 
-    A flat area then keeps its brightness. Kernels whose weights are each rounded to the nearest add up their errors
-    there, which is most of what int8 costs: the result is 3 to 5 dB further from that of fp32.
+    All weights of a kernel are rounded down; then those with the largest remainders are rounded up, until the sum of
+    the kernel is off by at most half a step. Flat areas therefore keep their brightness. Rounding each weight to the
+    nearest step would add up errors there: the result would be 3 to 5 dB further from that of fp32.
     """
     steps = (weight / largest * STEPS).reshape(*weight.shape[:2], -1)
     down = np.floor(steps)
-    lost = steps - down
-    rank = np.argsort(np.argsort(-lost))
-    up = rank < np.rint(lost.sum(-1, keepdims=True))
+    remainders = steps - down
+    rank = np.argsort(np.argsort(-remainders))
+    up = rank < np.rint(remainders.sum(-1, keepdims=True))
     return ((down + up).reshape(weight.shape) * (largest / STEPS)).astype(np.float32)
 
 
 def _model(outputs: list[openvino.Node], inputs: list[Any], name: str) -> openvino.Model:
-    return openvino.Model(outputs, inputs, name)  # pyright: ignore[reportGeneralTypeIssues]  # its types do not fit
+    return openvino.Model(outputs, inputs, name)  # pyright: ignore[reportGeneralTypeIssues]  # wrong types in OpenVINO
 
 
 def _image() -> Any:
@@ -135,7 +136,7 @@ def _constant(value: Any) -> openvino.Node:
 
 
 def _quantised(x: openvino.Node, low: Any, high: Any, levels: int) -> openvino.Node:
-    """`x` clipped to `low`...`high` and rounded to `levels`: what tells OpenVINO to compute in integers."""
+    """Clip `x` to [`low`,`high`] and round it to `levels`. This makes OpenVINO compute in integers."""
     ends = _constant(low.astype(np.float32)), _constant(high.astype(np.float32))
     return op.fake_quantize(x, *ends, *ends, levels)
 

@@ -1,7 +1,7 @@
-"""What int8 needs to know about a network: how large the inputs of its convs get, and what integers cost.
+"""Calibration for int8: the ranges of the inputs of convs, and the error of the int8 result.
 
-Both are measured on a portrait (CC0, cjdowner/interfaces), once for each checkpoint, so that fine-tuned networks have
-int8 too. The result is kept as a small file. Figures: benchmarks/results/precision.md.
+Both are measured on a portrait (CC0, cjdowner/interfaces) once per checkpoint, so that fine-tuned networks can run in
+int8 too. The result is cached in a small file. Measurements: benchmarks/results/precision.md.
 """
 
 import hashlib
@@ -22,33 +22,34 @@ from .openvino_runtime import Compiled, cpu_name, openvino
 
 PORTRAIT = Path(__file__).parent / "portrait.jpg"
 MARGIN = 2.0
-"""Ranges are those of the portrait times this. What lies outside is cut off: letters and drawings, whose ranges are
-larger, lose contrast. A margin of 1.5 costs 0.4 dB on letters, one of 2 0.06 dB, and 0.01 dB more on portraits."""
+"""Factor on the ranges of the portrait. Values beyond are clipped, so letters and drawings, whose ranges are larger,
+lose contrast. A margin of 1.5 costs 0.4 dB on letters. A margin of 2 costs 0.06 dB there, and 0.01 dB more on
+portraits."""
 CLOSE, CLOSE_PER_SCALE = 61.5, 1.5
-"""PSNR in dB between the int8 and the fp32 result that counts as the same, and how much less is enough for each unit of
-scale, since the result is further from the original. Above it, PSNR-Y against the original falls by less than 0.05 dB
-on portraits, and LPIPS does not rise by 2 %."""
+"""Smallest PSNR in dB between the int8 and the fp32 result at which int8 is as good, and how much it decreases per unit
+of scale, because results at larger scales are further from the original. Above it, PSNR-Y against the original falls by
+less than 0.05 dB on portraits, and LPIPS rises by less than 2 %."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured."""
+    """The measurements for one network."""
 
     ranges: Sequence[float]
-    """The largest input of each conv behind the first one that int8 can tell apart."""
+    """The largest input of each conv after the first, with the margin."""
     psnr: float
     """Between the int8 and the fp32 result, in dB."""
 
     def is_close(self, scale: int) -> bool:
-        """Whether int8 may stand for fp32."""
+        """Whether int8 is as good as fp32."""
         return self.psnr >= CLOSE - CLOSE_PER_SCALE * scale
 
 
 def calibration(checkpoint: Checkpoint, cache: Path | None) -> Calibration:
-    """Of a network on this machine: from the folder `cache`, or measured and put there.
+    """The calibration of a network on this machine, from the folder `cache`, or measured and saved there.
 
-    A file that is damaged, or of another version of OpenVINO or TinySR, is not used. A folder that cannot be written to
-    is left alone, as are checkpoints that come from no file.
+    A file is not used if it is damaged, or comes from another version of OpenVINO or TinySR. Nothing is saved if the
+    folder cannot be written to, or if the checkpoint has no hash.
 
     Raises:
         RuntimeError: OpenVINO fails.
@@ -68,7 +69,7 @@ def calibration(checkpoint: Checkpoint, cache: Path | None) -> Calibration:
 
 
 def calibrate(checkpoint: Checkpoint) -> Calibration:
-    """Measure on the portrait as it is, and on its half, whose edges are sharper."""
+    """Measure on the portrait, and on the portrait at half size, whose edges are sharper."""
     with Image.open(PORTRAIT) as picture:
         whole = picture.convert("RGB")
     pictures = [_planes(whole), _planes(whole.resize((whole.width // 2, whole.height // 2), Image.Resampling.BICUBIC))]
@@ -86,7 +87,7 @@ def _planes(picture: Image.Image) -> NDArray[np.float32]:
 
 
 def _read(path: Path, convs: int) -> Calibration | None:
-    """What is kept at `path`; None where nothing usable is."""
+    """The calibration saved at `path`; None if there is none, or it is damaged."""
     try:
         known = Calibration(**json.loads(path.read_text(encoding="utf-8")))
         usable = all(isinstance(value, float) and 0 < value < np.inf for value in (*known.ranges, known.psnr))

@@ -1,7 +1,7 @@
-"""OpenVINO, imported without its conversion tools, and graphs that are ready to run.
+"""OpenVINO, imported without its conversion tools, and compiled graphs.
 
-The conversion tools take two thirds of the time of `import openvino`, and report every import to their makers over the
-network. TinySR does not need them; others in the same process get them when they ask for them.
+The conversion tools take two thirds of the time of `import openvino`, and send telemetry about every import. TinySR
+does not need them. Other code in the same process can still use them; they are then imported on first use.
 """
 
 import ctypes
@@ -19,33 +19,33 @@ from ..util import cores
 
 TOOLS = "openvino.tools.ovc"
 THREADS = "OMP_NUM_THREADS"
-"""Bounds the threads of every numerical library; OpenVINO does not read it."""
+"""The environment variable that limits the threads of numerical libraries. OpenVINO itself ignores it."""
 OUT_OF_MEMORY = ("bad_alloc", "out of memory", "failed to allocate", "cannot allocate", "could not allocate")
-"""How OpenVINO says it."""
+"""Parts of OpenVINO's messages about too little memory."""
 
 if TOOLS not in sys.modules and "openvino" not in sys.modules:
-    sys.modules[TOOLS] = None  # pyright: ignore[reportArgumentType]  # Python then refuses it, which OpenVINO allows for
+    sys.modules[TOOLS] = None  # pyright: ignore[reportArgumentType]  # its import then fails, which OpenVINO handles
     try:
         import openvino
     finally:
         del sys.modules[TOOLS]
 
     def _import_tools(name: str) -> Any:
-        """What `openvino.NAME` gives where it is not there yet: the conversion tools are imported on first use."""
+        """Import the conversion tools on first use of `openvino.NAME`."""
         if name not in ("convert_model", "tools"):
             raise AttributeError(f"module 'openvino' has no attribute {name!r}")
         tools = importlib.import_module(TOOLS)
         return tools.convert_model if name == "convert_model" else sys.modules["openvino.tools"]
 
-    openvino.__getattr__ = _import_tools  # pyright: ignore[reportAttributeAccessIssue]
+    openvino.__getattr__ = _import_tools  # pyright: ignore[reportAttributeAccessIssue]  # PEP 562: modules may have one
 else:
     import openvino
 
 
 class Compiled:
-    """A graph for the CPU, for one thread at a time.
+    """A graph compiled for the CPU, to be used by one thread at a time.
 
-    `precision` hints of OpenVINO are off: float32 stays float32 on CPUs with bf16 too.
+    float32 stays float32. By default, OpenVINO would compute in bf16 on CPUs that have it.
     """
 
     def __init__(self, model: openvino.Model) -> None:
@@ -53,11 +53,11 @@ class Compiled:
         threads = _threads()
         if threads is not None:
             settings["INFERENCE_NUM_THREADS"] = threads
-        with _signal_stack_kept():
+        with _keep_signal_stack():
             self._request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def __call__(self, *inputs: NDArray[Any]) -> NDArray[np.float32]:
-        """The graph's first output, in memory of its own.
+        """The graph's first output, in its own memory.
 
         Raises:
             MemoryError: the inputs are too large.
@@ -71,29 +71,32 @@ class Compiled:
 
 
 def _threads() -> str | None:
-    """How many threads OpenVINO is given; None where it may use what it finds, which are physical cores."""
-    asked = os.environ.get(THREADS, "")
-    if asked.isdecimal():
-        return asked
+    """Number of threads for OpenVINO; None for its default, the number of physical cores."""
+    requested = os.environ.get(THREADS, "")
+    if requested.isdecimal():
+        return requested
     return str(cores()) if cores() < (os.cpu_count() or 1) else None
 
 
 def cpu_name() -> str:
-    """What the processor calls itself."""
-    with _signal_stack_kept():
+    """The name of the processor."""
+    with _keep_signal_stack():
         return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
 class _SignalStack(ctypes.Structure):
-    """The `stack_t` of Linux."""
+    """`stack_t` of Linux."""
 
     _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
 @contextmanager
-def _signal_stack_kept() -> Generator[None]:
-    """OpenVINO's CPU plug-in gives the thread a stack for signals and may free it later: Python's handlers, of Ctrl-C
-    or of a child process that ends, then crash. Afterwards the thread has what it had before."""
+def _keep_signal_stack() -> Generator[None]:
+    """Restore the thread's signal stack after the block.
+
+    OpenVINO's CPU plug-in sets a signal stack and may free it later. Python's signal handlers, for example for Ctrl-C
+    or for a child process that ended, would then crash.
+    """
     if sys.platform != "linux":
         yield
         return

@@ -1,4 +1,4 @@
-"""Which engine runs a network, in which precision: the table below decides. Needs no torch where no GPU is."""
+"""Choose the engine that runs a network, by the table below. Needs no torch on machines without a GPU."""
 
 import ctypes
 import logging
@@ -18,7 +18,7 @@ Place = Literal["GPU", "CPU"]
 
 
 class Support(NamedTuple):
-    """What an engine can do on a kind of device."""
+    """An engine on a kind of device, and the precisions that it supports there."""
 
     place: Place
     engine: EngineName
@@ -26,12 +26,12 @@ class Support(NamedTuple):
 
 
 TABLE = (
-    Support("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA cards that are good at it, else fp32
-    Support("CPU", "openvino", ("fp32", "int8")),  # auto: int8 where its result is as good, else fp32
-    Support("CPU", "torch", ("fp32", "bf16")),  # auto: bf16 where the CPU computes in it, else fp32
+    Support("GPU", "torch", ("fp32", "fp16", "bf16")),  # auto: fp16 on CUDA devices that are good at it, else fp32
+    Support("CPU", "openvino", ("fp32", "int8")),  # auto: int8 if its result is as good, else fp32
+    Support("CPU", "torch", ("fp32", "bf16")),  # auto: bf16 if the CPU supports it, else fp32
 )
-"""The first row that fits what was asked for, and whose device and package are there, runs the network. OpenVINO is not
-asked for bf16, because it rounds the picture itself to it."""
+"""The first row that fits the request, and whose device and package are available, runs the network. OpenVINO has no
+bf16 here, because it would also round the picture itself to bf16."""
 
 MISSING = f"OpenVINO is not installed ({installs('cpu')} adds it)"
 
@@ -43,17 +43,17 @@ def load_engine(
     precision: Precision = "auto",
     cache: Path | None = None,
 ) -> Engine:
-    """The engine for a network. Where OpenVINO is missing or fails, torch takes its place; a log line says so.
+    """The engine for a network. If OpenVINO is missing or fails, torch is the fallback, which is logged.
 
     Args:
         checkpoint: the network.
         engine: auto, torch or openvino.
-        device: auto, cpu, or what torch calls a device.
-        precision: that of the convs.
-        cache: the folder where engines keep what they find out about a network; None keeps nothing.
+        device: auto, cpu, or a device name of torch.
+        precision: the precision of the convs.
+        cache: the folder for calibrations of int8; None: they are not saved.
 
     Raises:
-        RequestError: the device is not there, or the engine or the device cannot run that precision.
+        RequestError: the device is not available, or the engine or the device does not support the precision.
     """
     row = _choose(engine, device, precision)
     if row.engine == "openvino":
@@ -63,26 +63,26 @@ def load_engine(
             return OpenVinoEngine(checkpoint, cast('Literal["auto", "fp32", "int8"]', precision), cache)
         except (ImportError, OSError, RuntimeError) as error:
             missing = isinstance(error, ModuleNotFoundError)
-            trouble = MISSING if missing else f"OpenVINO failed ({str(error).strip().splitlines()[0]})"
+            reason = MISSING if missing else f"OpenVINO failed ({str(error).strip().splitlines()[0]})"
             if precision == "int8":
-                raise RequestError(f"{trouble}; int8 needs it, choose another precision.") from error
-            logging.getLogger(__name__).warning("%s; torch runs the network, more slowly.", trouble)
-    from .torch_engine import TorchEngine  # imports torch: only where it runs a network
+                raise RequestError(f"{reason}; int8 needs it, so choose another precision.") from error
+            logging.getLogger(__name__).warning("%s; falling back to PyTorch, which is slower.", reason)
+    from .torch_engine import TorchEngine  # imports torch
 
-    on = "cpu" if row.place == "CPU" else device
-    return TorchEngine.from_checkpoint(checkpoint, on, cast('Literal["auto", "fp32", "fp16", "bf16"]', precision))
+    place = "cpu" if row.place == "CPU" else device
+    return TorchEngine.from_checkpoint(checkpoint, place, cast('Literal["auto", "fp32", "fp16", "bf16"]', precision))
 
 
 def preload() -> None:
-    """Import what `auto` takes on this machine, so that the first network is there sooner."""
+    """Import the engine that `auto` chooses on this machine, so that the first network loads faster."""
     import_module(f".{_choose('auto', 'auto', 'auto').engine}_engine", __package__)
 
 
 def usable_gpus(engine: EngineName, device: str, precision: Precision) -> tuple[str, ...]:
-    """The GPUs that may run a network so, as torch names them; empty where a CPU runs it.
+    """The GPUs that can run a network with these options, by torch's names; empty if a CPU runs it.
 
     Raises:
-        RequestError: nothing can run it so.
+        RequestError: no engine supports these options.
     """
     if _choose(engine, device, precision).place == "CPU":
         return ()
@@ -96,7 +96,7 @@ def usable_gpus(engine: EngineName, device: str, precision: Precision) -> tuple[
 
 
 def gpu_is_likely() -> bool:
-    """Whether there is a GPU that torch may be able to use. Quick where there is none, as importing torch is not."""
+    """Whether there may be a GPU that torch can use. Unlike importing torch, this is quick."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     if Path("/dev/kfd").exists() or _torch_version().endswith("+xpu"):  # AMD's driver; torch's build for Intel's GPUs
@@ -110,13 +110,13 @@ def gpu_is_likely() -> bool:
 
 
 def _choose(engine: EngineName, device: str, precision: Precision) -> Support:
-    kind = device.partition(":")[0]  # without the number
+    kind = device.partition(":")[0]  # without the index
     places = {"auto": ("GPU", "CPU"), "cpu": ("CPU",)}.get(kind, ("GPU",))
     rows = [row for row in TABLE if row.place in places and engine in ("auto", row.engine)]
     if device == "auto" and rows and rows[0].place == "GPU" and not _gpu_is_there():
         rows = [row for row in rows if row.place == "CPU"]
     if not rows:
-        raise RequestError(f"{engine} does not run on the device {device}; leave out one of them.")
+        raise RequestError(f"{engine} does not run on the device {device}; leave one of them out.")
     fitting = [row for row in rows if precision in ("auto", *row.precisions)]
     if not fitting:
         where = device if "GPU" in places and device != "auto" else "the CPU"

@@ -1,4 +1,4 @@
-"""Where tiles and probe windows lie. Pure geometry, in LR pixels."""
+"""The positions of tiles and probe windows, in LR pixels."""
 
 import itertools
 import math
@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 PROBE_SIDE = 40
-"""Side of a probe window, its halo not counted."""
+"""Side of a probe window, without its halo."""
 PROBE_SHARE = 0.05
-"""Largest share of a picture that the probe windows together, halo included, may cover: the bound of their cost."""
+"""Largest share of a picture that all probe windows with their halos may cover; it bounds their cost."""
 MAX_PROBES = 36
-"""Beyond this many windows the mean does not get better."""
+"""More windows do not improve the mean."""
 MIN_PROBES = 4
-"""Fewer windows would not stand for a picture, however thin it is."""
+"""Fewer windows would not represent a picture, even a thin one."""
 WHOLE_SIDE = 512
-"""A picture up to this wide and high is its own probe: it is one tile, unless smaller ones are asked for."""
+"""A picture up to this width and height has no probe windows: all of it is used."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """`start` to `stop` along one axis."""
+    """The range from `start` to `stop` along one axis."""
 
     start: int
     stop: int
@@ -32,11 +32,11 @@ class Span:
         return slice(self.start, self.stop)
 
     def grown(self, halo: int, length: int, border: int = 0) -> "Span":
-        """This span with `halo` more on both sides, at most `border` beyond an axis of `length`."""
+        """This span with `halo` more on both sides, but at most `border` beyond the ends of an axis of `length`."""
         return Span(max(-border, self.start - halo), min(length + border, self.stop + halo))
 
     def within(self, outer: "Span") -> "Span":
-        """This span counted from the start of `outer`."""
+        """This span relative to the start of `outer`."""
         return Span(self.start - outer.start, self.stop - outer.start)
 
     def scaled(self, factor: int) -> "Span":
@@ -65,19 +65,19 @@ class Window:
 
     @property
     def index(self) -> tuple[slice, slice, slice, slice]:
-        """Index of this rectangle in an array [B,C,H,W]."""
+        """The index of this rectangle in an array [B,C,H,W]."""
         return (slice(None), slice(None), self.rows.slice, self.columns.slice)
 
 
 def tiles(height: int, width: int, side: int) -> list[Window]:
-    """Tiles of at most `side` by `side` that cover the picture once, as even in size as can be, row by row."""
+    """Tiles of at most `side` x `side` pixels that cover the picture exactly once, of nearly equal size, row by row."""
     return [Window(rows, columns) for rows in _even(height, side) for columns in _even(width, side)]
 
 
 def probes(height: int, width: int, halo: int) -> list[Window]:
-    """Evenly spaced windows that stand for a picture where its mean features are wanted; empty: it is small, take all.
+    """Evenly spaced windows for the mean features of a large picture; empty for a small one, of which all is used.
 
-    They depend on the size of the picture and the reach of its features alone, never on the tiles.
+    They depend only on the size of the picture and on `halo`, the reach of the features, and not on the tiles.
     """
     if max(height, width) <= WHOLE_SIDE:
         return []

@@ -1,10 +1,10 @@
-"""Runs the network on a CPU in bands of rows: all layers of one band before the next band.
+"""Run the network on a CPU in bands of rows: all layers of one band before the next band.
 
-What lies between two layers is then a few rows, which stay in the cache, instead of a whole tile, which goes through
-memory. A layer keeps the last rows of its input, which its next band needs too, so that nothing is computed twice.
+The features between two layers are then a few rows, which stay in the cache. Each layer keeps the last rows of its
+input for the next band, so that nothing is computed twice.
 
-Each thread has a strip of the picture to itself. Threads that share the work on every band would have to wait for each
-other after each layer: on a machine that has anything else to do, that takes several times as long.
+Each thread has its own strip of the picture. If threads shared each band, they would wait for each other after each
+layer. On a busy machine that takes several times as long.
 """
 
 import ctypes
@@ -22,20 +22,24 @@ from ..util import cores
 from .tiling import Span
 
 BAND_PIXELS = 8192
-"""LR pixels of a band: 2 MB of features between two layers in fp32. On two cores of 1 MB of cache each, 1024 x 1024
+"""LR pixels of a band: 2 MB of features between two layers in fp32. On two cores with 1 MB of cache each, 1024 x 1024
 pixels took 2.89 s in fp32 and 1.61 s in bf16 with 4096, 2.78 and 1.41 s with 8192, 2.63 and 1.49 s with 16384."""
 SMALLEST_STRIP = 64
-"""LR rows of a strip below which its halo costs more than another thread gains."""
+"""LR rows of a strip. With fewer, the halo costs more than another thread gains."""
 
 Features = Iterable[tuple[Tensor, Tensor]]
-"""Bands of rows of what the tail adds: features of the head, and of the trunk before the gate."""
+"""Features of the head, and of the trunk before the gate, for each band of rows."""
 
 
 def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels: int = BAND_PIXELS) -> Tensor:
-    """What `model(image, gate)` gives for one picture [1,3,h,w] on the CPU, with as many threads as torch may use.
+    """`model(image, gate)` for pictures [B,3,h,w] on the CPU, with at most as many threads as torch is set to.
 
-    Several threads may call it at the same time.
+    Several threads may call this at the same time.
     """
+    if len(image) > 1:  # a GPU failed on the batch
+        gates = [None] * len(image) if gate is None else gate.split(1)
+        pairs = zip(image.split(1), gates, strict=True)
+        return torch.cat([run_in_bands(model, one, own, band_pixels) for one, own in pairs])
     height, width = image.shape[2:]
     scale = model.config.scale
     rows = max(1, band_pixels // width)
@@ -47,47 +51,47 @@ def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels:
     features: list[Features] = [_features(model, part, rows) for part in parts]
     result = image.new_empty(1, 3, scale * height, scale * width)
     with ThreadPoolExecutor(count, initializer=_start_worker, initargs=(limit,)) as pool:
-        if model.attention is not None and gate is None:  # it follows from all rows, so they have to wait
+        if model.attention is not None and gate is None:  # the gate needs the features of all rows
             features = list(pool.map(list, features))
             inner = [strip.within(span) for strip, span in zip(strips, seen, strict=True)]
             total = torch.stack(list(pool.map(_sum, features, inner))).sum(0)
             gate = model.attention(total / (height * width))
-        finished = pool.map(partial(_finished, model, gate), parts, features)
-        for strip, span, part in zip(strips, seen, finished, strict=True):
+        enlarged = pool.map(partial(_enlarged, model, gate), parts, features)
+        for strip, span, part in zip(strips, seen, enlarged, strict=True):
             result[:, :, strip.scaled(scale).slice] = part[:, :, strip.within(span).scaled(scale).slice]
     return result
 
 
 def _start_worker(limit: Callable[[int], None] | None) -> None:
-    """What torch and OpenMP keep for each thread."""
+    """Set what torch and OpenMP keep per thread."""
     torch.set_grad_enabled(False)
     if limit is not None:
-        torch.get_num_threads()  # torch sets a thread's number when it is first asked for it, which must be over
+        torch.get_num_threads()  # the first call in a thread sets its number of threads; later calls do not
         limit(1)
 
 
 def _openmp_limit() -> Callable[[int], None] | None:
-    """OpenMP's own `omp_set_num_threads`, from the library that torch runs on; None where it is not found.
+    """`omp_set_num_threads` of the OpenMP library that torch uses; None if it is not found.
 
-    It bounds the threads of the calling thread alone, where `torch.set_num_threads` would bound those of every thread
-    of the host's process that begins to use torch at that moment.
+    It limits the calling thread only. `torch.set_num_threads` would also limit other threads of the host's process that
+    start to use torch at that moment.
     """
     try:
-        binary = torch._C.__file__  # pyright: ignore[reportPrivateUsage]  # what it is linked with is searched too
+        binary = torch._C.__file__  # pyright: ignore[reportPrivateUsage]  # no public name; the search includes linked libraries
         return ctypes.CDLL("libiomp5md.dll" if sys.platform == "win32" else binary).omp_set_num_threads
     except (OSError, AttributeError):
         return None
 
 
 def _features(model: TinySR, image: Tensor, rows: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The features of consecutive bands of `rows` rows; the last one may have more or fewer."""
+    """The features of consecutive bands of `rows` rows; the last band may have more or fewer."""
     image = image.to(model.head.weight.dtype)
     height = image.shape[2]
-    head, trunk = _Layer(model.head), [_Layer(conv) for conv in model.trunk if isinstance(conv, nn.Conv2d)]
-    waiting = None  # rows of the head which the trunk has not reached yet
+    head, trunk = _BandedConv(model.head), [_BandedConv(conv) for conv in model.trunk if isinstance(conv, nn.Conv2d)]
+    waiting = None  # rows of the head's features that the trunk has not reached yet
     start = 0
     while start < height:
-        # The first band is higher, so that every layer gets rows from it.
+        # The first band is higher, so that every layer has at least one row of output.
         stop = min(start + rows + (model.config.halo if start == 0 else 0), height)
         shallow = deep = F.relu_(head.push(image[:, :, start:stop], last=stop == height))
         for layer in trunk:
@@ -100,7 +104,7 @@ def _features(model: TinySR, image: Tensor, rows: int) -> Iterator[tuple[Tensor,
 
 
 def _sum(features: Features, rows: Span) -> Tensor:
-    """Sum [1,C] of the trunk's features over some rows."""
+    """Sum [1,C] of the trunk's features over `rows`."""
     total = torch.zeros(())
     top = 0
     for _, deep in features:
@@ -110,14 +114,14 @@ def _sum(features: Features, rows: Span) -> Tensor:
     return total
 
 
-def _finished(model: TinySR, gate: Tensor | None, image: Tensor, features: Features) -> Tensor:
-    """The result [1,3,s*h,s*w] for a part of the picture, from its features."""
+def _enlarged(model: TinySR, gate: Tensor | None, image: Tensor, features: Features) -> Tensor:
+    """The result [1,3,s*h,s*w] for a part of the picture [1,3,h,w], from its features."""
     height, width = image.shape[2:]
     scale = model.config.scale
     result = image.new_empty(1, 3, scale * height, scale * width)
     bordered = F.pad(image, (2, 2, 2, 2), mode="replicate")
     kernel = _colour_kernel(scale).to(image).contiguous(memory_format=torch.channels_last)
-    tail = _Layer(model.tail)
+    tail = _BandedConv(model.tail)
     reached = top = 0
     for shallow, deep in features:
         reached += deep.shape[2]
@@ -130,8 +134,8 @@ def _finished(model: TinySR, gate: Tensor | None, image: Tensor, features: Featu
     return result
 
 
-class _Layer:
-    """A convolution that is fed with bands of rows, [1,C,rows,W] from top to bottom, and gives all rows it can."""
+class _BandedConv:
+    """A convolution over consecutive bands of rows [1,C,rows,W], from top to bottom."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         self._conv = conv
@@ -139,7 +143,8 @@ class _Layer:
         self._kept: Tensor | None = None
 
     def push(self, band: Tensor, *, last: bool) -> Tensor:
-        """The rows that `band` completes. The zeros around the picture are added at its top and its bottom."""
+        """The output rows that can be computed with `band`. The zero padding is added at the first and the last
+        band."""
         zeros = _zeros(band, self._border)
         parts = [zeros if self._kept is None else self._kept, band]
         seen = torch.cat([*parts, zeros] if last else parts, 2)
@@ -153,5 +158,5 @@ def _zeros(like: Tensor, rows: int) -> Tensor:
 
 
 def _colour_kernel(scale: int) -> Tensor:
-    """The kernel of the bicubic skip for all colours at once, each from itself: [3*scale^2,3,5,5]."""
+    """The kernel of the bicubic skip for all channels, each from itself: [3*scale^2,3,5,5]."""
     return torch.einsum("cd,kyx->ckdyx", torch.eye(3).double(), torch.from_numpy(skip_kernel(scale))).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""The network with cuDNN's own functions: fused layers in half precision, and fp32 that is never rounded to TF32."""
+"""The network with direct calls of cuDNN: fused layers in half precision, and fp32 without TF32."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from ..model import TinySR, bicubic_skip
 
 ALIGNMENT = 8
-"""They read 16 bytes at once: 8 channels of 2 bytes."""
+"""cuDNN's fused kernels read 16 bytes at a time: 8 channels of 2 bytes."""
 
 
 def padded(model: TinySR) -> TinySR:
-    """The same network with a multiple of `ALIGNMENT` channels: those that are added are 0 in every layer.
+    """The same network, padded to a multiple of `ALIGNMENT` channels.
 
-    Their gate is not, but there is nothing for it to scale. Hidden units of the attention that are added are 0, too.
+    Added channels, and added hidden units of the attention, are 0 in every layer. The gate of added channels is not 0,
+    but it scales zeros.
     """
     config = model.config
     channels = -(-config.channels // ALIGNMENT) * ALIGNMENT
@@ -31,11 +32,13 @@ def padded(model: TinySR) -> TinySR:
 
 
 class CudnnNetwork:
-    """Gives what `model` gives, and calls cuDNN by itself. See `TinySR.forward` and `TinySR.pooled`.
+    """Computes `model` with direct calls of cuDNN. See `TinySR.forward` and `TinySR.pooled`.
 
-    `fused`: the bias and the ReLU are part of the kernel of each convolution. Torch reads and writes all features once
-    more for each of the two. Otherwise fp32 is never rounded to TF32, which torch allows cuDNN to do unless it is told
-    not to; tiles would differ by 1e-3. Both are said with each call, so that nothing changes for others in the process.
+    Args:
+        model: the network, on a CUDA device.
+        fused: whether each convolution includes the bias and the ReLU, for which torch would read and write all
+            features again. If not, fp32 is never rounded to TF32, which torch allows by default; tiles would differ by
+            1e-3. Both are arguments of each call, so that no setting of the process changes.
     """
 
     def __init__(self, model: TinySR, *, fused: bool) -> None:
@@ -54,7 +57,7 @@ class CudnnNetwork:
         return bicubic_skip(image, scale, _exact_conv2d).add_(F.pixel_shuffle(self._tail(deep), scale))
 
     def pooled(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Mean trunk features [B,C] over a part of `image` [B,3,h,w]."""
+        """Mean trunk features [B,C] over a part of `image` [B,3,h,w], as `TinySR.pooled`."""
         _, deep = self._features(image)
         return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
@@ -91,7 +94,7 @@ def _border(conv: nn.Conv2d) -> list[int]:
 
 
 def _grown(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """`tensor` with zeros behind it in every dimension."""
+    """`tensor` padded to `shape` with zeros at the end of each dimension."""
     grown = tensor.new_zeros(shape)
     grown[tuple(slice(length) for length in tensor.shape)] = tensor
     return grown

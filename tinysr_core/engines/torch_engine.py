@@ -1,4 +1,4 @@
-"""Runs a network with torch, on the CPU or a GPU."""
+"""Run a network with torch, on a CPU or a GPU."""
 
 import logging
 from collections import defaultdict
@@ -19,26 +19,29 @@ from .torch_paths import choose_path, is_cuda
 
 TorchPrecision = Literal["auto", "fp32", "fp16", "bf16"]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "unable to find an engine")
-"""How CUDA, XPU, the CPU and cuDNN, for want of memory to work in, say it."""
-PROBED_AT_ONCE = 1 << 18
-"""LR pixels that a GPU pools at once."""
-MOST_PINNED = 1 << 28
-"""Largest tile in bytes that goes through pinned memory: torch does not give it back."""
+"""Parts of the messages of CUDA, XPU, the CPU and cuDNN about too little memory."""
+PROBE_BATCH_PIXELS = 1 << 18
+"""LR pixels of probe windows in one batch on a GPU."""
+MAX_PINNED_BYTES = 1 << 28
+"""Largest tile that is copied through pinned memory, which torch never frees."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class TorchEngine:
-    """See `Engine`. `device` is auto, cpu, or what torch calls a device; `precision` is that of the convs.
+    """See `Engine`. `path` is how the network runs.
 
-    What is not plain fp32 on the CPU is tried first (see `torch_paths`): where a device or a precision gives wrong
-    results, the network runs in fp32 or on the CPU, and the log says so. `path` says how it runs.
+    Everything except fp32 on the CPU is tested first (see `torch_paths`). If a device or a precision gives wrong
+    results, the network falls back to fp32 or to the CPU, which is logged.
 
-    `model` may be shared: it is used as it is where its weights are on that device, in that precision and
-    channels-last, else a copy is. It is never changed. In half precision on CUDA it is a copy with aligned channels
-    (see `torch_cuda`), unless they are aligned already.
+    Args:
+        model: the network. It is never changed. If its weights are already on the device, in the precision and
+            channels-last, they are shared; otherwise they are copied. In half precision on CUDA, channels are padded to
+            a multiple of 8 (see `torch_cuda`).
+        device: auto, cpu, or a device name of torch.
+        precision: the precision of the convs.
 
     Raises:
-        RequestError: the device is not there, or cannot run that precision.
+        RequestError: the device is not available, or does not support the precision.
     """
 
     only_enlarges = True
@@ -58,9 +61,13 @@ class TorchEngine:
     def from_checkpoint(
         cls, checkpoint: Checkpoint, device: str = "auto", precision: TorchPrecision = "auto"
     ) -> "TorchEngine":
-        """An engine that runs the network of a file."""
+        """The engine for a checkpoint."""
         tensors = {name: torch.from_numpy(tensor) for name, tensor in checkpoint.tensors.items()}
         return cls(TinySR.from_tensors(checkpoint.config, tensors), device, precision)
+
+    @property
+    def takes_batches(self) -> bool:
+        return self.path.device.type != "cpu"
 
     @property
     def fallback(self) -> "TorchEngine | None":
@@ -69,7 +76,7 @@ class TorchEngine:
             self._fallback = TorchEngine(self._source, str(self.path.device) if half else "cpu", "fp32")
         return self._fallback
 
-    # On a GPU the methods below only start the work, as torch does: nothing in them waits for a result.
+    # On a GPU, the methods below only queue work and never wait for a result.
 
     def moved(self, image: Any) -> Any:
         if not is_cuda(self.path.device):
@@ -78,17 +85,17 @@ class TorchEngine:
             with inference():
                 return self._tensor(image)
         except MemoryError:
-            return image  # `run` moves each tile
+            return image  # `run` copies each tile
 
     def run(self, image: Image, gate: Gate | None) -> Image:
         try:
             with inference():
-                return _like(image, self.path.run(self._tensor(image), self._own(gate)))
+                return _like(image, self.path.run(self._tensor(image), self._fitting(gate)))
         except RuntimeError as error:
             if self.fallback is None:
                 raise
             reason = str(error).strip().splitlines()[0]
-            logging.getLogger(__name__).warning("%s failed on a tile, which is done again: %s", self.path.name, reason)
+            logging.getLogger(__name__).warning("%s failed; the tile is repeated in fp32: %s", self.path.name, reason)
             return self.fallback.run(image, gate)
 
     def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
@@ -103,9 +110,9 @@ class TorchEngine:
                 alike[core.within(seen), window.shape].append(window)
             total: Any = 0
             for (inner, shape), windows in alike.items():
-                at_once = 1 if device.type == "cpu" else max(1, PROBED_AT_ONCE // shape[2:].numel())
-                for i in range(0, len(windows), at_once):
-                    batch = torch.cat(windows[i : i + at_once])
+                batch_size = 1 if device.type == "cpu" else max(1, PROBE_BATCH_PIXELS // shape[2:].numel())
+                for i in range(0, len(windows), batch_size):
+                    batch = torch.cat(windows[i : i + batch_size])
                     pooled = self.path.pooled(batch, inner.rows.slice, inner.columns.slice)
                     total = total + pooled.sum(0, keepdim=True) * inner.area
             return model.attention(total / sum(core.area for core in cores))
@@ -114,30 +121,31 @@ class TorchEngine:
         tensor: Tensor = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
         return tensor.to(self.path.device, torch.float32, memory_format=self.path.layout)
 
-    def _own(self, gate: Tensor | None) -> Tensor | None:
-        """A gate for the channels of this engine's network; another engine's may have more, which are padding."""
+    def _fitting(self, gate: Tensor | None) -> Tensor | None:
+        """The gate for the channels of this network, on its device. The gate of another engine may have padded
+        channels."""
         return gate if gate is None else gate[:, : self.path.model.config.channels].to(self.path.device)
 
 
 def computes_in_bf16(device: torch.device) -> bool:
-    """Whether a GPU or a CPU has arithmetic in bf16, which is faster than fp32 then; others imitate it, slowly."""
-    if is_cuda(device):  # torch's own answer counts imitation, and is about the current device
+    """Whether a GPU or a CPU supports bf16 in hardware. Elsewhere it is emulated, and slower than fp32."""
+    if is_cuda(device):  # torch's own function includes emulation, and is about the current device
         return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # torch before 2.6 does not tell
+    capabilities = getattr(torch.cpu, "get_capabilities", dict[str, bool])()  # not in torch before 2.6
     return device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def good_at_fp16(device: torch.device) -> bool:
-    """Whether a CUDA device is faster in fp16 than in fp32, and right.
+    """Whether a CUDA device is fast and correct in fp16.
 
-    Before Volta it is slow, and on the GTX 16 series cuDNN's convolutions may give NaN in it, for which ComfyUI
-    distrusts it, too.
+    Devices before Volta are slow in it. On the GTX 16 series, cuDNN's convolutions may give NaN; ComfyUI avoids fp16
+    there too.
     """
     return torch.cuda.get_device_capability(device) >= (7, 0) and "GTX 16" not in torch.cuda.get_device_name(device)
 
 
 def accelerator() -> str | None:
-    """The kind of GPU that torch can use here; None where it can use none."""
+    """The device type of the GPU that torch can use on this machine; None if there is none."""
     if torch.cuda.is_available():
         return "cuda"
     if torch.backends.mps.is_available():
@@ -169,7 +177,7 @@ def _dtype(precision: TorchPrecision, device: torch.device) -> torch.dtype:
 
 @contextmanager
 def inference() -> Generator[None]:
-    """No gradients; torch's ways to say that memory ran out become MemoryError."""
+    """Disable gradients, and turn torch's errors about too little memory into MemoryError."""
     try:
         with torch.no_grad():
             yield
@@ -180,7 +188,7 @@ def inference() -> Generator[None]:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch's means that memory ran out."""
+    """Whether an error from torch means that memory ran out."""
     return isinstance(error, MemoryError) or any(words in str(error).lower() for words in OUT_OF_MEMORY)
 
 
@@ -189,19 +197,22 @@ def _like(image: Image, result: Any) -> Image:
 
 
 def start_copy(tile: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
-    """A copy on the host of what a CUDA device is computing, and when it will be there; None: it is.
+    """Start to copy a tile from a CUDA device to the host.
+
+    Returns:
+        The copy, and the event after which it is complete; None if it is complete already.
 
     Raises:
-        MemoryError: there is too little.
+        MemoryError: there is too little memory.
     """
     with inference():
-        if tile.nbytes > MOST_PINNED:
+        if tile.nbytes > MAX_PINNED_BYTES:
             return tile.cpu(), None
         try:
             copy = torch.empty(tile.shape, dtype=tile.dtype, pin_memory=True)
-        except RuntimeError:  # Linux within Windows, for one, has little memory that can be pinned
+        except RuntimeError:  # pinned memory is limited, for example on WSL
             return tile.cpu(), None
         copy.copy_(tile, non_blocking=True)
-        arrival = torch.cuda.Event()
-        arrival.record(torch.cuda.current_stream(tile.device))
-        return copy, arrival
+        copied = torch.cuda.Event()
+        copied.record(torch.cuda.current_stream(tile.device))
+        return copy, copied

@@ -1,4 +1,4 @@
-"""How good a network is: PSNR, SSIM and LPIPS, the fair table over methods, and crops of where a method did worst."""
+"""Quality measurements: PSNR, SSIM, LPIPS and identity, tables over methods, and crops of the worst results."""
 
 from .identity import FaceRecognizer
 from .methods import by_name, network, peer

@@ -1,4 +1,4 @@
-"""Whether the person stays the person: the distance that a face recogniser sees between a result and the original."""
+"""Identity: the distance between the faces of a result and of the original in the embedding of a face recogniser."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -17,8 +17,7 @@ MODELS = "face_recognition_models"
 
 
 class FaceRecognizer:
-    """dlib's face recogniser (ResNet, 128 numbers a face). Faces of two people are about 0.8 apart; a photograph
-    that was shrunk and enlarged again should stay far below that.
+    """dlib's face recogniser: a ResNet with an embedding of 128 numbers. Faces of different people are about 0.8 apart.
 
     Raises:
         RequestError: a package is missing.
@@ -35,9 +34,8 @@ class FaceRecognizer:
         self._network: Any = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
 
     def distance(self, result: Pixels8, original: Pixels8) -> float | None:
-        """Euclidean distance between the largest face of the original and what is at its place in the result.
-
-        None where the original shows no face.
+        """Euclidean distance between the embeddings of the largest face of the original and of the same place in the
+        result, both RGB uint8 [H,W,3]. None if no face is found in the original.
         """
         faces: Sequence[Any] = self._find(np.ascontiguousarray(original), 0)
         if not faces:

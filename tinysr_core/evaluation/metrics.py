@@ -1,5 +1,7 @@
-"""How close a picture is to the original: PSNR-Y, SSIM-Y and LPIPS, as super-resolution papers measure them, and a
-texture distance that needs no trained network."""
+"""PSNR-Y, SSIM-Y and LPIPS as super-resolution papers measure them, and a texture distance without a trained network.
+
+Pictures are RGB uint8 [H,W,3].
+"""
 
 import numpy as np
 import torch
@@ -12,31 +14,41 @@ from ..images import Pixels8
 from ..loss import Lpips
 
 STUDIO_LUMA = np.array([65.481, 128.553, 24.966]) / 255
-"""BT.601, to the studio range 16..235."""
+"""BT.601 luma of RGB, less the offset of 16; white is 219 (studio range 16 to 235)."""
 LPIPS_SMALLEST = 32
-"""Side in pixels; its network halves the picture five times."""
+"""Smallest side in pixels; the network halves the picture five times."""
 SSIM_WINDOW, SSIM_SIGMA = 11, 1.5
 TEXTURE_BANDS = 2
 TEXTURE_CONSTANT = 4.0
-"""Variance in squared levels below which differences of local contrast hardly count."""
+"""Variance, in squared levels, below which differences of local contrast hardly count."""
 STRUCTURE_EXPONENT = 1 / 8
-"""Weight of the correlation against that of the contrast: detail may be a little out of place, noise is refused."""
+"""Exponent of the correlation: low, so that detail may be slightly out of place; high enough to reject noise."""
 
 
 def luma(picture: Pixels8) -> NDArray[np.float64]:
-    """Y of BT.601 in 16..235, not rounded: [H,W,3] -> [H,W]."""
+    """Luma (BT.601) in [16,235], not rounded: [H,W,3] -> [H,W]."""
     return 16 + picture.astype(np.float64) @ STUDIO_LUMA
 
 
 def psnr_y(result: Pixels8, original: Pixels8, border: int) -> float:
-    """Peak signal-to-noise ratio of Y in dB, `border` pixels left out at each edge; infinite for equal pictures."""
+    """Peak signal-to-noise ratio of Y in dB, without `border` pixels at each edge; infinite for equal pictures.
+
+    Raises:
+        DataError: the pictures have different sizes.
+    """
     a, b = _inner(result, original, border)
     error = np.square(a - b).mean()
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
 
 
 def ssim_y(result: Pixels8, original: Pixels8, border: int) -> float:
-    """Structural similarity of Y (Wang et al. 2004): 11x11 Gaussian of sigma 1.5, only windows wholly inside."""
+    """Structural similarity of Y (Wang et al. 2004), at most 1, without `border` pixels at each edge.
+
+    Windows are 11x11 Gaussians of sigma 1.5 that lie inside the picture.
+
+    Raises:
+        DataError: the pictures have different sizes.
+    """
     a, b = (torch.from_numpy(plane)[None, None] for plane in _inner(result, original, border))
     mean_a, mean_b, variance_a, variance_b, covariance = _local_statistics(a, b)
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
@@ -45,11 +57,14 @@ def ssim_y(result: Pixels8, original: Pixels8, border: int) -> float:
 
 
 def texture_distance(result: Pixels8, original: Pixels8, border: int) -> float:
-    """How differently the finest detail of Y looks: 0 is equal, lower is better.
+    """Distance of the finest detail of Y: 0 for equal pictures, lower is better.
 
-    Contrast times structure to the power of 1/8, both as SSIM defines them (Wang et al. 2004), in the two finest bands
-    of a Laplacian pyramid. Blurred detail counts more than detail that is slightly out of place, as in LPIPS.
-    How closely it follows LPIPS: benchmarks/results/finetune.md.
+    1 minus the mean of contrast times structure^(1/8), both as in SSIM (Wang et al. 2004), over the two finest bands of
+    a Laplacian pyramid. As in LPIPS, blurred detail costs more than detail that is slightly out of place. Correlation
+    with LPIPS: benchmarks/results/finetune.md.
+
+    Raises:
+        DataError: the pictures have different sizes.
     """
     a, b = (torch.from_numpy(plane)[None, None] for plane in _inner(result, original, border))
     distances: list[float] = []
@@ -65,9 +80,13 @@ def texture_distance(result: Pixels8, original: Pixels8, border: int) -> float:
 
 @torch.no_grad()
 def lpips_distance(lpips: Lpips, result: Pixels8, original: Pixels8) -> float:
-    """LPIPS of the whole RGB pictures: 0 is equal, lower is better. Raises DataError below 32 pixels a side."""
+    """LPIPS of the whole pictures: 0 for equal ones, lower is better.
+
+    Raises:
+        DataError: a side is below `LPIPS_SMALLEST`.
+    """
     if min(result.shape[:2]) < LPIPS_SMALLEST:
-        raise DataError(f"LPIPS needs pictures of {LPIPS_SMALLEST} pixels a side; take smaller ones out of the folder.")
+        raise DataError(f"LPIPS needs pictures of at least {LPIPS_SMALLEST} pixels a side; remove smaller ones.")
     pictures = [torch.from_numpy(picture.transpose(2, 0, 1)[None] / np.float32(255)) for picture in (result, original)]
     return float(lpips(*pictures))
 
@@ -80,7 +99,7 @@ def _inner(result: Pixels8, original: Pixels8, border: int) -> list[NDArray[np.f
 
 
 def _laplacian_band(plane: Tensor) -> tuple[Tensor, Tensor]:
-    """What is lost by halving a plane [1,1,H,W], and the halved plane."""
+    """The detail of a plane [1,1,H,W] that halving loses, and the halved plane."""
     height, width = plane.shape[2:]
     plane = plane[:, :, : height - height % 2, : width - width % 2]
     half = F.avg_pool2d(plane, 2)
@@ -88,7 +107,7 @@ def _laplacian_band(plane: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _local_statistics(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Local means, variances and covariance of two planes, in SSIM's window; a plane below it counts as one window."""
+    """Local means, variances and covariance of two planes, in SSIM's window; a smaller plane is one window."""
     if min(a.shape[2:]) < SSIM_WINDOW:
         mean_a, mean_b = a.mean(), b.mean()
         return mean_a, mean_b, (a * a).mean() - mean_a**2, (b * b).mean() - mean_b**2, (a * b).mean() - mean_a * mean_b

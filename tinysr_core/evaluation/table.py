@@ -1,4 +1,4 @@
-"""The fair table: the same pictures, scale and metrics for every method."""
+"""Tables of measurements, with the same pictures, scale and metrics for every method."""
 
 import csv
 import io
@@ -21,9 +21,9 @@ from .identity import FaceRecognizer
 from .metrics import lpips_distance, psnr_y, ssim_y
 
 CROP = 12
-"""Photographs are cropped to a multiple of this, which every scale from 2 to 4 divides."""
+"""Photographs are cropped to a multiple of this number of pixels, which the scales 2, 3 and 4 divide."""
 SMALLEST = 24
-"""Below this many pixels a side, nothing would be left for the window of SSIM."""
+"""Smallest side in pixels, so that SSIM's window fits inside the borders."""
 METRICS = {"psnr": "PSNR-Y dB", "ssim": "SSIM-Y", "lpips": "LPIPS", "identity": "identity"}
 
 Method = Callable[[Pixels8], Pixels8]
@@ -32,7 +32,7 @@ Method = Callable[[Pixels8], Pixels8]
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture to be upscaled and the original to compare with."""
+    """An LR picture and its original; RGB uint8 [H,W,3]."""
 
     name: str
     lr: Pixels8
@@ -41,34 +41,34 @@ class Pair:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one method reached on one picture."""
+    """The scores of one method on one picture."""
 
     data: str
     picture: str
     scale: int
     method: str
     psnr: float
-    """PSNR of Y in dB; infinite where nothing differs."""
+    """PSNR of Y in dB; infinite for equal pictures."""
     ssim: float
     """SSIM of Y."""
     lpips: float | None
-    """LPIPS (AlexNet) of the whole RGB picture; None where it was not asked for."""
+    """LPIPS (AlexNet) of the whole RGB picture; None if it was not measured."""
     identity: float | None = None
-    """Distance that a face recogniser sees; None where it was not asked for, or the original shows no face."""
+    """Distance of the faces, see `FaceRecognizer`; None if it was not measured, or the original shows no face."""
 
 
-See = Callable[[Measurement, Pair, Pixels8], None]
-"""Called with a row, and the pictures it is about."""
+OnResult = Callable[[Measurement, Pair, Pixels8], None]
+"""Called with a measurement, its pair, and the method's result."""
 
 
 def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
     """The pairs of a data set.
 
-    A folder with subfolders x2, x3, x4 holds `*_HR.png` and `*_LR.png`, as the standard sets do. Any other folder holds
-    photographs: they are cropped from the top left to a multiple of 12, and shrunk by antialiased bicubic to 8 bits.
+    A folder with subfolders x2, x3 or x4 is a standard set with files `*_HR.png` and `*_LR.png`. Any other folder holds
+    photographs: their bottom right is cropped to a multiple of 12 pixels, and antialiased bicubic makes the LR picture.
 
     Raises:
-        DataError: there are no pictures of this scale.
+        DataError: there are no pictures of this scale, or a photograph is too small.
         PictureError: a picture cannot be read.
     """
     if not any(folder.glob("x[0-9]")):
@@ -77,7 +77,7 @@ def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
         return
     originals = sorted((folder / f"x{scale}").glob("*_HR.png"))
     if not originals:
-        raise DataError(f"{folder} has no pictures for x{scale}; leave it out or choose another scale.")
+        raise DataError(f"{folder} has no pictures for ×{scale}; leave it out or choose another scale.")
     for path in originals:
         lr = path.with_name(path.name.replace("_HR", "_LR"))
         yield Pair(path.stem.removesuffix("_HR"), decode(lr), decode(path))
@@ -88,12 +88,24 @@ def evaluate(
     scale: int,
     methods: Mapping[str, Method],
     lpips: Lpips | None = None,
-    see: See = lambda row, pair, result: None,
+    on_result: OnResult = lambda row, pair, result: None,
     faces: FaceRecognizer | None = None,
 ) -> Iterator[Measurement]:
-    """A row for each method on each picture of each folder, as they are done; `see` is shown each result.
+    """Measure each method on each picture of each folder; yield each measurement as soon as it is done.
 
-    `scale` pixels of border are left out of PSNR and SSIM.
+    PSNR and SSIM leave out `scale` pixels at each edge.
+
+    Args:
+        folders: see `load_pairs`.
+        scale: the upscaling factor of all methods.
+        methods: the methods by their names in the table.
+        lpips: measures LPIPS; None: not measured.
+        on_result: called with each measurement and the pictures it is about.
+        faces: measures identity; None: not measured.
+
+    Raises:
+        DataError: there are no pictures of this scale, or one is too small.
+        PictureError: a picture cannot be read.
     """
     for folder in folders:
         for pair in load_pairs(folder, scale):
@@ -109,12 +121,12 @@ def evaluate(
                     None if lpips is None else lpips_distance(lpips, result, pair.hr),
                     None if faces is None else faces.distance(result, pair.hr),
                 )
-                see(row, pair, result)
+                on_result(row, pair, result)
                 yield row
 
 
 def interpolation(kernel: Kernel, scale: int) -> Method:
-    """Plain interpolation by `kernel`, the method to beat."""
+    """Plain interpolation with `kernel`."""
 
     def run(lr: Pixels8) -> Pixels8:
         height, width = lr.shape[:2]
@@ -124,17 +136,17 @@ def interpolation(kernel: Kernel, scale: int) -> Method:
 
 
 def to_float(picture: Pixels8) -> NDArray[np.float32]:
-    """[H,W,3] of 8 bits -> [1,3,H,W] in [0,1]."""
+    """uint8 [H,W,3] -> float32 [1,3,H,W] in [0,1]."""
     return picture.transpose(2, 0, 1)[None].astype(np.float32, order="C") / np.float32(255)
 
 
 def to_8_bits(pixels: NDArray[np.float32]) -> Pixels8:
-    """[1,3,H,W] -> [H,W,3], clamped and rounded."""
+    """Float [1,3,H,W] -> uint8 [H,W,3], clamped to [0,1] and rounded."""
     return np.rint(pixels[0].transpose(1, 2, 0).clip(0, 1) * 255).astype(np.uint8)
 
 
 def as_markdown(rows: Sequence[Measurement]) -> str:
-    """Mean ± standard deviation over the pictures of each data set, a line a method."""
+    """A table with mean ± standard deviation over the pictures, one line per data set and method."""
     metrics = [metric for metric in METRICS if metric != "identity" or any(row.identity is not None for row in rows)]
     heads = ["data", "method", *(METRICS[metric] for metric in metrics)]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
@@ -145,7 +157,7 @@ def as_markdown(rows: Sequence[Measurement]) -> str:
 
 
 def as_csv(rows: Sequence[Measurement]) -> str:
-    """A line for each picture and method."""
+    """CSV with one line per picture and method."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(Measurement.__dataclass_fields__), lineterminator="\n")
     writer.writeheader()
@@ -154,7 +166,7 @@ def as_csv(rows: Sequence[Measurement]) -> str:
 
 
 def as_json(rows: Sequence[Measurement]) -> str:
-    """An object for each picture and method; null for an infinite PSNR."""
+    """JSON with one object per picture and method; an infinite PSNR is null."""
     return json.dumps([_rounded(row, infinite=None) for row in rows], indent=1) + "\n"
 
 
@@ -187,6 +199,6 @@ def _shrunk(path: Path, scale: int) -> Pair:
     hr = decode(path)
     height, width = (length // CROP * CROP for length in hr.shape[:2])
     if min(height, width) < SMALLEST:
-        raise DataError(f"{path} is smaller than {SMALLEST} pixels; take it out of the folder.")
+        raise DataError(f"{path} has a side below {SMALLEST} pixels; take it out of the folder.")
     hr = hr[:height, :width]
     return Pair(path.stem, to_8_bits(resize(to_float(hr), height // scale, width // scale)), hr)

@@ -1,4 +1,4 @@
-"""Pictures of where a method did worst: the original, bicubic and the result side by side, at 1:1."""
+"""Sheets with the worst crop of a picture: the original, bicubic and the result side by side, at 1:1."""
 
 import heapq
 import itertools
@@ -18,12 +18,12 @@ from .table import Measurement, Pair, interpolation
 SIDE = 256
 """Side of the crops in pixels of the result."""
 TITLE = 40
-"""Height of the two lines above the crops."""
+"""Height in pixels of the two lines above the crops."""
 
 
 @dataclass
 class Worst:
-    """Keeps, for each of some `methods`, the crops of the `count` pictures with the lowest PSNR."""
+    """Keeps sheets of the `count` pictures with the lowest PSNR, for each of `methods`."""
 
     methods: Container[str]
     count: int
@@ -32,8 +32,8 @@ class Worst:
     )
     _number: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def see(self, row: Measurement, pair: Pair, result: Pixels8) -> None:
-        """For `evaluate`, which calls it for every result."""
+    def add(self, row: Measurement, pair: Pair, result: Pixels8) -> None:
+        """The callback `on_result` of `evaluate`."""
         if row.method not in self.methods:
             return
         kept = self._kept.setdefault(row.method, [])
@@ -44,10 +44,10 @@ class Worst:
             heapq.heapreplace(kept, (*entry, _draw(row, pair, result), row))
 
     def write(self, folder: Path) -> list[Path]:
-        """Write METHOD-RANK-DATA-PICTURE.png into `folder`, the worst first; returns the paths.
+        """Write METHOD-RANK-DATA-PICTURE.png into `folder`; rank 1 is the worst. Returns the paths.
 
         Raises:
-            OSError: the folder cannot be made or written to.
+            OSError: the folder cannot be created or written to.
         """
         folder.mkdir(parents=True, exist_ok=True)
         paths: list[Path] = []
@@ -61,7 +61,7 @@ class Worst:
 
 
 def worst_window(result: Pixels8, original: Pixels8, side: int = SIDE) -> tuple[slice, slice]:
-    """Rows and columns of the square, at most `side` long, in which Y differs most in the mean square."""
+    """Rows and columns of the square with the largest mean squared error of Y; its side is at most `side` pixels."""
     error = np.square(luma(result) - luma(original))
     height, width = (min(side, length) for length in error.shape)
     total = np.pad(error.cumsum(0).cumsum(1), ((1, 0), (1, 0)))

@@ -78,7 +78,12 @@ class FileUpscaler:
         picture = dataclasses.replace(picture, pixels=pixels, alpha=alpha)
         with _kept(job):
             outcome.notes += write_picture(
-                picture, job.output, quality=settings.quality, format=job.format, keep=settings.keep
+                picture,
+                job.output,
+                quality=settings.quality,
+                subsampling=settings.subsampling,
+                format=job.format,
+                keep=settings.keep,
             )
         if settings.keep_mtime:
             os.utime(job.output, ns=(times.st_atime_ns, times.st_mtime_ns))

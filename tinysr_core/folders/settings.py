@@ -9,7 +9,7 @@ from typing import Any
 
 from ..engines import RunOptions
 from ..errors import RequestError
-from ..images import Keep
+from ..images import Keep, Subsampling
 from ..model import DEFAULT_NAME, find_checkpoint, model_name, read_info
 from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
 from ..video import Encoding
@@ -36,6 +36,8 @@ class Settings:
     """The size of the results and the steps that follow."""
     quality: int | None = None
     """1 to 100 for JPEG, WebP and AVIF; None: see `write_picture`."""
+    subsampling: Subsampling | None = None
+    """Chroma samples of JPEGs; None: see `write_picture`."""
     keep: Keep = "all"
     """Which metadata the results have; see `write_picture`."""
     strict: bool = False
@@ -107,7 +109,7 @@ class Settings:
         Raises:
             CheckpointError: nothing has the model's name.
         """
-        return self._hash(quality=self.quality, keep=self.keep)
+        return self._hash(quality=self.quality, subsampling=self.subsampling, keep=self.keep)
 
     @property
     def video_fingerprint(self) -> str:
@@ -120,10 +122,10 @@ class Settings:
 
     def _hash(self, **file: Any) -> str:
         """A hash of the network and the finish, and of how the file is written."""
-        checkpoints = sorted({self.checkpoint(scale) for scale in _SCALES})
+        weights = {path for scale in _SCALES for path in self.network.files(self.checkpoint(scale))}
         network = dataclasses.asdict(self.network)
         made_by = {
-            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in checkpoints],
+            "model": [hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(weights)],
             "network": {key: value for key, value in network.items() if key not in _SAME_RESULT},
             "finish": repr(self.finish),
             **file,

@@ -1,8 +1,8 @@
 """Installs the GIMP 3 plug-in: finds GIMP's profiles, copies the plug-in there, records a Python that runs the worker.
 
-The plug-in itself is in `gimp_plugin/tinysr-gimp` of a clone, or in this package once it is installed. GIMP's own
-Python has no torch, so the plug-in starts `tinysr_core.gimp.server` with the command in its `runtime.json`. The
-installer writes that file after it has run the command once.
+The plug-in is in `gimp_plugin/tinysr-gimp` of a clone, or in the installed package. GIMP's own Python has no torch, so
+the plug-in starts `tinysr_core.gimp.worker` with the command in its `runtime.json`. The installer runs the command once
+before it writes that file.
 """
 
 import importlib.metadata
@@ -37,18 +37,18 @@ _BOOT = (
     "import runpy, site, sys\n"
     "for folder in sys.argv[1:]: site.addsitedir(folder)\n"
     "del sys.argv[1:]\n"
-    "runpy.run_module('tinysr_core.gimp.server', run_name='__main__')"
+    "runpy.run_module('tinysr_core.gimp.worker', run_name='__main__')"
 )
-"""Starts the worker where `python -I -m` does not find it: in a clone, or among a user's own packages."""
+"""Starts the worker where `python -I -m` does not find it: in a clone, or in the user's own site-packages."""
 
 
 @dataclass(frozen=True)
 class Profile:
-    """A folder in which one version of GIMP 3 keeps a user's settings and plug-ins."""
+    """The folder with a user's settings and plug-ins for one version of GIMP 3."""
 
     folder: Path
     host: Host = "native"
-    """How that GIMP is confined; it decides what the plug-in can start."""
+    """The sandbox of that GIMP, which limits what the plug-in can start."""
 
     @property
     def plugin(self) -> Path:
@@ -58,15 +58,15 @@ class Profile:
 
 @dataclass(frozen=True)
 class ProfileResult:
-    """What was done, or found, in one profile."""
+    """What was done or found in one profile."""
 
     profile: Profile
     installed: bool
-    """Whether the plug-in is there now."""
+    """Whether the plug-in is installed now."""
     command: tuple[str, ...] = ()
-    """What the plug-in starts; empty where it is not installed or cannot start anything."""
+    """The command that the plug-in starts; empty if it is not installed or has no command."""
     problem: str | None = None
-    """What is wrong and what to do; None where all is well."""
+    """What is wrong and what to do; None if nothing is wrong."""
 
 
 def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sys.platform) -> list[Profile]:
@@ -87,10 +87,10 @@ def find_profiles(home: Path, environment: Mapping[str, str], platform: str = sy
 
 
 def profile_at(folder: Path) -> Profile:
-    """The profile whose settings folder, or whose folder of plug-ins, is `folder`.
+    """The profile whose settings folder or plug-ins folder is `folder`.
 
     Raises:
-        RequestError: there is no such folder, or GIMP 3 looks for plug-ins in no part of it.
+        RequestError: there is no such folder, or GIMP 3 does not look for plug-ins in it.
     """
     if not folder.is_dir():
         raise RequestError(f"There is no folder {folder}. {_WHICH_FOLDER}")
@@ -105,10 +105,10 @@ def profile_at(folder: Path) -> Profile:
 
 
 def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) -> list[ProfileResult]:
-    """Copy the plug-in into each profile, and record there a command with which `python` runs the worker.
+    """Copy the plug-in into each profile, and record a command with which `python` runs the worker.
 
-    `python` is a path, or a name to be looked up as a shell would. An older plug-in is replaced as a whole. Nothing is
-    copied where the worker does not answer.
+    `python` is a path, or a name that is looked up in PATH. An older plug-in is replaced completely. If the worker does
+    not answer, nothing is copied.
 
     Raises:
         TinySRError: there is no profile.
@@ -123,7 +123,7 @@ def install_plugin(profiles: Sequence[Profile], python: str = sys.executable) ->
 
 
 def uninstall_plugin(profiles: Sequence[Profile]) -> list[ProfileResult]:
-    """Remove the plug-in from each profile that has it; the results are of these."""
+    """Remove the plug-in from each profile that has it; returns the results for these."""
     results: list[ProfileResult] = []
     for profile in profiles:
         if profile.plugin.exists():
@@ -136,7 +136,7 @@ def uninstall_plugin(profiles: Sequence[Profile]) -> list[ProfileResult]:
 
 
 def check_plugin(profiles: Sequence[Profile]) -> list[ProfileResult]:
-    """See in each profile whether the plug-in is there, whole, of this version, and whether its Python answers."""
+    """Check in each profile whether the plug-in is there, complete, of this version, and able to start the worker."""
     return [_check(profile) for profile in profiles]
 
 
@@ -157,7 +157,7 @@ def _settings_folders(home: Path, environment: Mapping[str, str], platform: str)
     config = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "GIMP"
     in_flatpak = environment.get("FLATPAK_ID") == FLATPAK_APP
     flatpaks = [home / ".local/share/flatpak/app" / FLATPAK_APP, Path("/var/lib/flatpak/app") / FLATPAK_APP]
-    # Flatpak's GIMP may be given ~/.config/GIMP; where there is no other GIMP, the profile there is its own.
+    # Flatpak's GIMP can use ~/.config/GIMP. If there is no other GIMP, the profile there is Flatpak's.
     only_flatpak = any(path.exists() for path in flatpaks) and not shutil.which("gimp", path=environment.get("PATH"))
     return [
         (config, "flatpak" if only_flatpak and not in_flatpak else "native"),
@@ -180,11 +180,11 @@ def _install(profile: Profile, python: str) -> ProfileResult:
 
 
 def worker_commands(python: str) -> list[list[str]]:
-    """Ways to start the worker of this very package, the plainest first.
+    """Commands that may start the worker of this package, the simplest first.
 
-    Another Python than the one that runs now must have TinySR itself.
+    A Python other than the running one must have TinySR installed.
     """
-    plain = [python, "-I", "-m", "tinysr_core.gimp.server"]
+    plain = [python, "-I", "-m", "tinysr_core.gimp.worker"]
     if Path(python) != Path(sys.executable).absolute():
         return [plain]
     folders = [str(CORE.parent)]
@@ -194,13 +194,13 @@ def worker_commands(python: str) -> list[list[str]]:
 
 
 def _copy(profile: Profile, command: Sequence[str]) -> None:
-    """Put the plug-in in its place. GIMP passes over the temporary folders: they hold no file of their own name."""
+    """Put the plug-in in its place. GIMP ignores the temporary folders: no file in them has the name of its folder."""
     target = profile.plugin
     token = secrets.token_hex(4)
     new, old = target.with_name(f".{PLUGIN_NAME}-{token}.new"), target.with_name(f".{PLUGIN_NAME}-{token}.old")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # fresh times, unlike those in a wheel: GIMP asks a plug-in anew only when its file's time has changed
+        # with new file times, unlike those in a wheel: GIMP queries a plug-in again only if its file time has changed
         shutil.copytree(plugin_source(), new, ignore=_NOT_INSTALLED, copy_function=shutil.copyfile)
         (new / f"{PLUGIN_NAME}.py").chmod(0o755)  # wheels and zip files may have lost the run bit
         runtime = {
@@ -224,7 +224,7 @@ def _copy(profile: Profile, command: Sequence[str]) -> None:
 
 
 def _command_line(python: str) -> str:
-    """What a user types to install the plug-in again with `python`."""
+    """The command line that installs the plug-in again with `python`."""
     script = Path(python).with_name("tinysr.exe" if os.name == "nt" else "tinysr")
     command = [str(script)] if script.exists() else [python, "-m", "tinysr_core.cli"]
     command += ["gimp", "install"]
@@ -232,7 +232,7 @@ def _command_line(python: str) -> str:
 
 
 def _help_address() -> str:
-    """Where the documentation of the plug-in is: in the clone, else where the package says; or nowhere."""
+    """The address of the documentation: in the clone, else from the metadata of the package; empty if unknown."""
     page = CORE.parent / "docs" / "gimp.md"
     if page.is_file():
         return page.as_uri()
@@ -244,7 +244,7 @@ def _help_address() -> str:
 
 
 def _differing_file(plugin: Path) -> Path | None:
-    """A file of the installed plug-in that is not as it is shipped."""
+    """A file of the installed plug-in that is missing or differs from the shipped one."""
     source = plugin_source()
     for folder, folders, files in os.walk(source):
         ignored = _NOT_INSTALLED(folder, [*folders, *files])
@@ -272,20 +272,20 @@ def _check(profile: Profile) -> ProfileResult:
         )
     script = profile.plugin / f"{PLUGIN_NAME}.py"
     if not os.access(script, os.X_OK):
-        problem = f"{script} is missing or may not be run, so GIMP passes it over; {again}."
+        problem = f"{script} is missing or not executable, so GIMP ignores it; {again}."
     elif version != __version__:
-        problem = f"The plug-in is of version {version}, this is TinySR {__version__}; {again}."
+        problem = f"The plug-in has version {version}, this is TinySR {__version__}; {again}."
     elif differing := _differing_file(profile.plugin):
-        problem = f"{differing} is missing or is not that of this version; {again}."
+        problem = f"{differing} is missing or does not belong to this version; {again}."
     else:
         problem = _handshake(profile, command)
     return ProfileResult(profile, True, command, problem)
 
 
 def _handshake(profile: Profile, command: Sequence[str]) -> str | None:
-    """Start the worker as GIMP would, and let it say hello and load torch. Returns what is wrong, or None."""
+    """Start the worker as GIMP does, and let it say hello and load torch. Returns what is wrong, or None."""
     try:
-        # stdin ends at once, so the worker ends by itself as soon as it is ready for pictures
+        # stdin is empty, so the worker exits as soon as it is ready for pictures
         answer = subprocess.run(
             _confined(profile.host, command), stdin=subprocess.DEVNULL, capture_output=True, timeout=HELLO_SECONDS
         )
@@ -309,7 +309,7 @@ def _handshake(profile: Profile, command: Sequence[str]) -> str | None:
 
 
 def _confined(host: Host, command: Sequence[str]) -> list[str]:
-    """`command`, run where GIMP's plug-ins run."""
+    """`command`, run in the sandbox of GIMP's plug-ins."""
     if host == "flatpak" and shutil.which("flatpak"):
         return ["flatpak", "run", f"--command={command[0]}", FLATPAK_APP, *command[1:]]
     if host == "snap" and shutil.which("snap"):
@@ -320,7 +320,7 @@ def _confined(host: Host, command: Sequence[str]) -> list[str]:
 def _advice(profile: Profile) -> str:
     if profile.host == "flatpak":
         return (
-            "Flatpak's sandbox hides the system's Python. Make TinySR a home inside it: `flatpak run --command=python3 "
+            "Flatpak's sandbox hides the system's Python. Install TinySR inside it: `flatpak run --command=python3 "
             f"{FLATPAK_APP} -m venv ~/tinysr-gimp`, then `flatpak run --command=$HOME/tinysr-gimp/bin/pip "
             f"{FLATPAK_APP} install {_package()}`, then `flatpak run --command=$HOME/tinysr-gimp/bin/tinysr "
             f"{FLATPAK_APP} gimp install`."
@@ -334,7 +334,7 @@ def _advice(profile: Profile) -> str:
 
 
 def _package() -> str:
-    """What pip installs TinySR from."""
+    """What to pass to `pip install` to get TinySR."""
     return str(CORE.parent) if (CORE.parent / "pyproject.toml").is_file() else f"tinysr-{__version__}-py3-none-any.whl"
 
 

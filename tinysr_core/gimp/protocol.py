@@ -1,39 +1,39 @@
-"""What may be asked of the worker: the lines of its protocol, checked field by field."""
+"""The requests that the worker accepts, checked field by field."""
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ..engines import EngineName, RunOptions
 from ..errors import TinySRError
-from ..postprocess import Finish
+from ..postprocess import STEPS, Finish
 
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_SIDE = 524288
 """The longest side of an image in GIMP, in pixels."""
 UPDATE = "install the plug-in of this version with `tinysr gimp install`."
-"""What helps against all misunderstandings."""
+"""What to do if the two sides do not understand each other."""
 
 
 class ProtocolError(TinySRError):
-    """The client sent something that is not a request of this protocol."""
+    """The client sent something that is not a request."""
 
 
 @dataclass(frozen=True)
 class NetworkChoice:
-    """Which network upscales a picture, and how it is run."""
+    """Which network upscales a picture, and how."""
 
     model: str
     """A name or path for `model.find_checkpoint`; empty for the default."""
     factor: float
-    """The enlargement the network is chosen for."""
+    """The network is chosen for this enlargement."""
     options: RunOptions
 
 
 @dataclass(frozen=True)
 class Request:
-    """One picture to be enlarged."""
+    """One picture to enlarge."""
 
     kind: Literal["upscale", "preview", "mask", "resize"]
     width: int
@@ -42,9 +42,9 @@ class Request:
     result_width: int
     result_height: int
     network: NetworkChoice | None
-    """None: plain interpolation."""
+    """None means plain interpolation."""
     finish: Finish
-    """The steps that follow the resize; the size is in `result_width` and `result_height`."""
+    """The steps after the resize. The size is in `result_width` and `result_height`."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -56,7 +56,7 @@ def parse_request(line: bytes) -> Request:
     """Check one request line.
 
     Raises:
-        ProtocolError: it is not JSON, or a name, type or value is not one of this protocol.
+        ProtocolError: it is not JSON, or a name, type or value is wrong.
     """
     try:
         fields = json.loads(line)
@@ -91,7 +91,7 @@ def _network(take: "_Fields", engine: EngineName) -> NetworkChoice:
 
 
 def _finish(take: "_Fields") -> Finish:
-    return Finish(sharpen=take.flag("sharpen"), anti_alias=take.flag("anti_alias"))
+    return replace(Finish(), **{name: take.flag(name) for name in STEPS})
 
 
 class _Fields:

@@ -7,7 +7,7 @@ from .attachments import Keep
 from .degradation import Clean, choose_clean, jpeg_quality, jpeg_quality_of_table
 from .formats import FORMATS
 from .photos import PhotoCache, Pixels8, decode, fingerprint, list_photos, map_photos, shrink_factor
-from .picture import ColourTags, GainMap, JpegEncoding, Note, Picture, Text
+from .picture import ColourTags, GainMap, JpegEncoding, Note, Picture, Subsampling, Text
 from .reading import MAX_PIXELS, Header, from_pil, read_header, read_picture, read_rgb8
 from .silence import silence_decoders
 from .writing import to_pil, write_picture
@@ -25,6 +25,7 @@ __all__ = [
     "PhotoCache",
     "Picture",
     "Pixels8",
+    "Subsampling",
     "Text",
     "choose_clean",
     "decode",

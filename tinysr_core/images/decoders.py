@@ -20,7 +20,7 @@ from PIL import (
 from ..errors import PictureError, installs
 from . import png
 from .deep import can_read_deep
-from .picture import JpegEncoding
+from .picture import JpegEncoding, Subsampling
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
@@ -148,5 +148,6 @@ def jpeg_encoding(image: Image.Image) -> JpegEncoding | None:
     tables = tuple(tuple(image.quantization[number]) for number in numbers if number in image.quantization)
     if not tables:
         return None
-    subsampling = {1: "4:2:2", 2: "4:2:0"}.get(JpegImagePlugin.get_sampling(image), "4:4:4")
+    known: dict[int, Subsampling] = {1: "4:2:2", 2: "4:2:0"}
+    subsampling = known.get(JpegImagePlugin.get_sampling(image), "4:4:4")
     return JpegEncoding(tables, subsampling)

@@ -18,7 +18,7 @@ from PIL import Image
 from ..util import in_order
 from . import exif, jpeg, photoshop, png, png_filter, tiff, xmp
 from .attachments import Attachments
-from .picture import Bits, JpegEncoding
+from .picture import Bits, JpegEncoding, Subsampling
 from .source import BAND_ROWS
 from .tiff import LONG, SHORT, UNDEFINED, KeptEntry, NewEntry, numbers_entry
 
@@ -161,17 +161,24 @@ def _tiff_entries(raster: Raster, about: Attachments, order: str) -> list[NewEnt
 
 
 def encode_jpeg(
-    stream: IO[bytes], raster: Raster, about: Attachments, *, quality: int | None, like: JpegEncoding | None
+    stream: IO[bytes],
+    raster: Raster,
+    about: Attachments,
+    *,
+    quality: int | None,
+    subsampling: Subsampling | None,
+    like: JpegEncoding | None,
 ) -> None:
     """Write a JPEG through Pillow, followed by the gain map if there is one.
 
     Args:
         quality: 1 to 100; None: that of `like`, but at least 75; 95 without `like`.
+        subsampling: None: that of `like`; 4:4:4 without `like`.
         like: how the source was compressed.
     """
-    options: dict[str, Any] = {"quality": quality or 95, "subsampling": "4:4:4"}
+    options: dict[str, Any] = {"quality": quality or 95, "subsampling": subsampling or "4:4:4"}
     if like is not None:
-        options["subsampling"] = like.subsampling
+        options["subsampling"] = subsampling or like.subsampling
         if quality is None and sum(like.tables[0]) <= COARSEST and max(map(max, like.tables)) <= 255:
             options["quality"] = -1  # with another value Pillow scales the tables
             options["qtables"] = [list(table) for table in like.tables]

@@ -27,7 +27,8 @@ def _besides(*things: Carried) -> frozenset[Carried]:
 _IN_PNG = _besides("colour tags", "HDR levels", "IPTC", "text", "comments")
 _IN_JPEG = _besides("IPTC", "comments", "gain map")
 _IN_TIFF = _besides("IPTC")
-_IN_HEIF = _besides("colour tags", "HDR levels")
+_IN_AVIF_FILE = _besides("colour tags", "HDR levels")
+_IN_HEIC = _besides("colour tags", "HDR levels", "gain map")
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,13 @@ READ: dict[str, frozenset[Carried]] = {
     "JPEG": _IN_JPEG,
     "WebP": _EVERYWHERE,
     "TIFF": _IN_TIFF,
-    "AVIF": _IN_HEIF,
-    "HEIC": _IN_HEIF,
+    "AVIF": _IN_AVIF_FILE,
+    "HEIC": _IN_HEIC,
     "GIF": frozenset({"comments"}),
     "BMP": frozenset({"resolution"}),
 }
-"""What is read from a file of each format. The gain map of an AVIF or HEIC file is left out with a note."""
+"""What is read from a file of each format. A gain map by ISO 21496-1 in an AVIF or HEIC file (box tmap) is left out
+with a note: libheif does not decode it."""
 
 
 def markdown_table() -> str:

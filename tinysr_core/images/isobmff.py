@@ -28,6 +28,8 @@ class HeifMetadata:
     """8 bytes, in the layout of PNG's cLLI."""
     gain_map: bool = False
     """Whether the file has one."""
+    gain_map_xmp: bytes | None = None
+    """The XMP packet of Apple's gain map."""
 
 
 def read_heif(data: Bytes) -> HeifMetadata:
@@ -68,6 +70,7 @@ def _read_meta(data: Bytes, start: int, end: int, found: HeifMetadata) -> None:
     found.gain_map = any(kind == b"tmap" for kind, _ in kinds.values())
     if b"iprp" in boxes:
         _read_properties(data, *boxes[b"iprp"], main, found)
+    described = _described(data, *boxes[b"iref"]) if b"iref" in boxes else {}
     if b"iloc" in boxes:
         inside = boxes.get(b"idat", (0, 0))[0]
         parts = _item_parts(bytes(data[slice(*boxes[b"iloc"])]), inside)
@@ -76,8 +79,12 @@ def _read_meta(data: Bytes, start: int, end: int, found: HeifMetadata) -> None:
                 content = _content(data, parts.get(item, []))
                 skip = int.from_bytes(content[:4], "big")
                 found.exif = content[4 + skip :] or None
-            if kind == b"mime" and b"application/rdf+xml" in detail and found.xmp is None:
-                found.xmp = _content(data, parts.get(item, [])) or None
+            if kind == b"mime" and b"application/rdf+xml" in detail:
+                packet = _content(data, parts.get(item, [])) or None
+                if main in described.get(item, {main}):
+                    found.xmp = found.xmp or packet
+                elif packet is not None and b"HDRGainMap" in packet:
+                    found.gain_map_xmp = packet
 
 
 def _primary_item(content: bytes) -> int:
@@ -94,6 +101,18 @@ def _item_kinds(data: Bytes, start: int, end: int) -> dict[int, tuple[bytes, byt
             wide = 4 if content[0] == 3 else 2
             kinds[int.from_bytes(content[4 : 4 + wide], "big")] = content[6 + wide : 10 + wide], content[10 + wide :]
     return kinds
+
+
+def _described(data: Bytes, start: int, end: int) -> dict[int, set[int]]:
+    """The items that each item of metadata is about (references of type cdsc)."""
+    described: dict[int, set[int]] = {}
+    wide = 4 if bytes(data[start : start + 1])[0] else 2
+    for name, at, stop in _boxes(data, start + 4, end):
+        if name == b"cdsc":
+            content = bytes(data[at:stop])
+            numbers = [int.from_bytes(content[i : i + wide], "big") for i in range(wide + 2, len(content), wide)]
+            described.setdefault(int.from_bytes(content[:wide], "big"), set()).update(numbers)
+    return described
 
 
 def _item_parts(content: bytes, inside: int) -> dict[int, list[tuple[int, int]]]:

@@ -23,6 +23,12 @@ MOST_XMP = _MOST - len(XMP)
 MOST_COMMENT = _MOST
 """Bytes of EXIF, XMP or a comment that one segment can hold."""
 
+_APPLE_GAIN_MAP = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:HDRGainMap="http://ns.apple.com/HDRGainMap/1.0/">'
+    b"<HDRGainMap:HDRGainMapVersion>65536</HDRGainMap:HDRGainMapVersion></rdf:Description></rdf:RDF></x:xmpmeta>"
+)
+
 
 def segments(data: Bytes, start: int = 0) -> Iterator[tuple[int, int, bytes]]:
     """The marker of each segment before the pixels, and the offset and bytes of its content.
@@ -108,6 +114,14 @@ def photoshop_segments(block: bytes) -> bytes:
     """The segments of Photoshop image resources."""
     parts = [block[at : at + _MOST - len(PHOTOSHOP)] for at in range(0, len(block), _MOST - len(PHOTOSHOP))]
     return b"".join(segment(0xED, PHOTOSHOP + part) for part in parts)
+
+
+def apple_gain_map(image: Image.Image, xmp: bytes | None) -> bytes:
+    """A gain map of a HEIC file as the JPEG file that Apple puts behind a JPEG. `xmp` is its packet, where it has one;
+    without it, the map says that it is of version 1."""
+    stream = BytesIO()
+    image.save(stream, "JPEG", quality=95, extra=segment(0xE1, XMP + (xmp or _APPLE_GAIN_MAP)))
+    return stream.getvalue()
 
 
 def resized_gain_map(gain_map: GainMap, height_factor: float, width_factor: float) -> bytes:

@@ -16,6 +16,7 @@ from .stored import Stored
 from .tiff import Bytes, Directory, FileBytes, Tiff
 
 _XMP_TAG, _IPTC_TAG, _PHOTOSHOP_TAG = 700, 33723, 34377
+_APPLE_GAIN_MAP = "urn:com:apple:photo:2020:aux:hdrgainmap"
 _PREVIEWS = range(0x010000, 0x020000)
 """Type codes of further pictures in a JPEG that are smaller versions of the main one."""
 
@@ -45,8 +46,14 @@ def read_metadata(kind: str, stream: IO[bytes]) -> Stored:
     return stored
 
 
-def add_decoded(kind: str, image: Image.Image, stored: Stored) -> None:
-    """Add what only Pillow's decoder knows about a file of format `kind`."""
+def add_decoded(kind: str, stream: IO[bytes], image: Image.Image, stored: Stored) -> None:
+    """Add what only the decoder of `image` knows about the file of format `kind` in `stream`."""
+    if kind == "HEIC" and (numbers := image.info.get("aux", {}).get(_APPLE_GAIN_MAP)):
+        from pillow_heif import open_heif
+
+        gain_map = open_heif(stream).get_aux_image(numbers[0]).to_pillow()
+        stored.gain_map = jpeg.apple_gain_map(gain_map, stored.gain_map_xmp)
+        stored.notes = [note for note in stored.notes if note.kind != "gain map"]
     if kind == "AVIF":
         stored.orientation = _orientation_of(image)
     if kind == "TIFF":
@@ -203,6 +210,7 @@ def _read_heif(data: Bytes, stored: Stored) -> None:
         mastering_display=found.mastering_display,
         light_level=found.light_level,
     )
+    stored.gain_map_xmp = found.gain_map_xmp
     if found.gain_map:
         text = "The HDR gain map was left out; it can be carried from JPEG to JPEG only."
         stored.notes.append(Note("gain map", text))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import DataError, PictureError
-from ..util import atomic_write, delete_later
+from ..util import atomic_write, try_delete
 from .formats import FORMATS
 from .reading import MAX_PIXELS, read_header, read_rgb8
 
@@ -124,7 +124,7 @@ class PhotoCache:
         No array of this cache may be used after this.
         """
         self.pixels.clear()  # the mapping ends with the last array
-        delete_later(self.made_of[1])
+        try_delete(self.made_of[1])
 
 
 def _write(photos: Sequence[Path], file: Path, megapixels: float, key: bytes) -> None:

@@ -80,14 +80,17 @@ class GainMap:
     """The content of the APP2 segment that announces a gain map in the main picture (ISO 21496-1)."""
 
 
+Subsampling = Literal["4:4:4", "4:2:2", "4:2:0"]
+"""How many chroma samples a JPEG keeps: all, half of each row, half of each row and column."""
+
+
 @dataclass(frozen=True)
 class JpegEncoding:
     """How a JPEG was compressed."""
 
     tables: tuple[tuple[int, ...], ...]
     """Quantisation tables for luma and chroma, 64 values each, row by row."""
-    subsampling: str
-    """"4:4:4", "4:2:2" or "4:2:0"."""
+    subsampling: Subsampling
 
 
 @dataclass(frozen=True, eq=False)

@@ -167,7 +167,7 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tup
         installable = kind in ("PNG", "TIFF") and not deep.can_read_deep()
         advice = f" (to keep them: {installs('formats')})" if installable else ""
         source.notes.append(Note("bits", f"{file_bits} bits per channel were read as {source.bits}{advice}."))
-    metadata.add_decoded(kind, image, stored)
+    metadata.add_decoded(kind, stream, image, stored)
     return source, stored, jpeg_encoding(image)
 
 

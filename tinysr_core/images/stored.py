@@ -23,6 +23,8 @@ class Stored:
     gain_map: bytes | None = None
     """A JPEG file."""
     gain_map_marker: bytes | None = None
+    gain_map_xmp: bytes | None = None
+    """The XMP packet of the gain map of a HEIC file."""
     dpi: tuple[float, float] | None = None
     """Pixels per inch that the file states outside EXIF."""
     orientation: int | None = None

@@ -14,7 +14,7 @@ from . import encoders
 from .attachments import Keep, kept, prepare
 from .encoders import Raster
 from .formats import FORMATS, Format
-from .picture import Bits, FloatArray, Note, Picture
+from .picture import Bits, FloatArray, Note, Picture, Subsampling
 from .source import BAND_ROWS
 
 
@@ -33,6 +33,7 @@ def write_picture(
     path: str | Path,
     *,
     quality: int | None = None,
+    subsampling: Subsampling | None = None,
     format: str | None = None,  # noqa: A002  (the word every picture library uses)
     keep: Keep = "all",
 ) -> tuple[Note, ...]:
@@ -41,6 +42,7 @@ def write_picture(
     Args:
         quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats are always lossless.
             None: 95; 90 for AVIF; for a JPEG made from a JPEG the quality of its source, but at least 75.
+        subsampling: chroma samples of a JPEG; None: as the source if it is a JPEG, else 4:4:4.
         format: a key of `FORMATS`; None: by the suffix of `path`.
         keep: which metadata is written: "all"; "none": only colours and resolution; "no-gps": all but the GPS location.
 
@@ -48,7 +50,7 @@ def write_picture(
         What the format cannot hold, one sentence each.
 
     Raises:
-        RequestError: the quality is out of range, or `keep` is unknown.
+        RequestError: the quality is out of range, or `subsampling` or `keep` is unknown.
         PictureError: the format is unknown; the picture is too large for it, or has NaN or infinite values; the folder
             is not writable, or the disk is full. An existing file is unchanged then, and no other file remains.
     """
@@ -58,6 +60,8 @@ def write_picture(
         raise RequestError(f"The quality is {quality}; give a number from 1 to 100.")
     if keep not in get_args(Keep):
         raise RequestError(f"keep is {keep!r}; choose one of {', '.join(get_args(Keep))}.")
+    if subsampling not in (None, *get_args(Subsampling)):
+        raise RequestError(f"subsampling is {subsampling!r}; choose one of {', '.join(get_args(Subsampling))}.")
     if max(picture.height, picture.width) > kind.longest:
         raise PictureError(
             f"{kind.name} holds at most {kind.longest} pixels per side, and the picture has"
@@ -66,7 +70,7 @@ def write_picture(
     notes: list[Note] = []
     try:
         with atomic_write(path) as temporary, temporary.open("wb") as stream:
-            _encode(stream, kept(picture, keep), kind, quality, notes)
+            _encode(stream, kept(picture, keep), kind, quality, subsampling, notes)
     except (OSError, OverflowError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise PictureError(f"{path} cannot be written: {reason}.") from error
@@ -83,7 +87,14 @@ def _format(path: Path, name: str | None) -> Format:
     raise PictureError(f"No format {wanted} can be written; choose one of {', '.join(FORMATS)}.")
 
 
-def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | None, notes: list[Note]) -> None:
+def _encode(
+    stream: IO[bytes],
+    picture: Picture,
+    kind: Format,
+    quality: int | None,
+    subsampling: Subsampling | None,
+    notes: list[Note],
+) -> None:
     raster = _raster(picture, kind, notes)
     about = prepare(picture, kind, grey=raster.channels <= 2, notes=notes)
     match kind.name:
@@ -92,7 +103,7 @@ def _encode(stream: IO[bytes], picture: Picture, kind: Format, quality: int | No
         case "TIFF":
             encoders.encode_tiff(stream, raster, about)
         case "JPEG":
-            encoders.encode_jpeg(stream, raster, about, quality=quality, like=picture.jpeg)
+            encoders.encode_jpeg(stream, raster, about, quality=quality, subsampling=subsampling, like=picture.jpeg)
         case "WebP":
             encoders.encode_webp(stream, raster, about, quality=quality or 95)
         case "AVIF":

@@ -1,4 +1,4 @@
-"""What training minimises: the named terms of the loss, and the networks VGG19 and LPIPS that some terms need."""
+"""The training loss: its terms by name, and the networks VGG19 and LPIPS that some of them need."""
 
 from .download import Downloads, Source
 from .lpips import Lpips, load_lpips

@@ -21,51 +21,48 @@ from ..model import cache_folder
 from ..util import atomic_write
 
 CHUNK = 2**18
-"""Bytes that are read at once."""
+"""Bytes to read at a time."""
 ATTEMPTS = 3
-"""A broken connection is resumed so often before the download counts as failed."""
+"""Number of connections that may break before a download fails."""
 TIMEOUT = 30.0
-"""Seconds without an answer after which a connection counts as broken."""
+"""Seconds without data after which a connection counts as broken."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file of tensors on the network."""
+    """A file of tensors on a web server."""
 
     title: str
-    """What it is, for people."""
+    """What the file is, for messages."""
     url: str
     digest: str
-    """The first digits of its SHA-256; empty where they are not known."""
+    """The first hexadecimal digits of its SHA-256; empty if unknown."""
 
     @property
     def file_name(self) -> str:
-        """Its name in the caches; torch.hub uses the same one."""
+        """The name of the file in our cache and in that of torch.hub."""
         name = self.url.rsplit("/", 1)[-1]
         return name if self.digest in name else f"{name.removesuffix('.pth')}-{self.digest}.pth"
 
 
-def _silent(source: Source, done: int, total: int) -> None:
-    """Report nothing."""
-
-
 @dataclass(frozen=True)
 class Downloads:
-    """How files that are missing are fetched."""
+    """Where missing files are downloaded from and to."""
 
     mirror: str | None = None
-    """Address of a folder that has the safetensors files; None: they are made from their publishers' files."""
+    """URL of a folder with the safetensors files; None: they are made from the publishers' files."""
     cache: Path = field(default_factory=cache_folder)
-    """Folder for the layers that are needed, and for unfinished downloads."""
-    progress: Callable[[Source, int, int], None] = _silent
-    """Called with the bytes received so far and in total; first when the server has told the size."""
+    """Folder for the safetensors files and for unfinished downloads."""
+    progress: Callable[[Source, int, int], None] = lambda source, done, total: None
+    """Called with the bytes received so far, and the total; first when the server has sent the size."""
 
     def fetch(self, source: Source) -> Path:
-        """The whole file of `source` in the cache. A download that broke off is resumed, by a later call too.
+        """Download the file of `source` into the cache and return its path. An interrupted download is resumed, even by
+        a later call.
 
         Raises:
-            OSError: it cannot be fetched or written.
-            ValueError: it is damaged.
+            OSError: the file cannot be downloaded or written.
+            ValueError: the file is damaged.
         """
         path = self.cache / source.file_name
         part = path.with_name(f"{path.name}.part")
@@ -83,17 +80,17 @@ class Downloads:
         return path
 
     def _receive(self, source: Source, part: Path) -> None:
-        """Append to `part` what it lacks of the file."""
+        """Download the missing rest of the file and append it to `part`."""
         done = part.stat().st_size if part.is_file() else 0
         request = urllib.request.Request(source.url, headers={"Range": f"bytes={done}-"} if done else {})
         try:
             answer = urllib.request.urlopen(request, timeout=TIMEOUT)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing is missing
+            if error.code == 416:  # the range is empty: `part` is complete
                 return
             raise
         with answer, part.open("ab") as stream:
-            if answer.status != 206:  # the server cannot resume: it sends everything
+            if answer.status != 206:  # the server cannot resume and sends the whole file
                 stream.truncate(0)
                 done = 0
             total = done + int(answer.headers["Content-Length"])
@@ -113,24 +110,24 @@ def load_backbone(
     select: Callable[[Sequence[Mapping[str, Tensor]]], dict[str, Tensor]],
     downloads: Downloads,
 ) -> dict[str, Tensor]:
-    """The tensors of the safetensors file `name`: in `folder` if one is given, else in the cache.
+    """Load the tensors of the safetensors file `name`: from `folder` if one is given, else from the cache.
 
-    If the cache has no such file, it is downloaded from the mirror, or made by `select` from the files of `sources`:
-    those in the cache of `torch.hub`, or else downloaded ones, which are deleted afterwards. Several processes may ask
-    at the same time.
+    If the cache lacks the file, it is downloaded from the mirror, or `select` makes it from the files of `sources`.
+    These are taken from the cache of `torch.hub`; the others are downloaded, and deleted afterwards. Several processes
+    may call this at the same time.
 
     Raises:
-        DataError: the file is missing or damaged, or a source cannot be downloaded.
+        DataError: the file is missing or damaged, or it cannot be downloaded.
     """
     if folder is not None:
         try:
             return load_file(folder / name)
         except FileNotFoundError:
             raise DataError(
-                f"There is no {name} in {folder}. Name the folder that has it, or none, to download it once."
+                f"There is no {name} in {folder}. Give the folder that has it, or leave the folder out to download it."
             ) from None
         except (OSError, SafetensorError) as error:
-            raise DataError(f"{folder / name} cannot be read ({error}). Get it again.") from error
+            raise DataError(f"{folder / name} cannot be read ({error}). Download it again.") from error
     path = downloads.cache / name
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,17 +136,18 @@ def load_backbone(
                 return load_file(path)
             if downloads.mirror is not None:
                 return _mirrored(path, downloads.mirror, downloads)
-            return _make(path, sources, select, downloads)
+            return _converted(path, sources, select, downloads)
     except OSError as error:
         raise DataError(
-            f"{name} could not be downloaded ({error}). Connect to the network and run the same command again, or name "
-            f"a folder that has {name} (--backbones)."
+            f"{name} could not be downloaded ({error}). Connect to the network and run the same command again, or give "
+            "a folder that has the file (--backbones)."
         ) from error
     except ValueError as error:
-        raise DataError(f"What was downloaded for {name} is damaged ({error}). Try again.") from error
+        raise DataError(f"The download of {name} is damaged ({error}). Run the same command again.") from error
 
 
 def _mirrored(path: Path, mirror: str, downloads: Downloads) -> dict[str, Tensor]:
+    """The tensors of the file `path`, downloaded from the mirror."""
     downloads.fetch(Source(path.stem, f"{mirror.rstrip('/')}/{path.name}", digest=""))
     try:
         return load_file(path)
@@ -158,12 +156,13 @@ def _mirrored(path: Path, mirror: str, downloads: Downloads) -> dict[str, Tensor
         raise ValueError(str(error)) from error
 
 
-def _make(
+def _converted(
     path: Path,
     sources: Sequence[Source],
     select: Callable[[Sequence[Mapping[str, Tensor]]], dict[str, Tensor]],
     downloads: Downloads,
 ) -> dict[str, Tensor]:
+    """The tensors that `select` takes from the publishers' files, also written to `path`."""
     cached = [Path(torch.hub.get_dir(), "checkpoints", source.file_name) for source in sources]
     files = [
         file if file.is_file() and _sha256(file).startswith(source.digest) else downloads.fetch(source)

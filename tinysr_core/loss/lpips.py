@@ -1,4 +1,4 @@
-"""LPIPS, the learned perceptual distance (Zhang et al. 2018, version 0.1), as a judge and as a loss term."""
+"""LPIPS, the learned perceptual distance (Zhang et al. 2018, version 0.1), as a metric and as a loss term."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,9 +29,11 @@ SCALE = (0.458, 0.448, 0.450)
 
 
 class Lpips(nn.Module):
-    """The distance of two pictures in the features of a small network. Frozen: gradients reach the pictures only.
+    """The distance between two pictures in the features of a network. The weights are frozen.
 
-    `tensors` are a backbone's convs under torchvision's names and the heads `linN.weight`; see `load_lpips`.
+    Args:
+        backbone: AlexNet or SqueezeNet 1.1.
+        tensors: the convs of the backbone under torchvision's names, and the heads as `linN.weight`; see `load_lpips`.
     """
 
     def __init__(self, backbone: Backbone, tensors: Mapping[str, Tensor]) -> None:
@@ -44,7 +46,7 @@ class Lpips(nn.Module):
         self.register_buffer("scale", torch.tensor(SCALE).view(3, 1, 1))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """RGB [B,3,H,W] in [0,1], at least 32 pixels a side -> the mean distance, a number >= 0."""
+        """Two RGB pictures [B,3,H,W] in [0,1], at least 32 pixels a side -> the mean distance over the batch, >= 0."""
         tensors = {name: self.get_buffer(buffer) for name, buffer in self.names.items()}
         features = [self.taps(self._normalised(picture), tensors) for picture in (a, b)]
         distances: list[Tensor] = []
@@ -58,26 +60,28 @@ class Lpips(nn.Module):
 
 
 def load_lpips(backbone: Backbone, folder: Path | None, downloads: Downloads | None = None) -> Lpips:
-    """LPIPS with the weights of `folder`/lpips_`backbone`.safetensors, or if no folder is given, with those in the
-    cache, into which they are downloaded once (SqueezeNet 5 MB; AlexNet 244 MB, of which 10 MB are kept).
+    """LPIPS with the weights in `folder`/lpips_BACKBONE.safetensors.
+
+    Without `folder`, the weights come from the cache. They are downloaded once: 5 MB for SqueezeNet, or 244 MB for
+    AlexNet, of which 10 MB are kept.
 
     Raises:
-        DataError: the file is not there, or the weights cannot be downloaded.
+        DataError: the file is missing or damaged, or it cannot be downloaded.
     """
     sources = [NETWORKS[backbone], HEADS[backbone]]
     name = f"lpips_{backbone}.safetensors"
-    return Lpips(backbone, load_backbone(name, folder, sources, _needed, downloads or Downloads()))
+    return Lpips(backbone, load_backbone(name, folder, sources, _select, downloads or Downloads()))
 
 
-def _needed(contents: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The convs of torchvision's network, and the heads from the authors of LPIPS."""
+def _select(contents: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The convs from torchvision's file, and the heads from that of the authors of LPIPS."""
     network, heads = contents
     convs = {name: tensor for name, tensor in network.items() if name.startswith("features.")}
     return convs | {name.replace(".model.1.", "."): tensor for name, tensor in heads.items()}
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Divided by the length over the channels, whose slope is kept finite where all features are 0."""
+    """`features` scaled to unit length over the channels. The epsilon keeps the gradient finite where all are 0."""
     return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-10)
 
 

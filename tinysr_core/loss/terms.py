@@ -1,6 +1,6 @@
-"""The paper's perceptual loss (section 4) and the pixel terms that our recipes add, each by its name.
+"""The paper's perceptual loss (section 4), and the terms that our recipes add.
 
-Every term takes SR and HR pictures [B,3,H,W], values near [0,1] and not clamped, and returns one differentiable number.
+Each term takes SR and HR pictures [B,3,H,W], with values near [0,1], not clamped. It returns a differentiable scalar.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,46 +28,52 @@ RGB_TO_XYZ = (
 """Linear sRGB to CIE XYZ (ITU-R BT.709 primaries, D65)."""
 WHITE_D65 = (0.95047, 1.0, 1.08883)
 
-
 Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Weight of each term; a term of weight 0 is not computed. The defaults are the paper's (equation of section 4)."""
+    """The weight of each term. Terms of weight 0 are not computed. The defaults are the paper's (section 4)."""
 
     vgg: float = 1.0
     """L1 between VGG19 features."""
     edge: float = 0.2
     """L1 between Sobel and Laplacian maps."""
     lab: float = 0.1
-    """L1 in CIE Lab, in its own units (L from 0 to 100)."""
+    """L1 in CIE Lab, where L goes from 0 to 100."""
     l1: float = 0.0
     """L1 between pixels."""
     fft: float = 0.0
     """L1 between Fourier coefficients."""
     phase: float = 0.0
-    """L1 between the mean colours of the phases of the pixel shuffle. Networks that judge pictures like fine grain, and
-    the cheapest is a weave of a pixel's width, the same everywhere: phases that differ in brightness."""
+    """L1 between the mean colours of the phases of the pixel shuffle. It prevents a checkerboard pattern: perceptual
+    terms reward fine grain, and the cheapest grain is phases of different brightness."""
     colour: float = 0.0
-    """L1 between mean colours of squares of 4 x 4 LR pixels: what is mended keeps its colour."""
+    """L1 between mean colours of squares of 4 x 4 LR pixels. It keeps the colours of cleaned areas."""
     lpips: float = 0.0
-    """LPIPS with SqueezeNet; the one with AlexNet judges, and is never trained on."""
+    """LPIPS with SqueezeNet. LPIPS with AlexNet is only a metric and never a loss."""
     vgg_taps: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1")
-    """VGG19 layers to compare, by name (conv1_1 to relu3_2)."""
+    """Names of the VGG19 layers to compare, from conv1_1 to relu3_2."""
 
     @property
     def weights(self) -> dict[str, float]:
-        """Name to weight, of the terms that are used."""
+        """The weights above 0, by term."""
         weights = {name: getattr(self, name) for name in TERMS}
         return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 class Loss(nn.Module):
-    """The weighted sum of named terms.
+    """The weighted sum of the terms.
 
-    `vgg_tensors` are the weights from `vgg.load_vgg19`, `lpips` is from `lpips.load_lpips`, `scale` is the
-    network's upscaling factor; each is needed only where its term is used.
+    Args:
+        config: the weights of the terms.
+        vgg_tensors: the weights from `load_vgg19`; only the term vgg needs them.
+        lpips: LPIPS from `load_lpips`; only the term lpips needs it.
+        scale: the network's upscaling factor; only the terms phase and colour need it.
+
+    Raises:
+        ValueError: the weights of VGG19 or LPIPS are missing.
+        DataError: `config` names an unknown VGG19 layer.
     """
 
     def __init__(
@@ -95,17 +101,18 @@ class Loss(nn.Module):
             self.distances["lpips"] = lpips
         missing = sorted(set(self.weights) - set(self.distances))
         if missing:
-            raise ValueError(f"the term {missing[0]} needs the weights of its network")
+            raise ValueError(f"the loss term {missing[0]} needs the weights of its network")
 
     def forward(self, sr: Tensor, hr: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted total, and each term by name, before its weight."""
+        """SR and HR pictures [B,3,H,W] -> the weighted sum, and each term by name, not weighted."""
         terms = {name: self.distances[name](sr, hr) for name in self.weights}
         total = torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum()
         return total, terms
 
 
 def edge_distance(sr: Tensor, hr: Tensor) -> Tensor:
-    """Sum of the L1 means of Sobel-x, Sobel-y and Laplacian differences. The maps are linear: one filtering serves."""
+    """L1 means of the differences of the Sobel-x, Sobel-y and Laplacian maps, summed."""
+    # The maps are linear, so the map of the difference is the difference of the maps.
     return edge_maps(sr - hr).abs().mean((0, 1, 3, 4)).sum()
 
 
@@ -125,8 +132,8 @@ def lab_distance(sr: Tensor, hr: Tensor) -> Tensor:
 def rgb_to_lab(rgb: Tensor) -> Tensor:
     """sRGB [B,3,H,W] in [0,1] -> CIE Lab (D65, 2 degrees): L in [0,100], a and b about [-128,127].
 
-    Values outside [0,1] follow the same curves, so that their gradient still points inwards. The powers are kept away
-    from zero, where their slope is infinite, by the linear pieces that both standards define there.
+    Values outside [0,1] follow the same curves, so that their gradient still points inwards. Near zero, where the slope
+    of the powers is infinite, both standards define linear pieces, which keep the gradient finite.
     """
     linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     matrix = torch.tensor(RGB_TO_XYZ, dtype=rgb.dtype, device=rgb.device)
@@ -138,16 +145,16 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def fft_distance(sr: Tensor, hr: Tensor) -> Tensor:
-    """L1 mean over real and imaginary parts of the 2-D Fourier transform (as SAFMN and ShuffleMixer weigh it)."""
+    """L1 mean over the real and imaginary parts of the 2-D Fourier transform, as in SAFMN and ShuffleMixer."""
     return torch.view_as_real(torch.fft.rfft2(sr - hr)).abs().mean()
 
 
 def phase_distance(sr: Tensor, hr: Tensor, scale: int) -> Tensor:
-    """L1 mean over the channels of each of the `scale` x `scale` phases of their difference in mean colour."""
+    """L1 mean over the `scale` x `scale` phases and the channels of the difference in mean colour."""
     return F.pixel_unshuffle(sr - hr, scale).mean((0, 2, 3)).abs().mean()
 
 
 def colour_distance(sr: Tensor, hr: Tensor, side: int) -> Tensor:
-    """L1 mean of the difference in mean colour, over squares of `side` x `side` pixels; what is left at the right and
-    the bottom does not count."""
+    """L1 mean of the difference in mean colour of squares of `side` x `side` pixels. Incomplete squares at the right
+    and the bottom are left out."""
     return F.avg_pool2d(sr - hr, side).abs().mean()

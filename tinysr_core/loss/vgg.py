@@ -1,4 +1,4 @@
-"""VGG19 up to conv3_2, the feature network of the perceptual loss."""
+"""VGG19 up to relu3_2, the feature network of the perceptual loss."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,15 @@ LAYERS = (
 
 
 class VggFeatures(nn.Module):
-    """The outputs of named layers of VGG19 (Simonyan and Zisserman 2014). Frozen: gradients reach the input only."""
+    """The outputs of named layers of VGG19 (Simonyan and Zisserman 2014). The weights are frozen.
+
+    Args:
+        taps: names of layers, see `LAYERS`.
+        tensors: the convs under torchvision's names; see `load_vgg19`.
+
+    Raises:
+        DataError: a layer is unknown, or `taps` is empty.
+    """
 
     def __init__(self, taps: tuple[str, ...], tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
@@ -41,7 +49,7 @@ class VggFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(3, 1, 1))
 
     def forward(self, image: Tensor) -> list[Tensor]:
-        """RGB [B,3,H,W] in [0,1] -> the tapped feature maps, in the order of the layers."""
+        """RGB [B,3,H,W] in [0,1] -> the outputs of the tapped layers, in the order of `LAYERS`."""
         x = (image - self.get_buffer("mean")) / self.get_buffer("std")
         features: list[Tensor] = []
         for name in self.layers:
@@ -54,23 +62,24 @@ class VggFeatures(nn.Module):
         return features
 
     def distance(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """Sum over the taps of the L1 means."""
+        """L1 mean of the difference at each tap, summed over the taps. Gradients flow to `sr` only."""
         with torch.no_grad():
-            wanted = self(hr)
-        return torch.stack([F.l1_loss(a, b) for a, b in zip(self(sr), wanted, strict=True)]).sum()
+            target = self(hr)
+        return torch.stack([F.l1_loss(a, b) for a, b in zip(self(sr), target, strict=True)]).sum()
 
 
 def load_vgg19(folder: Path | None, downloads: Downloads | None = None) -> dict[str, Tensor]:
-    """The weights of VGG19 up to conv3_2: from `vgg19_features.safetensors` in `folder`, or if no folder is given, from
-    the cache, into which they are downloaded once (548 MB, of which 5 MB are kept).
+    """The weights of VGG19 up to conv3_2, from `folder`/vgg19_features.safetensors.
+
+    Without `folder`, they come from the cache. They are downloaded once: 575 MB, of which 5 MB are kept.
 
     Raises:
-        DataError: the file is not there, or cannot be downloaded.
+        DataError: the file is missing or damaged, or it cannot be downloaded.
     """
-    return load_backbone(VGG19_FILE, folder, [VGG19], _needed, downloads or Downloads())
+    return load_backbone(VGG19_FILE, folder, [VGG19], _select, downloads or Downloads())
 
 
-def _needed(contents: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """The layers that can be tapped."""
+def _select(contents: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors of `LAYERS` from torchvision's file."""
     layers = tuple(f"features.{index}." for index, _ in enumerate(LAYERS))
     return {name: tensor for name, tensor in contents[0].items() if name.startswith(layers)}

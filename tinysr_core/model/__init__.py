@@ -1,13 +1,13 @@
-"""The network and its weights: what defines a network, its layers in torch, checkpoint files, and blends of them.
+"""The network and its weights: the configuration, the layers in torch, checkpoint files, and blends of checkpoints.
 
-Reading, listing and blending checkpoints needs no torch. `TinySR`, the network in torch, is imported when it is used.
+Reading, listing and blending checkpoints needs no torch. `TinySR`, the network in torch, is imported on first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..util import lazy_getattr
 from .bicubic import skip_kernel
-from .blend import find_relative, has_photo, load_checkpoint, relatives_of_descendant
+from .blend import Relation, find_relative, has_photo, load_checkpoint, relatives_of_descendant
 from .catalog import (
     DEFAULT_NAME,
     SUFFIX,
@@ -16,6 +16,7 @@ from .catalog import (
     find_exactly,
     install_checkpoint,
     list_checkpoints,
+    list_files,
     model_name,
     shipped_folder,
     user_folder,
@@ -33,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointInfo",
     "ModelConfig",
+    "Relation",
     "TinySR",
     "bicubic_skip",
     "cache_folder",
@@ -42,6 +44,7 @@ __all__ = [
     "has_photo",
     "install_checkpoint",
     "list_checkpoints",
+    "list_files",
     "load_checkpoint",
     "model_name",
     "read_checkpoint",
@@ -54,14 +57,4 @@ __all__ = [
     "write_checkpoint",
 ]
 
-_MODULES = {
-    "TinySR": "network",
-    "bicubic_skip": "network",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import a name that needs torch when it is used."""
-    if name in _MODULES:
-        return getattr(import_module(f".{_MODULES[name]}", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_getattr(__name__, {"TinySR": "network", "bicubic_skip": "network"})

@@ -1,14 +1,14 @@
-"""The kernel of the network's bicubic skip, for every runtime that runs it. Needs no torch."""
+"""The kernel of the network's bicubic skip, for every runtime. Needs no torch."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def skip_kernel(scale: int) -> NDArray[np.float64]:
-    """Bicubic enlargement as one convolution: [scale^2,5,5], a kernel for each position of a pixel within its source.
+    """Bicubic enlargement as one convolution: [scale^2,5,5], one kernel for each position inside a source pixel.
 
-    The cubic is that of torch's `interpolate` (Keys 1981, a = -0.75). Convolve a plane, its border repeated twice, with
-    these kernels; a pixel shuffle of the scale^2 results is the enlarged plane.
+    The cubic is that of torch's `interpolate` (Keys 1981, a = -0.75). To enlarge a plane, pad it by repeating its
+    edge twice, convolve it with these kernels, and apply a pixel shuffle to the scale^2 results.
     """
     offset = (np.arange(scale) + 0.5) / scale - 0.5
     weights = _keys(np.arange(-2, 3) - offset[:, None])
@@ -16,6 +16,7 @@ def skip_kernel(scale: int) -> NDArray[np.float64]:
 
 
 def _keys(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys's cubic at distance `x` in source pixels."""
     x = np.abs(x)
     near = (1.25 * x - 2.25) * x * x + 1
     far = ((-0.75 * x + 3.75) * x - 6) * x + 3

@@ -1,10 +1,10 @@
-"""The sliders `detail` and `clean`: a checkpoint blended with its relatives. Needs no torch.
+"""The options `detail` and `clean`: a checkpoint blended with its relatives. Needs no torch.
 
-Networks that were fine-tuned from one another lie so close together that every blend of their weights is a network in
+If networks were fine-tuned from one another, every weighted mean of their weights is a network too, with properties in
 between (Wang et al. 2018, "network interpolation"). A checkpoint names its relatives in its card: its faithful twin
-under `twin`, and the network for compressed and noisy photographs under `photo`. The three are the corners of a
-triangle: `detail` goes from the twin to the checkpoint, `clean` from there to `photo`. The blend is made once, when the
-network is loaded, and runs as fast as any of them.
+under `twin`, and the network for compressed and noisy photographs under `photo`. `detail` interpolates from the twin to
+the checkpoint, and `clean` from there to the photo network. The blend is made once, when the network is loaded, and
+costs nothing at run time.
 """
 
 import dataclasses
@@ -20,44 +20,44 @@ from .catalog import SUFFIX, list_files
 from .checkpoint import Checkpoint, CheckpointInfo, read_checkpoint, read_info
 
 Relation = Literal["twin", "photo"]
-ABOUT: dict[Relation, tuple[str, str]] = {
+RELATIVES: dict[Relation, tuple[str, str]] = {
     "twin": ("faithful twin", "leave the detail at 1"),
     "photo": ("photo network", "leave clean at auto or 0"),
 }
-"""What a relative is called, and what does without it."""
+"""What messages call a relative, and the option value that does not need it."""
 
 
 def load_checkpoint(path: Path, detail: float = 1.0, clean: float = 0.0) -> Checkpoint:
-    """The checkpoint at `path`, blended with its relatives.
+    """Read the checkpoint at `path` and blend it with its relatives.
 
     Args:
         path: the checkpoint.
-        detail: 0 is the twin, 1 the checkpoint as it is.
-        clean: 0 is what `detail` makes, 1 the photo network.
+        detail: 0 to 1. 0 is the twin, 1 the checkpoint as it is.
+        clean: 0 to 1. 0 is the blend that `detail` makes, 1 the photo network.
 
     Raises:
-        CheckpointError: a file is damaged or missing, or the checkpoint lacks the relative that it is blended with.
-        RequestError: `detail` or `clean` does not lie between 0 and 1.
+        CheckpointError: a file is damaged or missing, or the checkpoint has no such relative.
+        RequestError: `detail` or `clean` is not between 0 and 1.
     """
     for name, value in (("detail", detail), ("clean", clean)):
         if not 0 <= value <= 1:
             raise RequestError(f"{name} must be between 0 and 1, not {value:g}.")
     checkpoint = read_checkpoint(path)
-    corners = [(checkpoint, detail * (1 - clean))]
+    shares = [(checkpoint, detail * (1 - clean))]
     if detail < 1 and clean < 1:
-        corners.append((read_checkpoint(find_relative(checkpoint, "twin")), (1 - detail) * (1 - clean)))
+        shares.append((read_checkpoint(find_relative(checkpoint, "twin")), (1 - detail) * (1 - clean)))
     if clean > 0:
-        corners.append((read_checkpoint(find_relative(checkpoint, "photo")), clean))
-    return blend(corners)
+        shares.append((read_checkpoint(find_relative(checkpoint, "photo")), clean))
+    return blend(shares)
 
 
 def find_relative(info: CheckpointInfo, relation: Relation) -> Path:
-    """The file of a relative: beside the checkpoint, or among the files of `catalog.list_files`.
+    """The file of a relative: beside the checkpoint, or one that `catalog.list_files` lists.
 
     Raises:
-        CheckpointError: the card names none, or one that is not there.
+        CheckpointError: the card names no such relative, or its file is missing.
     """
-    called, remedy = ABOUT[relation]
+    called, remedy = RELATIVES[relation]
     name = info.card.get(relation)
     if not isinstance(name, str):
         raise CheckpointError(f"{info.path.stem} has no {called} to blend with; {remedy}, or choose another model.")
@@ -65,13 +65,12 @@ def find_relative(info: CheckpointInfo, relation: Relation) -> Path:
         if path.stem == name and path.is_file():
             return path
     raise CheckpointError(
-        f"The {called} of {info.path.stem} is {name}{SUFFIX}, which is not there; put it beside {info.path}, or "
-        f"{remedy}."
+        f"{name}{SUFFIX}, the {called} of {info.path.stem}, is missing; put it beside {info.path}, or {remedy}."
     )
 
 
 def has_photo(info: CheckpointInfo) -> bool:
-    """Whether `clean` can be more than 0: the card names a photo network, and its file is there and fits."""
+    """Whether `clean` can be more than 0: the card names a photo network, its file exists, and the configs agree."""
     try:
         return read_info(find_relative(info, "photo")).config == info.config
     except CheckpointError:
@@ -79,26 +78,26 @@ def has_photo(info: CheckpointInfo) -> bool:
 
 
 def relatives_of_descendant(base: CheckpointInfo) -> dict[Relation, str]:
-    """What the card of a checkpoint fine-tuned from `base` says: the relatives of `base`, or `base` as its twin."""
+    """What the card of a checkpoint fine-tuned from `base` names: the relatives of `base`, or `base` as its twin."""
     inherited: dict[Relation, str] = {"twin": base.card.get("twin", base.path.stem)}
     if "photo" in base.card:
         inherited["photo"] = base.card["photo"]
     return inherited
 
 
-def blend(corners: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
-    """The first checkpoint, with the weighted sum of the tensors of all; the weights add up to 1.
+def blend(shares: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
+    """The first checkpoint, with the tensors summed over all checkpoints, each times its share. Shares add up to 1.
 
     Raises:
-        CheckpointError: they are networks of different kinds.
+        CheckpointError: the networks differ in size or scale.
     """
-    first = corners[0][0]
-    used = [(checkpoint, share) for checkpoint, share in corners if share]
+    first = shares[0][0]
+    used = [(checkpoint, share) for checkpoint, share in shares if share]
     for checkpoint, _ in used:
         if checkpoint.config != first.config:
             raise CheckpointError(
-                f"{first.path.stem} and its relative {checkpoint.path} are networks of different size or scale; put "
-                "the right file there, or leave detail and clean out."
+                f"{first.path.stem} and its relative {checkpoint.path} are networks of different size or scale; "
+                "replace that file, or leave detail and clean out."
             )
     if len(used) == 1:
         return dataclasses.replace(first, tensors=used[0][0].tensors, sha256=used[0][0].sha256)

@@ -1,4 +1,4 @@
-"""Which checkpoints there are, and which one a name and a scale mean. Needs no torch."""
+"""Find and list checkpoints by name and scale. Needs no torch."""
 
 import re
 import shutil
@@ -22,23 +22,23 @@ def shipped_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """The folder of the user's own weights. It need not be there."""
+    """The folder of the user's own weights. It may not exist."""
     return Path.home() / ".tinysr" / "models"
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made again, beside the user's weights. It need not be there."""
+    """The folder for files that can be recomputed, beside the user's weights. It may not exist."""
     return Path.home() / ".tinysr" / "cache"
 
 
 def model_name(path: Path) -> str:
-    """The name that stands for a checkpoint and its siblings of other scales: `tinysr-portrait-x2` -> `portrait`."""
+    """The name that a checkpoint shares with those of other scales: `tinysr-portrait-x2.safetensors` -> `portrait`."""
     match = _FILE_NAME.fullmatch(path.stem)
     return match["name"] if match else path.stem
 
 
 def list_files(folders: Iterable[Path] = ()) -> list[Path]:
-    """Checkpoint files: the user's, then those in `folders`, then the shipped ones; the first of a file name counts."""
+    """Checkpoint files: the user's, then those in `folders`, then the shipped ones. The first of a file name counts."""
     found: dict[str, Path] = {}
     for folder in [user_folder(), *folders, shipped_folder()]:
         for path in sorted(folder.glob(f"*{SUFFIX}")):
@@ -48,7 +48,7 @@ def list_files(folders: Iterable[Path] = ()) -> list[Path]:
 
 
 def list_checkpoints(folders: Iterable[Path] = ()) -> tuple[list[CheckpointInfo], list[CheckpointError]]:
-    """The headers of all checkpoints, and the errors of the files that are none."""
+    """The headers of all checkpoints, and an error for each file that is not one."""
     infos: list[CheckpointInfo] = []
     errors: list[CheckpointError] = []
     for path in list_files(folders):
@@ -60,13 +60,13 @@ def list_checkpoints(folders: Iterable[Path] = ()) -> tuple[list[CheckpointInfo]
 
 
 def find_checkpoint(name_or_path: str, factor: float = 2.0, folders: Sequence[Path] = ()) -> Path:
-    """The file that a name, a file name or a path means.
+    """The file of a checkpoint, given by name, file name or path.
 
-    A name such as `portrait` has files of several scales: the smallest scale that is at least `factor` is taken, or
-    the largest there is.
+    A name such as `portrait` has files of several scales. The one with the smallest scale of at least `factor` is
+    chosen; if there is none, the one with the largest scale.
 
     Raises:
-        CheckpointError: nothing has this name.
+        CheckpointError: no checkpoint has this name.
     """
     path = Path(name_or_path).expanduser()
     if path.is_file():
@@ -80,17 +80,17 @@ def find_checkpoint(name_or_path: str, factor: float = 2.0, folders: Sequence[Pa
     family = sorted((_scale(file), file) for file in files if model_name(file) == name_or_path)
     if not family:
         names = sorted({model_name(file) for file in files})
-        raise CheckpointError(f"There is no model {name_or_path!r}; there are {', '.join(names) or 'none at all'}.")
+        raise CheckpointError(f"There is no model {name_or_path!r}; available are {', '.join(names) or 'none'}.")
     sufficient = [file for scale, file in family if scale >= factor - 1e-6]
     return sufficient[0] if sufficient else family[-1][1]
 
 
 def find_exactly(name: str, scale: int) -> Path:
-    """The file of the model `name` that enlarges exactly `scale` times.
+    """The file of the model `name` with exactly this scale.
 
     Raises:
-        CheckpointError: there is no such model.
-        RequestError: it has no file of this scale.
+        CheckpointError: no checkpoint has this name.
+        RequestError: the model has no file of this scale.
     """
     path = find_checkpoint(name, scale)
     own = read_info(path).config.scale
@@ -100,7 +100,7 @@ def find_exactly(name: str, scale: int) -> Path:
 
 
 def install_checkpoint(path: Path) -> Path:
-    """Copy a checkpoint to the user's own, where the command line, ComfyUI and GIMP find it; returns the copy.
+    """Copy a checkpoint to `user_folder`, where the command line, ComfyUI and GIMP find it. Returns the new path.
 
     Raises:
         OSError: the folder cannot be written to, or the disk is full.

@@ -1,4 +1,7 @@
-"""One network in one safetensors file: its tensors, and in the header its config and its model card. Needs no torch."""
+"""Checkpoint files: safetensors with the tensors of one network, and its config and model card in the header.
+
+Needs no torch.
+"""
 
 import dataclasses
 import hashlib
@@ -19,20 +22,20 @@ from .config import ModelConfig
 
 FORMAT = "tinysr"
 VERSION = "1"
-TYPES = {"F16", "F32", "F64"}
-"""The types of numbers that are read, as safetensors names them."""
+DTYPES = {"F16", "F32", "F64"}
+"""The dtypes that are read, as safetensors names them."""
 Card = Mapping[str, Any]
 Tensors = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What the header of a checkpoint says."""
+    """The header of a checkpoint."""
 
     path: Path
     config: ModelConfig
     card: Card
-    """The model card: title, description, licence, data, recipe, figures; empty where the file has no header."""
+    """The model card: title, description, licence, data, recipe, figures. Empty if the file has no metadata."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Checkpoint(CheckpointInfo):
     """A whole checkpoint."""
 
     tensors: Tensors
-    """Name to float32 array; names and shapes are those of `config.shapes`."""
+    """float32 arrays by name; names and shapes are those of `config.shapes`."""
     sha256: str
-    """Hash of the file; of a blend, a hash of what it was made from."""
+    """SHA-256 of the file; for a blend, of the hashes and shares that it was made from."""
 
 
 def read_info(path: Path) -> CheckpointInfo:
@@ -54,17 +57,17 @@ def read_info(path: Path) -> CheckpointInfo:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a dict
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # `file` itself is not iterable
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no file {path}; check its name, or choose another checkpoint.") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} is not a whole safetensors file ({error}); get it again. Pickled .pth files are not read, because "
-            "they can run code."
+            f"{path} is not a valid safetensors file ({error}); download it again. Pickled .pth files are not read, "
+            "because they can run code."
         ) from error
     version = header.get("version")
     if header.get("format") == FORMAT and version != VERSION:
-        raise CheckpointError(f"{path} has format version {version}, this TinySR reads {VERSION}; update TinySR.")
+        raise CheckpointError(f"{path} has format version {version}, but this TinySR reads {VERSION}; update TinySR.")
     try:
         config = ModelConfig.from_shapes(shapes)
         if "config" in header:
@@ -74,7 +77,7 @@ def read_info(path: Path) -> CheckpointInfo:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except (ValueError, TypeError) as error:
-        raise CheckpointError(f"The header of {path} is damaged ({error}); get the file again.") from error
+        raise CheckpointError(f"The header of {path} is damaged ({error}); download the file again.") from error
     return CheckpointInfo(path, config, card)
 
 
@@ -82,32 +85,36 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read header and tensors.
 
     Raises:
-        CheckpointError: the file is not a TinySR checkpoint of this version, or has numbers that are not finite.
+        CheckpointError: the file is not a TinySR checkpoint of this version, or has NaN or infinite values.
     """
     info = read_info(path)
     try:
         with safe_open(path, framework="numpy") as file:
             kinds = {file.get_slice(name).get_dtype() for name in info.config.shapes}
-            if unknown := kinds - TYPES:
-                raise CheckpointError(f"{path} holds {min(unknown)} numbers; cast it to float32 or float16.")
+            if unknown := kinds - DTYPES:
+                raise CheckpointError(f"{path} has values of type {min(unknown)}; cast them to float32 or float16.")
             tensors = {name: file.get_tensor(name).astype(np.float32) for name in info.config.shapes}
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file ({error}); get it again.") from error
+        raise CheckpointError(f"{path} is not a valid safetensors file ({error}); download it again.") from error
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise CheckpointError(f"{path} has NaN or infinite numbers in {name}; get the file again.")
+            raise CheckpointError(f"{path} has NaN or infinite values in {name}; download the file again.")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(info.path, info.config, info.card, tensors, digest)
 
 
 def write_checkpoint(path: Path, config: ModelConfig, tensors: Tensors, card: Card) -> None:
-    """Write a checkpoint, whole or not at all. The same input gives the same bytes.
+    """Write a checkpoint atomically. The same input gives the same bytes.
 
-    `tensors` are those of `config.shapes`. From `card`, `title`, `description`, `author`, `license` and `date` are also
-    written under the `modelspec.` names that model browsers show.
+    Args:
+        path: the file to write.
+        config: the network.
+        tensors: arrays by name, with the names and shapes of `config.shapes`.
+        card: the model card. Its `title`, `description`, `author`, `license` and `date` are also written under the
+            `modelspec.` names that model browsers show.
 
     Raises:
-        ValueError: names or shapes are not those of `config`.
+        ValueError: names or shapes differ from those of `config`.
         OSError: the file cannot be written.
     """
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
@@ -129,7 +136,7 @@ def write_checkpoint(path: Path, config: ModelConfig, tensors: Tensors, card: Ca
 
 
 def weights_digest(tensors: Tensors) -> str:
-    """SHA-256 of the numbers alone. It stays when only the card of a checkpoint is written anew."""
+    """SHA-256 of the tensors alone. It does not change when only the card of a checkpoint is rewritten."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(name.encode())
@@ -138,7 +145,7 @@ def weights_digest(tensors: Tensors) -> str:
 
 
 def _with_sorted_header(data: bytes) -> bytes:
-    """The same safetensors file with its header in alphabetical order: the library's own order differs every time."""
+    """The same safetensors file with its header sorted: the library's own order differs every time."""
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)  # tensors stay aligned

@@ -1,4 +1,4 @@
-"""The numbers that define one TinySR network. Needs no torch."""
+"""The configuration that defines a TinySR network. Needs no torch."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Width, depth and scale of the network of section 3 of the paper."""
+    """Width, depth and scale of a network (section 3 of the paper).
+
+    Raises:
+        ValueError: a number is below 1, or attention has more reduction than channels.
+    """
 
     scale: int = 2
     """Upscaling factor, at least 1."""
@@ -33,14 +37,14 @@ class ModelConfig:
 
     @property
     def trunk_halo(self) -> int:
-        """How many LR pixels beyond itself a trunk feature looks at: the 7x7 head and the 3x3 trunk."""
+        """Reach of a trunk feature in LR pixels: the 7x7 head and the 3x3 trunk."""
         return 3 + self.blocks
 
     @property
     def halo(self) -> int:
-        """How many LR pixels beyond itself an output pixel depends on, the global gate excepted.
+        """Reach of an output pixel in LR pixels, apart from the global gate: the trunk and the 3x3 tail.
 
-        The trunk and the 3x3 tail; the bicubic skip (2 pixels) lies inside it.
+        The reach of the bicubic skip, 2 pixels, is smaller.
         """
         return self.trunk_halo + 1
 
@@ -53,7 +57,7 @@ class ModelConfig:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor of a checkpoint."""
+        """Shape of every tensor of a checkpoint, by name."""
         c, out = self.channels, 3 * self.scale**2
         shapes: dict[str, tuple[int, ...]] = {"head.weight": (c, 3, 7, 7), "head.bias": (c,)}
         for i in range(self.blocks):
@@ -67,10 +71,10 @@ class ModelConfig:
 
     @classmethod
     def from_shapes(cls, shapes: Shapes) -> "ModelConfig":
-        """The config that has exactly these tensor shapes, for files whose header is not at hand.
+        """The config with exactly these tensor shapes, for files without metadata.
 
         Raises:
-            CheckpointError: no config has them, so the file is not TinySR's.
+            CheckpointError: no config has them.
         """
         try:
             channels = shapes["head.weight"][0]

@@ -13,12 +13,12 @@ from .bicubic import skip_kernel
 from .config import ModelConfig
 
 FEATURE_OFFSET = 0.3
-"""What the features begin at, more than the first kernels add or take: no channel is cut off by its ReLU at the start;
-half of them would be, and a channel that is cut off never learns."""
+"""Initial bias of the head, larger than its first response, so that no ReLU channel starts dead. Otherwise half of
+them would, and a dead channel never learns."""
 TAIL_GAIN = 0.1
-"""Scale of the last conv's first weights: small, so that training starts at bicubic."""
+"""Scale of the tail's initial weights: small, so that training starts near bicubic."""
 TRUNK_GAIN = 0.3
-"""Scale of the trunk's first random weights, which are added to the identity (benchmarks/results/training.md)."""
+"""Scale of the trunk's initial random weights, which are added to the identity (benchmarks/results/training.md)."""
 
 
 class SqueezeExcitation(nn.Module):
@@ -36,11 +36,11 @@ class SqueezeExcitation(nn.Module):
 class TinySR(nn.Module):
     """LR picture [B,3,h,w] in [0,1] -> SR picture [B,3,s*h,s*w], not clamped.
 
-    7x7 conv gives x1; `blocks` times 3x3 conv + ReLU gives x2; a gate per channel scales x2; 3x3 conv and PixelShuffle
-    of x1 + x2 give what is added to the bicubic enlargement.
+    A 7x7 conv + ReLU gives x1. `blocks` times 3x3 conv + ReLU give x2. A gate per channel scales x2. A 3x3 conv and a
+    pixel shuffle of x1 + x2 give the detail, which is added to the bicubic enlargement.
 
-    The gate is the only part with unlimited reach. Pass one `gate` to every tile of a picture, and tiles agree with
-    the whole picture; without it, the gate follows from the mean of x2 over the input.
+    Only the gate has unlimited reach. Without `gate`, it is computed from the mean of x2 over the input. Pass the same
+    `gate` for every tile of a picture, and the tiles agree with the whole picture.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -51,13 +51,13 @@ class TinySR(nn.Module):
         self.trunk = nn.Sequential(*(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(config.blocks)))
         self.attention = SqueezeExcitation(channels, config.reduction) if config.attention else None
         self.tail = nn.Conv2d(channels, 3 * config.scale**2, 3, padding=1)
-        if not self.head.weight.is_meta:  # there, weights that are loaded later take the place
+        if not self.head.weight.is_meta:  # tensors on the meta device have no values; they are loaded later
             self._initialise()
 
     @classmethod
     def from_tensors(cls, config: ModelConfig, tensors: Mapping[str, Tensor]) -> "TinySR":
-        """A network to run, not to train, that shares these tensors, named as in a checkpoint."""
-        with torch.device("meta"):  # no first weights are drawn: `tensors` take their place
+        """A network for inference that shares these tensors; their names are those of a checkpoint."""
+        with torch.device("meta"):  # skips the random initialisation
             model = cls(config)
         model.load_state_dict(tensors, assign=True)
         return model.eval().requires_grad_(False)
@@ -65,7 +65,7 @@ class TinySR(nn.Module):
     def forward(self, image: Tensor, gate: Tensor | None = None) -> Tensor:
         """`image` float32 [B,3,h,w]; `gate` [B,C] from `attention`, or None. Returns float32 [B,3,s*h,s*w].
 
-        The convs run in the type of their weights; what they add, the bicubic skip and the gate stay in float32.
+        The convs run in the dtype of their weights. The bicubic skip, the gate and the final sum stay in float32.
         """
         shallow, deep = self._features(image)
         if self.attention is not None:
@@ -75,7 +75,7 @@ class TinySR(nn.Module):
         return bicubic_skip(image, self.config.scale) + detail.float()
 
     def pooled(self, image: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Mean trunk features [B,C] over a part of `image` [B,3,h,w]: what `attention` makes the gate [B,C] from."""
+        """Mean trunk features [B,C] over a part of `image` [B,3,h,w]. `attention` computes the gate [B,C] from them."""
         _, deep = self._features(image)
         return deep[:, :, rows, columns].mean((2, 3), dtype=torch.float32)
 
@@ -83,11 +83,11 @@ class TinySR(nn.Module):
         shallow = F.relu_(self.head(image.to(self.head.weight.dtype)))
         deep = shallow
         for conv in self.trunk:
-            deep = F.relu_(conv(deep))  # in place: new memory for each layer costs more than the ReLU
+            deep = F.relu_(conv(deep))  # in place, because allocating memory per layer costs more than the ReLU
         return shallow, deep
 
     def _initialise(self) -> None:
-        """He's random kernels less their mean, so that they see what changes and not how bright it is."""
+        """He initialisation, less the mean of each kernel: kernels respond to contrast, not to brightness."""
         for conv in [self.head, *self.trunk, self.tail]:
             assert isinstance(conv, nn.Conv2d) and conv.bias is not None
             nn.init.kaiming_normal_(conv.weight)
@@ -105,8 +105,8 @@ class TinySR(nn.Module):
 def bicubic_skip(image: Tensor, scale: int, conv2d: Callable[[Tensor, Tensor], Tensor] = F.conv2d) -> Tensor:
     """Bicubic enlargement as torch's `interpolate` does it (a = -0.75, border repeated): [B,C,h,w] -> [B,C,s*h,s*w].
 
-    `interpolate` finds a pixel's source by multiplying its position in float32, which shifts it by up to 3e-4 pixels at
-    ×3 far from the corner, differently in each tile. Here every position of a pixel within its source has its kernel.
+    `interpolate` computes source positions in float32. At ×3, far from the corner, they are off by up to 3e-4 pixels,
+    and differently in each tile. Here each position inside a source pixel has an exact kernel.
     """
     batch, channels, height, width = image.shape
     planes = F.pad(image.reshape(batch * channels, 1, height, width), (2, 2, 2, 2), mode="replicate")
@@ -118,12 +118,12 @@ def bicubic_skip(image: Tensor, scale: int, conv2d: Callable[[Tensor, Tensor], T
 def _no_autocast(device: torch.device) -> AbstractContextManager[Any]:
     try:
         return torch.autocast(device.type, enabled=False)
-    except (RuntimeError, AssertionError):  # torch has none for this kind of device: `mps` before 2.5, DirectML
+    except (RuntimeError, AssertionError):  # no autocast for this device: `mps` before torch 2.5, DirectML
         return nullcontext()
 
 
 @cache
 def _skip_kernel(scale: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The kernels [scale^2,1,5,5] on the device: to move them for each picture would have a GPU wait for the host."""
-    with torch.inference_mode(False):  # gradients may flow through them later
+    """The kernels [scale^2,1,5,5] on the device, cached: copying them for each picture would make a GPU wait."""
+    with torch.inference_mode(False):  # the cached tensor may later be used in training
         return torch.from_numpy(skip_kernel(scale))[:, None].to(device, dtype)

@@ -3,11 +3,12 @@
 Every function takes numpy arrays or torch tensors and returns the same kind. Nothing here imports torch.
 """
 
-from .finish import Finish, anti_alias, sharpen
+from .finish import STEPS, Finish, anti_alias, sharpen
 from .resize import Kernel, resize
 from .sizes import ExactSize, Factor, LongestSide, Megapixels, ResultSize, Size, parse_size, result_size
 
 __all__ = [
+    "STEPS",
     "ExactSize",
     "Factor",
     "Finish",

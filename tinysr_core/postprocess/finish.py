@@ -25,6 +25,9 @@ SHARPEN_RAMP = 0.04
 ANTI_ALIAS_RAMP = 0.25
 """`BoxBlur.ramp` of `anti_alias`: wider, because enlarged pictures have no whole levels."""
 
+STEPS = ("sharpen", "anti_alias")
+"""The fields of `Finish` that are steps, in their order."""
+
 
 @dataclass(frozen=True)
 class Finish:
@@ -45,7 +48,7 @@ class Finish:
     @property
     def steps(self) -> bool:
         """Whether there is any finishing step."""
-        return self.sharpen or self.anti_alias
+        return any(getattr(self, name) for name in STEPS)
 
     def apply(self, image: Image, *, in_place: bool = False, progress: Progress | None = None) -> Image:
         """Apply the steps to `image` [B,C,H,W] in [0,1], which has its final size. `in_place`: overwrite it."""

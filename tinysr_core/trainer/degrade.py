@@ -1,4 +1,4 @@
-"""How LR patches are made: an HR patch shrunk, and spoilt as phones and messengers spoil pictures. Needs no torch."""
+"""LR patches: an HR patch shrunk, and degraded as phones and messengers degrade pictures. Needs no torch."""
 
 import io
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Box = tuple[int, int, int, int]
 Pixels = NDArray[np.uint8]
 
 BLOCK = 16
-"""JPEG with halved colour and WebP work in blocks of this many pixels a side."""
+"""Side in pixels of the blocks of JPEG with 4:2:0 subsampling and of WebP."""
 KERNELS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -23,53 +23,47 @@ KERNELS = {
 
 @dataclass(frozen=True)
 class DegradeConfig:
-    """How LR patches are spoilt, so that the network learns to mend them. The steps follow each other in the order of
-    the fields. Everything is drawn anew for every patch; ranges are drawn from evenly."""
+    """How LR patches are degraded, so that the network learns to restore them. The steps run in the order of the
+    fields. All random values are drawn for each patch, those of ranges uniformly.
+
+    Raises:
+        ValueError: a share is outside [0,1], a range is outside its limits, or a kernel is unknown.
+    """
 
     share: float = 0.0
-    """Share of the patches that are spoilt, 0 to 1; the others are shrunk by bicubic and stay clean."""
+    """Share of the patches that are degraded, 0 to 1. The others are shrunk by bicubic only."""
     kernels: Mapping[str, float] = field(default_factory=lambda: {"bicubic": 1.0})
-    """How often each kernel shrinks the HR patch, in parts: bicubic, bilinear, box, lanczos."""
+    """Relative frequency of the kernels that shrink the HR patch: bicubic, bilinear, box, lanczos."""
     two_steps: float = 0.0
-    """Share of the patches that are shrunk in two steps, each with a kernel of its own."""
+    """Share of the patches that are shrunk in two steps, each with its own kernel."""
     blur: tuple[float, float] = (0.0, 0.8)
     """Standard deviation of a Gaussian blur, in LR pixels."""
     blurred: float = 1.0
     """Share of the patches that are blurred."""
     noise: tuple[float, float] = (0.0, 5.0)
-    """Standard deviation of Gaussian noise, in levels of [0,255]; each channel has its own."""
+    """Standard deviation of Gaussian noise, independent per channel, in levels of [0,255]."""
     grain: float = 0.0
-    """Share of the patches whose noise is correlated over a few pixels, as a camera's denoiser leaves it."""
+    """Share of the patches whose noise is correlated over 2 pixels, as after a camera's denoiser."""
     smear: float = 0.0
-    """Share of the patches that a 3x3 median smears, by an amount between nothing and all of it."""
+    """Share of the patches that are blended with their 3x3 median, by a random amount."""
     resave_size: tuple[float, float] = (1.0, 1.0)
-    """Size at which the patch is saved first, as a factor of the LR size; it is resized there and back."""
+    """Factor of the LR size at which a resized patch is saved, before it is resized back."""
     resized: float = 0.0
-    """Share of the patches that are first saved at another size."""
+    """Share of the patches that are saved at another size."""
     quality: tuple[float, float] = (60.0, 95.0)
     """JPEG or WebP quality, 1 (worst) to 95."""
     mild: float = 0.5
-    """Share of the qualities that are drawn from the upper half of their range."""
+    """Share of the qualities from the upper half of their range; the others are from the lower half."""
     full_colour: float = 0.0
-    """Share of the JPEGs that keep all colour samples (4:4:4); the others halve them both ways (4:2:0)."""
+    """Share of the JPEGs with 4:4:4 colour; the others have 4:2:0 subsampling."""
     webp: float = 0.0
-    """Share of the files that are WebP."""
+    """Share of the files that are WebP; the others are JPEG."""
     twice: float = 0.0
-    """Share of the patches that are saved a second time, with another quality, on another grid of blocks."""
+    """Share of the patches that are saved a second time, with another quality and block grid."""
 
     def __post_init__(self) -> None:
-        for name in (
-            "share",
-            "two_steps",
-            "blurred",
-            "grain",
-            "smear",
-            "resized",
-            "mild",
-            "full_colour",
-            "webp",
-            "twice",
-        ):
+        shares = ("share", "two_steps", "blurred", "grain", "smear", "resized", "mild", "full_colour", "webp", "twice")
+        for name in shares:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, not {getattr(self, name)}")
         ranges = {"blur": (0, 5), "noise": (0, 50), "resave_size": (0.25, 4), "quality": (1, 95)}
@@ -81,23 +75,23 @@ class DegradeConfig:
         if unknown:
             raise ValueError(f"kernels must be of {', '.join(KERNELS)}, not {unknown[0]}")
         if not self.kernels or min(self.kernels.values()) < 0 or not sum(self.kernels.values()):
-            raise ValueError("kernels must have positive parts")
+            raise ValueError("kernels must have frequencies of at least 0, and one above 0")
 
 
 def make_lr(
     picture: Image.Image, box: Box, size: tuple[int, int], config: DegradeConfig, rng: np.random.Generator
 ) -> Image.Image:
-    """The region `box` of an RGB picture as an LR picture of `size` (width, height), spoilt where the draw says so.
+    """Shrink the region `box` of an RGB picture to an LR picture of `size` (width, height), and degrade it.
 
-    What the kernel sees around the box is taken from the picture.
+    `rng` draws whether and how it is degraded. Around the box, the kernel reads pixels of the picture.
     """
     if rng.random() >= config.share:
         return picture.resize(size, Image.Resampling.BICUBIC, box=box)
-    return spoil(_shrink(picture, box, size, config, rng), config, rng)
+    return degrade(_shrink(picture, box, size, config, rng), config, rng)
 
 
-def spoil(lr: Image.Image, config: DegradeConfig, rng: np.random.Generator) -> Image.Image:
-    """The RGB picture with all that `config` does after shrinking, whatever its `share`."""
+def degrade(lr: Image.Image, config: DegradeConfig, rng: np.random.Generator) -> Image.Image:
+    """Apply all steps of `config` after shrinking to an RGB picture, regardless of `config.share`."""
     if rng.random() < config.blurred:
         lr = lr.filter(ImageFilter.GaussianBlur(rng.uniform(*config.blur)))
     lr = _add_noise(lr, config, rng)
@@ -140,13 +134,13 @@ def _add_noise(lr: Image.Image, config: DegradeConfig, rng: np.random.Generator)
 
 
 def _smooth(noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means over 2x2 pixels: white noise keeps half of its deviation."""
+    """Means over 2x2 pixels, which halve the standard deviation of white noise."""
     noise = (noise + np.roll(noise, 1, 0)) / 2
     return (noise + np.roll(noise, 1, 1)) / 2
 
 
 def _save(lr: Image.Image, config: DegradeConfig, rng: np.random.Generator) -> Image.Image:
-    """Saved with loss and read again. The blocks lie as if the patch were somewhere in a whole picture."""
+    """Save as JPEG or WebP and read again. The block grid has a random offset, as in a crop of a larger picture."""
     low, high = config.quality
     middle = (low + high) / 2
     quality = round(rng.uniform(middle, high) if rng.random() < config.mild else rng.uniform(low, middle))

@@ -1,4 +1,4 @@
-"""What a recipe leaves to the device that it is trained on."""
+"""Batch size, patch size and learning rate for a CPU or a GPU, if the recipe leaves them open."""
 
 import dataclasses
 import math
@@ -9,19 +9,19 @@ from .recipe import Recipe
 
 CPU_BATCH, CPU_PATCH = 8, 32
 GPU_BATCH, GPU_PATCH = 16, 64
-"""Small enough for a GPU of 4 GB."""
+"""They fit into the memory of a 4 GB GPU."""
 
 
 def trains_on_gpu() -> bool:
-    """Whether Lightning Fabric takes a GPU here."""
+    """Whether Lightning Fabric uses a GPU on this machine."""
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def sized(recipe: Recipe, on_gpu: bool) -> Recipe:
-    """The recipe with numbers for a batch or patch of 0.
+    """The recipe with the device's batch or patch size in place of 0.
 
-    The learning rate of such a recipe is meant for 8 patches of 32x32. It grows with the square root of the pixels of a
-    step, as the noise of their mean gradient falls with it (Krizhevsky 2014).
+    The learning rate of such a recipe is for 8 patches of 32x32. It is scaled by the square root of the pixels per
+    step, because the noise of the mean gradient falls with it (Krizhevsky 2014).
     """
     data = recipe.data
     if data.batch and data.patch:

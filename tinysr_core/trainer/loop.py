@@ -1,11 +1,11 @@
-"""The training loop: one readable function on Lightning Fabric."""
+"""The training loop, on Lightning Fabric."""
 
 import dataclasses
 import math
 import os
 import platform
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from ..engines import computes_in_bf16, is_out_of_memory
 from ..errors import MemoryLimitError, TrainingError
 from ..images import fingerprint
 from ..loss import Loss, Lpips
-from ..model import Checkpoint, TinySR, relatives_of_descendant
+from ..model import SUFFIX, Checkpoint, TinySR, relatives_of_descendant
 from .device import sized
 from .monitor import Monitor, Trained, TrainingProgress
 from .optimizer import build_optimizer
@@ -34,27 +34,26 @@ from .run_state import RunState
 from .validation import Validator
 
 MAX_WORKERS = 8
-ASK_EVERY = 10
-"""Several processes agree every so many steps on whether to save or stop: to agree is to wait for each other."""
-
+AGREE_EVERY = 10
+"""Steps between the decisions of several processes to save or to stop. Deciding makes them wait for each other."""
 KILLED = "killed by signal: Killed"
-"""What the system does, where memory runs out, to a process that cuts patches."""
+"""Part of torch's message when the system kills a data worker because memory ran out."""
 
 
 @contextmanager
-def _memory_told() -> Generator[None]:
-    """What torch says when memory runs out becomes a sentence with what to do."""
+def _explain_out_of_memory() -> Generator[None]:
+    """Turn the errors of torch that mean that memory ran out into `MemoryLimitError`."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) and KILLED not in str(error):
             raise
         raise MemoryLimitError(
-            "Memory ran out while training. Lower data.batch or data.patch, and train in a new run folder."
+            "Memory ran out while training. Lower data.batch or data.patch, and use a new run folder."
         ) from error
 
 
-@_memory_told()
+@_explain_out_of_memory()
 def train(
     recipe: Recipe,
     photos: Sequence[Path],
@@ -73,35 +72,48 @@ def train(
     save_seconds: float = 30,
     report: Callable[[TrainingProgress], None] = lambda progress: None,
 ) -> Trained:
-    """Train a network, and say what came of it; its checkpoint is `name`-x`scale`.safetensors in `run_folder`.
+    """Train a network. Its checkpoint is NAME-xSCALE.safetensors in `run_folder`.
 
-    Called again with the same recipe and folder, it goes on from the last saved state, to the same weights as a run
-    that was never stopped. `base` gives the first weights; tensors of another shape (the tail of another scale) start
-    afresh. `validation` are photographs that are not trained on: the checkpoint has the weights that did best on them,
-    by the recipe's judge; without them, the last weights. `lpips` (SqueezeNet) is for the loss, `alex` (AlexNet) for
-    the judge lpips-alex. After `max_minutes` the state is saved and training stops short of its steps.
+    Called again with the same recipe, photographs and folder, training resumes from the last saved state. It reaches
+    the same weights as a run that was never interrupted.
 
-    A row of metrics.jsonl is written every `report_every` steps, the state every `save_seconds`.
-    Under torchrun, `devices` is the number of processes on each of `nodes` machines. `report` is called after each
-    step, in the first process.
+    Args:
+        recipe: what to train, and how.
+        photos: the photographs to train on.
+        run_folder: the folder for the files of the run, see `RunFolder`.
+        validation: photographs that are not trained on. The checkpoint has the weights with the best score on them, by
+            the recipe's judge; without photographs, it has the last weights.
+        name: NAME in the file name and the title of the checkpoint.
+        vgg_tensors: VGG19 for the loss term vgg.
+        lpips: LPIPS with SqueezeNet for the loss term lpips.
+        alex: LPIPS with AlexNet for the judge lpips-alex.
+        base: the initial weights. Tensors of another shape, such as the tail of another scale, start from random ones.
+        max_minutes: after this time, save the state and stop before the last step.
+        devices: under torchrun, the number of processes on each machine.
+        nodes: under torchrun, the number of machines.
+        report_every: steps from one row of metrics.jsonl to the next.
+        save_seconds: seconds from one saved state to the next.
+        report: called after each step, in the first process only.
 
     Raises:
-        TrainingError: a loss term is not a number any more, the folder cannot be written to, is in use or holds another
-            run, or the batch cannot be shared among the processes.
+        TrainingError: the loss is NaN or infinite; the folder cannot be written to, is in use, or holds another run;
+            the batch cannot be divided among the processes; the recipe names an unknown method or precision, or a judge
+            whose network is missing.
         MemoryLimitError: memory runs out.
-        DataError: a photograph cannot be used.
+        DataError: a photograph is too small, a folder of the recipe's shares has no photographs, or the disk is full.
+        PictureError: a photograph cannot be read.
     """
     fabric = Fabric(devices=devices, num_nodes=nodes)
     fabric.launch()
     recipe = sized(recipe, fabric.device.type != "cpu")
     if recipe.data.batch % fabric.world_size:
         raise TrainingError(
-            f"A batch of {recipe.data.batch} cannot be shared by {fabric.world_size} processes; choose a multiple."
+            f"A batch of {recipe.data.batch} cannot be divided among {fabric.world_size} processes; choose a multiple."
         )
     precision = _precision(recipe.precision, fabric.device)
     folder = RunFolder(run_folder)
-    with folder.claimed() if fabric.is_global_zero else nullcontext():
-        definition: dict[str, Any] = {}  # in the first process only, as the monitor below
+    with folder.lock() if fabric.is_global_zero else nullcontext():
+        definition: dict[str, Any] = {}  # only the first process has one, and the monitor below
         if fabric.is_global_zero:
             definition = {
                 "recipe": dataclasses.asdict(recipe),
@@ -109,8 +121,8 @@ def train(
                 "validation_sha256": fingerprint(validation),
                 "base_sha256": None if base is None else base.sha256,
             }
-            folder.keep_record(definition, _versions())
-            folder.keep_recipe(dump_recipe(recipe))
+            folder.save_definition(definition, _versions())
+            folder.save_recipe(dump_recipe(recipe))
 
         torch.manual_seed(recipe.seed)
         network = TinySR(recipe.model)
@@ -133,12 +145,11 @@ def train(
             if validation:
                 config = recipe.validation
                 validator = Validator(validation, recipe.model.scale, recipe.data, loss, config.judge, alex)
-            origin = base if base is not None and base.config == recipe.model else None
-            card = definition if origin is None else {**definition, **relatives_of_descendant(origin)}
-            monitor = Monitor(folder, name, recipe, card, validator, max_minutes, report)
-            monitor.measure_references(None if origin is None else network)
+            parent = base if base is not None and base.config == recipe.model else None
+            monitor = Monitor(folder, name, recipe, _card(definition, parent), validator, max_minutes, report)
+            monitor.measure_references(None if parent is None else network)
         validate_every: int = fabric.broadcast(monitor.interval if monitor else 0)
-        saved: dict[str, Any] | None = fabric.broadcast(folder.load() if monitor else None)
+        saved: dict[str, Any] | None = fabric.broadcast(folder.load_state() if monitor else None)
         if saved is not None:
             run.restore(saved)
         if monitor:
@@ -148,17 +159,17 @@ def train(
             dataset = PatchDataset(photos, recipe.model.scale, recipe.data, recipe.seed, folder.photos)
         patience = recipe.validation.patience or math.inf
         steps = recipe.steps if run.stale < patience else run.step
-        share = batches(run.step, steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
+        indices = batches(run.step, steps, recipe.data.batch, fabric.global_rank, fabric.world_size)
         cuda = fabric.device.type == "cuda"
         workers = _workers(devices) if cuda else 1
-        loader = DataLoader(dataset, batch_sampler=share, num_workers=workers, pin_memory=cuda)
+        loader = DataLoader(dataset, batch_sampler=indices, num_workers=workers, pin_memory=cuda)
         patches = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-        before, begin, saved_at = run.seconds, time.monotonic(), time.monotonic()
+        seconds_before, started, saved_at = run.seconds, time.monotonic(), time.monotonic()
 
         for step, (lr, hr) in enumerate(patches, run.step + 1):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
-            # Not Fabric's own mixed precision: it rounds the input to bf16, and the picture the detail is added to.
+            # Not Fabric's mixed precision: it would round the input, and so the bicubic skip, to bf16.
             with precision():
                 sr = model(_to_float(lr))
                 total, terms = loss(sr.float(), _to_float(hr))
@@ -175,20 +186,21 @@ def train(
                 if monitor:
                     monitor.add_means(run, means)
             if validate_every and (step % validate_every == 0 or last):
-                run.check(fabric)
+                run.check_finite(fabric)
                 if monitor:
                     monitor.validate(run)
                 run.stale = fabric.broadcast(run.stale)
             if monitor:
-                monitor.progress(run)
+                monitor.report_progress(run)
             now = time.monotonic()
-            run.seconds = before + now - begin
-            out_of_time, save = _agree(fabric, step, (now - begin > 60 * max_minutes, now - saved_at > save_seconds))
+            run.seconds = seconds_before + now - started
+            wishes = now - started > 60 * max_minutes, now - saved_at > save_seconds
+            out_of_time, save = _agree(fabric, step, wishes)
             ends = last or out_of_time or run.stale >= patience
             if save or ends:
-                run.check(fabric)
+                run.check_finite(fabric)
                 if monitor:
-                    folder.save(run.state())
+                    folder.save_state(run.state())
                 saved_at = now
             if ends:
                 break
@@ -201,18 +213,18 @@ def train(
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then a half cosine from the peak to the final rate. `step` counts from 1."""
+    """Linear warm-up, then a half cosine from the peak to the final rate. `step` counts from 1 to `steps`."""
     if step <= config.warmup:
         return config.learning_rate * step / config.warmup
     done = (step - config.warmup) / max(1, steps - config.warmup)
-    swing = (config.learning_rate - config.final_learning_rate) / 2
-    return config.final_learning_rate + swing * (1 + math.cos(math.pi * done))
+    amplitude = (config.learning_rate - config.final_learning_rate) / 2
+    return config.final_learning_rate + amplitude * (1 + math.cos(math.pi * done))
 
 
 def _precision(name: str, device: torch.device) -> Callable[[], AbstractContextManager[Any]]:
-    """The context that the network and its loss are computed in."""
+    """The autocast context for the network, or no context for fp32."""
     if name not in ("fp32", "bf16", "auto"):
-        raise TrainingError(f"There is no training in {name!r}; choose fp32, bf16 or auto.")
+        raise TrainingError(f"Training in {name!r} is not possible; choose fp32, bf16 or auto.")
     if name == "fp32" or (name == "auto" and not computes_in_bf16(device)):
         return nullcontext
     try:
@@ -223,22 +235,35 @@ def _precision(name: str, device: torch.device) -> Callable[[], AbstractContextM
 
 
 def _workers(devices: int) -> int:
-    """Processes that cut patches for each of `devices` fast ones. On a CPU, one is enough, and more are in the way."""
+    """Number of data workers for each of `devices` GPUs of this machine."""
     return max(1, min(MAX_WORKERS, (os.cpu_count() or 1) // devices - 1))
 
 
 def _agree(fabric: Fabric, step: int, wishes: tuple[bool, ...]) -> tuple[bool, ...]:
-    """What the first process wants, by its clock. Among several processes, only every so many steps."""
+    """The wishes of the first process, by its clock, for all processes. Several processes agree every `AGREE_EVERY`
+    steps."""
     if fabric.world_size == 1:
         return wishes
-    return fabric.broadcast(wishes) if step % ASK_EVERY == 0 else (False,) * len(wishes)
+    return fabric.broadcast(wishes) if step % AGREE_EVERY == 0 else (False,) * len(wishes)
 
 
 def _to_float(pixels: Tensor) -> Tensor:
+    """uint8 [B,3,H,W] -> float32 in [0,1]."""
     return pixels.to(memory_format=torch.channels_last).float() / 255
 
 
+def _card(definition: Mapping[str, Any], parent: Checkpoint | None) -> dict[str, Any]:
+    """The card of the checkpoint: what defines the run, and the relatives of a network fine-tuned from `parent`.
+
+    Checkpoints are shared, so a base that was given by its path is named by its file name alone.
+    """
+    recipe = {**definition["recipe"], "base": Path(definition["recipe"]["base"]).name.removesuffix(SUFFIX)}
+    relatives = {} if parent is None else relatives_of_descendant(parent)
+    return {**definition, "recipe": recipe, **relatives}
+
+
 def _load_matching(network: TinySR, base: Checkpoint) -> None:
+    """Load the tensors of `base` that have the shapes of `network`."""
     own = network.state_dict()
     fitting = {
         name: torch.from_numpy(a) for name, a in base.tensors.items() if name in own and own[name].shape == a.shape

@@ -11,8 +11,8 @@ from .recipe import OptimizerConfig
 def build_optimizer(config: OptimizerConfig, network: TinySR) -> Optimizer:
     """The optimiser of a recipe, for all weights of `network`.
 
-    `soap` is Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024). A conv's weights are taken as the
-    matrix that it is: outputs by inputs and taps. What that is worth: benchmarks/results/training.md.
+    `soap` is Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024). It treats the weights of a conv as
+    a matrix of outputs by inputs times kernel taps. Comparison with Adam: benchmarks/results/training.md.
 
     Raises:
         TrainingError: the method is unknown.
@@ -28,4 +28,4 @@ def build_optimizer(config: OptimizerConfig, network: TinySR) -> Optimizer:
             {"params": [weight for weight in weights if weight.ndim != 4]},
         ]
         return SOAP(groups, lr=rate, betas=betas, weight_decay=0.0)
-    raise TrainingError(f"There is no optimiser {config.method!r}; choose adam or soap.")
+    raise TrainingError(f"Unknown optimiser {config.method!r}; choose adam or soap.")

@@ -1,6 +1,6 @@
-"""Which photographs are fit to train on, which are kept for validation, and why the others are not used.
+"""Choose the photographs for training and for validation, and say why the others are not used.
 
-Needs no torch. The limits on sharpness and JPEG quality are measured by `benchmarks/data_check.py`.
+Needs no torch. `benchmarks/data_check.py` measures the limits on sharpness and JPEG quality.
 """
 
 import csv
@@ -19,44 +19,48 @@ from ..images import Pixels8, decode, jpeg_quality_of_table, map_photos, read_he
 from ..util import Progress, atomic_write
 from .photo_duplicates import Hashes, group, perceptual_hash
 
-FEWEST, GOOD = 4, 20
-"""Photographs without which training makes no sense, and with which it does well."""
-SHARE, MOST = 0.1, 16
-"""Share of the photographs kept for validation, between 2 and MOST of them."""
+MIN_PHOTOS, RECOMMENDED_PHOTOS = 4, 20
+"""Number of photographs that training requires, and that it does well with."""
+VALIDATION_SHARE, MAX_VALIDATION = 0.1, 16
+"""Share of the photographs for validation; at least 2 and at most MAX_VALIDATION."""
 
 WINDOW, GRID = 64, 8
-"""Sharpness is looked at in at most GRID x GRID windows of this side."""
+"""Sharpness is measured in at most GRID x GRID windows with this side in pixels."""
 SOFT, SOFTISH = 0.065, 0.085
-"""Sharpness below which a photograph is left out, and below which it is used with a warning."""
+"""Sharpness below which a photograph is not used, and below which it is used with a warning."""
 POOR, FAIR = 50, 75
-"""Likewise for the quality of a JPEG."""
+"""JPEG quality below which a photograph is not used, and below which it is used with a warning."""
+GREY: NDArray[np.float64] = np.array([0.299, 0.587, 0.114])
+"""Luma weights of RGB (BT.601)."""
 
 Use = Literal["training", "validation", "none"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one photograph."""
+    """The result of the check for one photograph."""
 
     path: Path
     use: Use = "training"
     reason: str = ""
-    """Why it is not used, or what is doubtful about it; the same words for the same reason."""
+    """Why it is not used, or a warning; one of a few fixed texts, empty if there is nothing to report."""
     detail: str = ""
-    """What in particular: the size, the error, the other photograph."""
+    """Details of the reason: the size, the error, the other photograph."""
     width: int = 0
     height: int = 0
-    """Upright or not, in pixels."""
+    """In pixels, before EXIF orientation is applied."""
     quality: int | None = None
-    """Of a JPEG, 1 to 100."""
+    """Quality of a JPEG, 1 to 100; None for other formats."""
     sharpness: float | None = None
+    """See `sharpness`; None if the photograph was not decoded."""
     sha256: str = ""
+    """SHA-256 of the file; empty if the photograph was not decoded."""
     hash: Hashes = field(default_factory=lambda: np.zeros(0, np.bool_), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What was found about all photographs."""
+    """The result of the check for all photographs."""
 
     findings: Sequence[Finding]
 
@@ -70,17 +74,21 @@ class DataCheck:
 
     @property
     def problem(self) -> str | None:
-        """Why these photographs cannot be trained on; None if they can."""
+        """Why training on these photographs is impossible; None if it is possible."""
         usable = len(self.training) + len(self.validation)
-        if usable >= FEWEST and len(self.training) >= 2:
+        if usable >= MIN_PHOTOS and len(self.training) >= 2:
             return None
         return (
-            f"Only {usable} photograph{'s' * (usable != 1)} of {len(self.findings)} can be used, and training needs "
-            f"{FEWEST}; add photographs ({GOOD} or more do well), or see why the others are left out."
+            f"Only {usable} of {len(self.findings)} photographs can be used, but training needs {MIN_PHOTOS}. Add "
+            f"photographs ({RECOMMENDED_PHOTOS} or more are recommended), or see why the others are not used."
         )
 
     def write(self, path: Path) -> None:
-        """A CSV file with a line for each photograph."""
+        """Write a CSV file with one line per photograph.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         columns = ("path", "use", "reason", "detail", "width", "height", "quality", "sharpness", "sha256")
         with (
             atomic_write(path) as temporary,
@@ -100,16 +108,16 @@ def check_photos(
     use_all: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> DataCheck:
-    """Look at every photograph.
+    """Check every photograph, and split them into training and validation.
 
     Args:
-        photos: where training and, unless that is given, validation photographs come from.
-        side: pixels that a photograph must have each way.
-        megapixels: large photographs are shrunk first, see `photos.decode`.
-        validation: photographs to validate with; none of `photos` that shows the same thing is trained on. Without it,
-            some of `photos` are kept for validation. Which ones follows from their contents, not from their names, and
-            photographs that show the same thing stay together.
-        use_all: train on soft and heavily compressed photographs too.
+        photos: photographs for training, and for validation unless `validation` is given.
+        side: smallest width and height in pixels.
+        megapixels: larger photographs are shrunk first, see `DataConfig.megapixels`.
+        validation: photographs for validation only. Near-duplicates of them among `photos` are not used. If None, some
+            of `photos` are chosen by their contents, not by their names. Near-duplicates stay on the same side.
+        use_all: whether to train on soft and strongly compressed photographs too.
+        progress: called with the number of photographs checked, and the total.
     """
     everything = [*photos, *(validation or ())]
     findings: list[Finding] = []
@@ -117,7 +125,7 @@ def check_photos(
         findings.append(finding)
         progress(len(findings), len(everything))
     given, kept = findings[: len(photos)], findings[len(photos) :]
-    given = [_judged(finding, use_all) for finding in given]
+    given = [_rated(finding, use_all) for finding in given]
     kept = [replace(finding, use="validation") if finding.use == "training" else finding for finding in kept]
     findings = _without_copies([*kept, *given])
     usable = [index for index, finding in enumerate(findings) if finding.use != "none"]
@@ -128,7 +136,7 @@ def check_photos(
     for index, number in zip(usable, groups, strict=True):
         finding, first = findings[index], usable[number]
         path = str(findings[first].path)
-        if index >= len(kept) > first:  # a photograph to train on, and one of the validation folder
+        if index >= len(kept) > first:  # a near-duplicate of a given validation photograph
             finding = replace(finding, use="none", reason="much like one to validate with", detail=path)
         elif index != first and not finding.reason:
             finding = replace(finding, reason="much like another", detail=path)
@@ -137,7 +145,7 @@ def check_photos(
 
 
 def inspect(photo: Path, side: int, megapixels: float = 0.0) -> Finding:
-    """One photograph by itself: whether it can be read and is large enough, and its measures."""
+    """Check one photograph by itself: whether it can be read and is large enough; measure it."""
     finding = Finding(photo)
     try:
         header = read_header(photo)
@@ -160,9 +168,10 @@ def inspect(photo: Path, side: int, megapixels: float = 0.0) -> Finding:
 
 
 def sharpness(pixels: Pixels8) -> float:
-    """How much of the detail that the pixels could hold is there: fine waves (0.3 to 0.5 a pixel) against coarse ones
-    (0.08 to 0.2), where the picture shows most. A clear photograph has 0.1 or more, one enlarged twice or blurred by a
-    pixel 0.05 or less; a blurred background does not count.
+    """Amplitude of high spatial frequencies (0.3 to 0.5 cycles per pixel) relative to middle ones (0.08 to 0.2).
+
+    It is measured in the quarter of the windows with the most detail, so that a blurred background does not count.
+    Sharp photographs have 0.1 or more. Those enlarged twice, or blurred by a pixel, have 0.05 or less.
     """
     height, width = (min(WINDOW, extent) for extent in pixels.shape[:2])
     tops, lefts = (
@@ -180,26 +189,22 @@ def sharpness(pixels: Pixels8) -> float:
     return float(np.sqrt(fine[most].sum() / max(coarse[most].sum(), 1e-9)))
 
 
-GREY: NDArray[np.float64] = np.array([0.299, 0.587, 0.114])
-"""BT.601."""
-
-
-def _judged(finding: Finding, use_all: bool) -> Finding:
-    """Left out, or doubted, for its measures."""
+def _rated(finding: Finding, use_all: bool) -> Finding:
+    """Exclude a soft or strongly compressed photograph, or add a warning."""
     if finding.sharpness is None:
         return finding
     quality = 100 if finding.quality is None else finding.quality
     soft = (finding.sharpness, SOFT, SOFTISH, "soft, or enlarged already", f"sharpness {finding.sharpness:.3f}")
-    for measure, limit, doubt, reason, detail in (soft, (quality, POOR, FAIR, "strong JPEG", f"quality {quality}")):
+    for measure, limit, warning, reason, detail in (soft, (quality, POOR, FAIR, "strong JPEG", f"quality {quality}")):
         if measure < limit and not use_all:
             return replace(finding, use="none", reason=reason, detail=detail)
-        if measure < doubt and not finding.reason:
+        if measure < warning and not finding.reason:
             finding = replace(finding, reason=reason, detail=detail)
     return finding
 
 
 def _without_copies(findings: Sequence[Finding]) -> list[Finding]:
-    """Of files with the same contents the first that is used stays."""
+    """Exclude files with the same contents as an earlier one."""
     first: dict[str, Finding] = {}
     kept: list[Finding] = []
     for finding in findings:
@@ -211,10 +216,10 @@ def _without_copies(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _choose(digests: Sequence[str], groups: Sequence[int]) -> set[int]:
-    """The groups kept for validation: in the order of their smallest digest, as many as find room."""
-    if len(digests) < FEWEST:
+    """The groups for validation: in the order of their smallest digest, as many as fit."""
+    if len(digests) < MIN_PHOTOS:
         return set()
-    room = min(MOST, max(2, round(SHARE * len(digests))))
+    room = min(MAX_VALIDATION, max(2, round(VALIDATION_SHARE * len(digests))))
     members: dict[int, list[str]] = {}
     for digest, number in zip(digests, groups, strict=True):
         members.setdefault(number, []).append(digest)

@@ -1,4 +1,4 @@
-"""Photographs that show the same thing: copies, other sizes, other compression, a little cropped. Needs no torch."""
+"""Near-duplicates: photographs that were resized, recompressed or slightly cropped. Needs no torch."""
 
 from collections.abc import Iterator
 
@@ -7,33 +7,33 @@ from numpy.typing import NDArray
 from PIL import Image
 
 SIDE, KEPT = 32, 16
-"""A photograph is shrunk to SIDE x SIDE; the KEPT x KEPT slowest waves of it make the hash."""
+"""A photograph is shrunk to SIDE x SIDE pixels; its KEPT x KEPT lowest frequencies make the hash."""
 NEAR = 40
-"""Hashes that differ in at most so many of their 255 bits show the same thing. Saved again as JPEG, halved, made
-brighter or cropped by 2 %, a photograph changes in 0 to 36 bits (median, see `benchmarks/data_check.py`); two people in
-the same studio, posed alike, differ in 50 or more."""
+"""Largest number of differing bits, of 255, between near-duplicates. Recompressed as JPEG, halved, brightened or
+cropped by 2 %, a photograph changes in 0 to 36 bits (medians, see `benchmarks/data_check.py`). Two people in the same
+pose in the same studio differ in 50 or more."""
 
 Hashes = NDArray[np.bool_]
 _BLOCK = 1024
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> Hashes:
-    """RGB [H,W,3] -> [255]: which of the slowest waves (DCT-II of the grey picture) exceed their median, a "pHash"."""
+    """The "pHash" of an RGB picture [H,W,3], bool [255]: which of the lowest frequencies (DCT-II of the grey picture)
+    exceed their median."""
     grey = np.asarray(Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
-    places = np.arange(SIDE) + 0.5
-    waves = np.cos(np.pi / SIDE * np.arange(KEPT)[:, None] * places)
-    strengths = (waves @ grey @ waves.T).ravel()[1:]  # the mean brightness left out
-    return strengths > np.median(strengths)
+    dct = np.cos(np.pi / SIDE * np.arange(KEPT)[:, None] * (np.arange(SIDE) + 0.5))
+    coefficients = (dct @ grey @ dct.T).ravel()[1:]  # without the mean brightness
+    return coefficients > np.median(coefficients)
 
 
 def distances(a: Hashes, b: Hashes) -> NDArray[np.float32]:
-    """Number of differing bits of each of [n,255] with each of [m,255]: [n,m]."""
+    """Number of differing bits between each hash of [n,255] and each of [m,255]: [n,m]."""
     signs_a, signs_b = (2 * hashes.astype(np.float32) - 1 for hashes in (a, b))
     return (a.shape[1] - signs_a @ signs_b.T) / 2
 
 
 def near_pairs(hashes: Hashes) -> Iterator[tuple[int, int]]:
-    """All i < j of [n,255] that show the same thing, block by block, so that memory stays bounded."""
+    """The pairs i < j of near-duplicates among hashes [n,255], block by block to bound memory."""
     for top in range(0, len(hashes), _BLOCK):
         for left in range(top, len(hashes), _BLOCK):
             near = distances(hashes[top : top + _BLOCK], hashes[left : left + _BLOCK]) <= NEAR
@@ -43,7 +43,8 @@ def near_pairs(hashes: Hashes) -> Iterator[tuple[int, int]]:
 
 
 def group(hashes: Hashes) -> list[int]:
-    """For each of [n,255] the number of its group: the first that shows the same thing, through others if need be."""
+    """For each hash of [n,255], the index of the first one of its group. Near-duplicates are in the same group, also
+    indirect ones."""
     first = list(range(len(hashes)))
 
     def root(index: int) -> int:

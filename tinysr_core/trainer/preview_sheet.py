@@ -1,4 +1,4 @@
-"""A sheet of crops: the small picture, what was made of it, the original; one pixel is one pixel."""
+"""The preview: a sheet of crops of the LR pictures, the results and the originals, at 1:1."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +16,11 @@ BACKGROUND, TEXT = "#202020", "#d8d8d8"
 
 
 def write_preview(path: Path, columns: Mapping[str, Sequence[Pixels8]]) -> None:
-    """Write a PNG with a row for each of the first pictures and a titled column for each method.
+    """Write a PNG with one row per picture, for at most `ROWS` pictures, and one titled column per method.
 
-    `columns` gives the same pictures [H,W,3] from each method, all of the same sizes.
+    Args:
+        path: the file to write.
+        columns: for each title the pictures, RGB uint8 [H,W,3], in the same order and with the same sizes.
 
     Raises:
         OSError: the file cannot be written.
@@ -42,7 +44,7 @@ def write_preview(path: Path, columns: Mapping[str, Sequence[Pixels8]]) -> None:
 
 
 def enlarged(lr: Pixels8, scale: int) -> Pixels8:
-    """The small picture itself, each pixel `scale` times as wide and high."""
+    """Nearest-neighbour enlargement of [h,w,3] to [s*h,s*w,3]."""
     return lr.repeat(scale, 0).repeat(scale, 1)
 
 

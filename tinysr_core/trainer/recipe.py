@@ -1,4 +1,4 @@
-"""What defines a training run: dataclasses are the schema, TOML is the file."""
+"""Recipes: what defines a training run. The dataclasses are the schema of the TOML files."""
 
 import dataclasses
 import difflib
@@ -18,9 +18,10 @@ from .validation import ValidationConfig
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]  # only needed before Python 3.11
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]  # only installed before Python 3.11
 
 NO_BASE = "none"
+"""The value of `Recipe.base` that starts from random weights."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +33,18 @@ class OptimizerConfig:
     learning_rate: float = 1e-3
     """Peak learning rate."""
     final_learning_rate: float = 1e-6
-    """Learning rate at the last step, reached by a half cosine; the peak itself keeps it constant."""
+    """Learning rate at the last step, reached by a half cosine. If it equals the peak, the rate is constant."""
     warmup: int = 500
-    """Steps of linear rise to the peak."""
+    """Steps of linear warm-up to the peak."""
     betas: tuple[float, float] = (0.9, 0.99)
-    """Decay rates of the averages of the gradient and of its square."""
+    """Decay rates of the running averages of the gradient and of its square."""
     ema: float = 0.999
-    """Decay of the moving average of the weights, which is what is saved; 0 saves the weights themselves."""
+    """Decay of the moving average of the weights, which is saved; 0: no average, the weights themselves are saved."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that, with the photographs, decides the trained weights."""
+    """Everything that determines the trained weights, apart from the photographs."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -51,30 +52,30 @@ class Recipe:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     base: str = NO_BASE
-    """Name or path of the checkpoint to start from; its network is the one that is trained. "none" starts afresh."""
+    """Name or path of the checkpoint to start from, whose architecture is used; "none": random weights."""
     steps: int = 10_000
     """Optimiser steps."""
     precision: str = "fp32"
-    """Arithmetic of the convs: fp32, bf16, or auto: bf16 where the machine computes in it. The rest is fp32 always."""
+    """Precision of the convs: fp32, bf16, or auto, which is bf16 on hardware that supports it. The rest is fp32."""
     seed: int = 0
-    """Seed of the first weights and of the patches."""
+    """Seed of the initial weights and of the patches."""
 
 
 def load_recipe(path: Path) -> Recipe:
-    """Read a recipe from a TOML file; what it leaves out has the default.
+    """Read a recipe from a TOML file. Missing keys have their defaults.
 
     Raises:
-        TrainingError: the file is not TOML, or has a key or value that the schema does not know.
+        TrainingError: the file cannot be read, is not TOML, or has an unknown key or an invalid value.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise TrainingError(f"The recipe {path} cannot be read: {error}.") from error
+        raise TrainingError(f"The recipe {path} cannot be read: {error}; correct it or choose another.") from error
     return _build(Recipe(), table, path.name)
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """All values of a recipe as TOML, which `load_recipe` reads again."""
+    """A recipe with all its values as TOML, which `load_recipe` can read."""
     return "\n".join(_lines(recipe, "")) + "\n"
 
 
@@ -88,7 +89,7 @@ def _lines(config: Any, name: str) -> Iterator[str]:
 
 
 def _written(value: Any) -> str:
-    """A value in TOML, which writes what a recipe holds as JSON does, mappings excepted."""
+    """A value as TOML. For the values of recipes it equals JSON, except for mappings."""
     if isinstance(value, dict):
         pairs = cast("dict[str, Any]", value).items()
         return "{ " + ", ".join(f"{json.dumps(key)} = {_written(item)}" for key, item in pairs) + " }"
@@ -96,13 +97,13 @@ def _written(value: Any) -> str:
 
 
 def _build(default: Any, table: Mapping[str, Any], where: str) -> Any:
-    """A copy of the dataclass instance `default` with the values of `table`, each of the kind that the default has."""
+    """A copy of the dataclass instance `default` with the values of `table`, converted to the types of the defaults."""
     values: dict[str, Any] = {}
     known = [item.name for item in dataclasses.fields(default)]
     for key, value in table.items():
         if key not in known:
             nearest = difflib.get_close_matches(key, known, n=1, cutoff=0)[0]
-            raise TrainingError(f"{where} has the unknown key {key!r}; the nearest known one is {nearest!r}.")
+            raise TrainingError(f"{where} has the unknown key {key!r}; did you mean {nearest!r}?")
         values[key] = _convert(getattr(default, key), value, f"{where}: {key}")
     try:
         return dataclasses.replace(default, **values)
@@ -116,7 +117,7 @@ def _convert(default: Any, value: Any, where: str) -> Any:
         return _build(default, cast("dict[str, Any]", value), where)
     written_as = {tuple: list, float: (int, float)}.get(kind, kind)
     if not isinstance(value, written_as) or isinstance(value, bool) != (kind is bool):
-        raise TrainingError(f"{where} = {value!r} should be like {default!r}.")
+        raise TrainingError(f"{where} = {value!r} has the wrong type; it should be like {default!r}.")
     if kind is tuple:
         like, items = cast("tuple[Any, ...]", default), cast("list[Any]", value)
         if isinstance(like[0], float) and len(items) != len(like):

@@ -1,21 +1,19 @@
-"""One HTML page on how a training run goes, which needs no other file and no network."""
+"""The HTML report of a training run."""
 
-import base64
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
-from ..util import atomic_write
+from ..util import png_url, write_html
 from .run_folder import MetricsRow
-from .validation import METRIC_NAMES, Judge, Scores, figure
+from .validation import METRIC_NAMES, Metric, Scores, figure
 
-WIDTH, HEIGHT, LEFT, MARGIN = 400, 180, 62, 14
-"""Of a chart, and the room for its axis, in its own units."""
+WIDTH, HEIGHT, LEFT, MARGIN = 400, 180, 72, 14
+"""Size of a chart, the space for its vertical axis, and its margin, in units of the SVG."""
 MAX_POINTS = 500
-"""A curve of more points is thinned."""
-METRIC_TITLES: Mapping[Judge, str] = {
+"""Curves with more points are thinned."""
+METRIC_TITLES: Mapping[Metric, str] = {
     "psnr": "PSNR-Y in dB, higher is better",
     "texture": "texture distance, lower is better",
     "lpips": "LPIPS, lower is better",
@@ -24,53 +22,52 @@ METRIC_TITLES: Mapping[Judge, str] = {
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run is."""
+class RunSummary:
+    """What the page shows of a run."""
 
     title: str
     status: str
-    """One line: running, finished, stopped."""
-    verdict: str
-    """What the figures mean, in a sentence or two; may be empty."""
-    running: bool
-    """Whether the page should show itself anew every few seconds."""
+    """One line on where the run is, or why it ended."""
+    verdict: str | None
+    """What the scores mean, in a sentence or two; None while the run is going on."""
     rows: Sequence[MetricsRow]
-    """All measurements."""
+    """All rows of the metrics."""
     scores: Mapping[str, Scores]
-    """Of each method, the references first; empty without validation photographs."""
+    """The scores of each method, the references first; empty without validation photographs."""
     best_step: int | None
-    """Step of the weights that are kept."""
+    """The step of the best weights."""
 
 
-def write_report(path: Path, standing: Standing, preview: Path | None) -> None:
-    """Write the page; `preview` is a PNG to embed.
+def write_report(path: Path, summary: RunSummary, preview: Path | None) -> None:
+    """Write the page.
+
+    Args:
+        path: the file to write.
+        summary: what to show.
+        preview: a PNG to embed, if it exists.
 
     Raises:
         OSError: the page cannot be written.
     """
-    picture = ""
+    body = [
+        f"<h1>{html.escape(summary.title)}</h1>",
+        f'<p class="status">{html.escape(summary.status)}</p>',
+        f'<p class="verdict">{html.escape(summary.verdict or "")}</p>',
+        _table(summary.scores),
+        f'<div class="charts">{"".join(_charts(summary))}</div>',
+    ]
     if preview is not None and preview.is_file():
-        data = base64.b64encode(preview.read_bytes()).decode()
-        picture = (
-            f'<div class="wide"><img src="data:image/png;base64,{data}" alt="Crops of validation photographs"></div>'
-        )
-    text = _PAGE.substitute(
-        title=html.escape(standing.title),
-        status=html.escape(standing.status),
-        verdict=html.escape(standing.verdict),
-        table=_table(standing.scores),
-        charts="".join(_charts(standing)),
-        preview=picture,
-        script="<script>setTimeout(() => location.reload(), 10000)</script>" if standing.running else "",
-    )
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        url = png_url(preview.read_bytes())
+        body.append(f'<div class="wide"><img src="{url}" alt="Crops of validation photographs"></div>')
+    if summary.verdict is None:
+        body.append("<script>setTimeout(() => location.reload(), 10000)</script>")
+    write_html(path, summary.title, _STYLE, "\n".join(body) + "\n")
 
 
 def _table(scores: Mapping[str, Scores]) -> str:
     if not scores:
-        return "<p>No validation photographs: how good the weights are is not measured.</p>"
-    names: list[Judge] = [name for name in METRIC_NAMES if any(getattr(s, name) is not None for s in scores.values())]
+        return "<p>No validation photographs: the quality of the weights is not measured.</p>"
+    names: list[Metric] = [name for name in METRIC_NAMES if any(getattr(s, name) is not None for s in scores.values())]
     head = "".join(f"<th>{METRIC_NAMES[name]}</th>" for name in names)
     rows = "".join(
         f"<tr><td>{html.escape(method)}</td>{''.join(f'<td>{figure(name, score)}</td>' for name in names)}</tr>"
@@ -79,20 +76,22 @@ def _table(scores: Mapping[str, Scores]) -> str:
     return f"<table><tr><th>validation photographs</th>{head}</tr>{rows}</table>"
 
 
-def _charts(standing: Standing) -> Iterable[str]:
+def _charts(summary: RunSummary) -> Iterable[str]:
     for metric, title in METRIC_TITLES.items():
-        points = [(row["step"], value) for row in standing.rows if (value := row.get("validation", {}).get(metric))]
+        points = [(row["step"], value) for row in summary.rows if (value := row.get("validation", {}).get(metric))]
         if points:
-            base = standing.scores.get("base")
-            yield _chart(title, points, getattr(base, metric) if base else None, standing.best_step)
-    training = [row for row in standing.rows if "total" in row]
+            base = summary.scores.get("base")
+            yield _chart(title, points, getattr(base, metric) if base else None, summary.best_step)
+    training = [row for row in summary.rows if "total" in row]
     for name in [name for name in (training[-1] if training else {}) if name not in ("step", "minutes")]:
-        title = "loss on the training patches" if name == "total" else f"its term {name}"
+        title = "loss on the training patches" if name == "total" else f"term {name} of the loss"
         yield _chart(title, [(row["step"], row[name]) for row in training])
 
 
 def _chart(title: str, points: Sequence[tuple[int, float]], base: float | None = None, mark: int | None = None) -> str:
-    """An SVG curve; a dashed line for the base weights, a dot at step `mark`."""
+    """A curve as SVG, with a dashed line for the value of the base weights. With `mark`, each point has a dot, and that
+    step a larger one.
+    """
     points = [*points[:: -(-len(points) // MAX_POINTS)], points[-1]]
     values = [value for _, value in points] + ([] if base is None else [base])
     low, high = min(values), max(values)
@@ -124,17 +123,8 @@ def _chart(title: str, points: Sequence[tuple[int, float]], base: float | None =
     return f"<figure><figcaption>{label}</figcaption>{svg}</figure>"
 
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title</title>
-<style>
-  :root { color-scheme: dark; }
-  body { margin: 0 auto; max-width: 1340px; padding: 16px; background: #202020; color: #d8d8d8;
-    font: 14px/1.4 system-ui, sans-serif; }
+_STYLE = """\
+  body { margin: 0 auto; max-width: 1340px; padding: 16px; }
   h1 { font-size: 20px; margin: 0; }
   p { margin: 4px 0 12px; }
   .status { color: #a0a0a0; }
@@ -156,15 +146,4 @@ _PAGE = Template("""<!DOCTYPE html>
   svg circle { fill: #8ab4f8; }
   svg .best { fill: #f4f4f4; stroke: #8ab4f8; stroke-width: 2; r: 4.5px; }
   .wide { overflow-x: auto; margin-top: 16px; }
-</style>
-<body>
-<h1>$title</h1>
-<p class="status">$status</p>
-<p class="verdict">$verdict</p>
-$table
-<div class="charts">$charts</div>
-$preview
-$script
-</body>
-</html>
-""")
+"""

@@ -1,4 +1,4 @@
-"""The files of a training run: what defines it, its state, what was measured."""
+"""The files of a training run: its definition, its state, its metrics."""
 
 import io
 import json
@@ -10,23 +10,23 @@ from typing import Any
 import torch
 
 from ..errors import TrainingError
-from ..util import atomic_write, exclusive, remove_leftovers
+from ..util import atomic_write, exclusive_lock, remove_leftovers
 
 MetricsRow = Mapping[str, Any]
-"""A line of metrics.jsonl: the step, the minutes, and what was measured there."""
+"""A line of metrics.jsonl: the step, the minutes of training, and the measurements at that step."""
 
 
 class RunFolder:
-    """Where a run keeps its files. All but the growing metrics appear whole or not at all.
+    """The folder of a run. All files are written atomically, except metrics.jsonl, to which lines are appended.
 
-    run.json         what defines the run, and the versions it began with
-    recipe.toml      the recipe with all its values, to be given to another run
-    photos.cache     the decoded photographs, while training goes on
-    state.pt         all that is needed to go on
-    metrics.jsonl    a line for each measurement
+    run.json         what defines the run, and the versions of TinySR and its libraries
+    recipe.toml      the recipe with all its values; another run can use it
+    photos.cache     the decoded photographs, until training ends
+    state.pt         everything needed to resume
+    metrics.jsonl    one line per measurement
     preview.png      crops of the validation photographs
-    report.html      curves, figures and the preview on one page
-    .lock            held while a process trains
+    report.html      curves, scores and the preview on one page
+    .lock            locked while a process trains
 
     Raises:
         TrainingError: the folder cannot be written to.
@@ -34,7 +34,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.record, self.state = path / "run.json", path / "state.pt"
+        self.definition, self.state = path / "run.json", path / "state.pt"
         self.photos, self.recipe = path / "photos.cache", path / "recipe.toml"
         self.metrics, self.preview, self.report = path / "metrics.jsonl", path / "preview.png", path / "report.html"
         with self.writing():
@@ -43,66 +43,66 @@ class RunFolder:
 
     @contextmanager
     def writing(self) -> Generator[None]:
-        """Tell what a failure to write means for the run.
+        """Turn an OSError in the block into a TrainingError that says how to resume.
 
         Raises:
-            TrainingError: something in the block could not be written.
+            TrainingError: a file could not be written.
         """
         try:
             yield
         except OSError as error:
             raise TrainingError(
-                f"{self.path} cannot be written to ({error.strerror or error}); make room or mend its rights, and the "
-                "same command goes on from the last saved state."
+                f"{self.path} cannot be written to ({error.strerror or error}). "
+                "Free disk space or fix the permissions, then run the same command to resume."
             ) from error
 
     @contextmanager
-    def claimed(self) -> Generator[None]:
-        """Keep other runs out of the folder while the block runs.
+    def lock(self) -> Generator[None]:
+        """Lock the folder while the block runs.
 
         Raises:
-            TrainingError: another run is in it, on this machine or on one that shares the file system.
+            TrainingError: another process has locked it, here or on a machine that shares the file system.
         """
         with ExitStack() as held:
             with self.writing():
                 try:
-                    held.enter_context(exclusive(self.path / ".lock"))
+                    held.enter_context(exclusive_lock(self.path / ".lock"))
                 except BlockingIOError as error:
-                    raise TrainingError(f"Another run is using {self.path}; wait for it, or choose another.") from error
+                    raise TrainingError(f"Another process uses {self.path}; wait, or choose another folder.") from error
             yield
 
-    def keep_record(self, definition: Mapping[str, Any], versions: Mapping[str, str]) -> None:
-        """Write down what defines the run, or make sure that it is what was written down before.
+    def save_definition(self, definition: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+        """Save what defines the run. If the folder has a definition already, it must be the same.
 
         Raises:
-            TrainingError: the folder holds another run.
+            TrainingError: the folder holds another run, or cannot be written to.
         """
         definition = json.loads(json.dumps(definition))
-        if self.record.is_file():
-            before = json.loads(self.record.read_text(encoding="utf-8"))
+        if self.definition.is_file():
+            before = json.loads(self.definition.read_text(encoding="utf-8"))
             other = sorted(key for key in definition if before.get(key) != definition[key])
             if other:
                 raise TrainingError(
-                    f"{self.path} holds a run with another {other[0]}; give another run folder, or delete it."
+                    f"{self.path} holds a run with another {other[0]}; choose another folder, or delete it."
                 )
             return
-        with self.writing(), atomic_write(self.record) as temporary:
+        with self.writing(), atomic_write(self.definition) as temporary:
             temporary.write_text(json.dumps({**definition, "versions": dict(versions)}, indent=1), encoding="utf-8")
 
-    def keep_recipe(self, text: str) -> None:
-        """Write down the recipe."""
+    def save_recipe(self, text: str) -> None:
+        """Save the recipe, as TOML."""
         with self.writing(), atomic_write(self.recipe) as temporary:
             temporary.write_text(text, encoding="utf-8")
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Keep the state of the run."""
-        data = io.BytesIO()  # torch's own writer aborts the process when the disk is full
+    def save_state(self, state: Mapping[str, Any]) -> None:
+        """Save the state of the run."""
+        data = io.BytesIO()  # torch's own writer aborts the process if the disk is full
         torch.save(dict(state), data)
         with self.writing(), atomic_write(self.state) as temporary:
             temporary.write_bytes(data.getbuffer())
 
-    def load(self) -> dict[str, Any] | None:
-        """The last saved state; None where there is none.
+    def load_state(self) -> dict[str, Any] | None:
+        """The last saved state; None if there is none.
 
         Raises:
             TrainingError: the file is damaged, or of another version.
@@ -111,13 +111,14 @@ class RunFolder:
             return None
         try:
             return torch.load(self.state, map_location="cpu", weights_only=True)
-        except Exception as error:
+        except Exception as error:  # torch, pickle and zip raise many kinds
             raise TrainingError(
-                f"{self.state} is damaged or of another version; delete it to begin the run anew."
+                f"{self.state} is damaged or of another version; delete it to restart the run."
             ) from error
 
     def rewind(self, step: int) -> list[MetricsRow]:
-        """The rows up to `step`; what was measured after it, by a run that was then killed, is forgotten."""
+        """Drop the rows after `step`, which a killed process wrote after the last saved state. Returns the other
+        rows."""
         lines = self.metrics.read_text(encoding="utf-8").splitlines() if self.metrics.is_file() else []
         rows: list[MetricsRow] = [row for line in lines if (row := _parse(line)) is not None and row["step"] <= step]
         with self.writing(), atomic_write(self.metrics) as temporary:
@@ -125,13 +126,13 @@ class RunFolder:
         return rows
 
     def append(self, row: MetricsRow) -> None:
-        """Add a measurement."""
+        """Append a row to metrics.jsonl."""
         with self.writing(), self.metrics.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
 
 
 def _parse(line: str) -> dict[str, Any] | None:
-    """A row; None for the half line that a killed process left."""
+    """A row; None for an incomplete line of a killed process."""
     try:
         return json.loads(line)
     except json.JSONDecodeError:

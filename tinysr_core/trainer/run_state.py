@@ -1,4 +1,4 @@
-"""All that changes while a network is trained; saved whole, it is all that is needed to go on."""
+"""Everything that changes during training, and that is saved to resume it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from .validation import Scores
 
 @dataclass(frozen=True)
 class Best:
-    """The weights that did best on the validation photographs."""
+    """The weights with the best score on the validation photographs so far."""
 
     step: int
     scores: Scores
@@ -24,9 +24,13 @@ class Best:
 
 
 class RunState:
-    """Weights, their moving average (None where there is none), optimiser, and what was seen so far.
+    """The state of a run.
 
-    `terms` are the names of the loss terms, in the order in which the loss gives them.
+    Args:
+        network: the network that is trained.
+        average: the moving average of its weights; None if the recipe has none.
+        optimizer: the optimiser.
+        terms: the names of the loss terms, in the order in which the loss returns them.
     """
 
     def __init__(
@@ -36,22 +40,22 @@ class RunState:
         self.terms = ("total", *terms)
         self.step = 0
         self.seconds = 0.0
-        """Time of training, over all calls."""
+        """Time spent training, including earlier processes."""
         self.best: Best | None = None
         self.stale = 0
         """Validations since the best one."""
         self._sums = torch.zeros(len(self.terms))
-        """Of the loss and its terms, over the steps since their means were last taken."""
+        """Sums of the loss and its terms since their means were last taken, over `_count` steps."""
         self._count = 0
 
     @property
-    def shown(self) -> TinySR:
-        """The network to judge and to keep: with averaged weights, where there are such."""
-        # torch's types do not know that `module` is of the kind that was averaged.
+    def result(self) -> TinySR:
+        """The network to validate and to save: the averaged one, if there is one."""
+        # torch's types do not say that `module` has the type of the averaged network.
         return self.network if self.average is None else self.average.module  # pyright: ignore[reportReturnType]
 
     def add(self, step: int, total: Tensor, terms: dict[str, Tensor]) -> None:
-        """Count a step that was made. Nothing here waits for the device."""
+        """Record the loss and its terms of a step, without waiting for the device."""
         self.step = step
         values = torch.stack([total.detach(), *(term.detach() for term in terms.values())])
         self._sums = self._sums.to(values.device) + values
@@ -61,18 +65,18 @@ class RunState:
         """The means of the loss and its terms since the last call, over all processes.
 
         Raises:
-            TrainingError: one of them is not a number any more.
+            TrainingError: one of them is NaN or infinite.
         """
-        self.check(fabric)
+        self.check_finite(fabric)
         means = (self._sums / self._count).tolist()
         self._sums, self._count = torch.zeros_like(self._sums), 0
         return dict(zip(self.terms, means, strict=True))
 
-    def check(self, fabric: Fabric) -> None:
-        """Bring the sums of all processes together, and make sure that all is finite: else it must not be saved.
+    def check_finite(self, fabric: Fabric) -> None:
+        """Reduce the sums over all processes, and check that they and the weights are finite before they are saved.
 
         Raises:
-            TrainingError: it is not.
+            TrainingError: a value is NaN or infinite.
         """
         reduced = fabric.all_reduce(self._sums, reduce_op="mean")
         assert isinstance(reduced, Tensor)
@@ -90,16 +94,16 @@ class RunState:
             "The last good state stays in the run folder."
         )
 
-    def judge(self, scores: Scores, better: bool) -> None:
-        """Keep the shown weights as the best where they are `better` than those so far."""
+    def add_validation(self, scores: Scores, better: bool) -> None:
+        """Record a validation. If it is `better` than all before, its weights become the best."""
         if better:
-            tensors = {name: tensor.detach().clone() for name, tensor in self.shown.state_dict().items()}
+            tensors = {name: tensor.detach().clone() for name, tensor in self.result.state_dict().items()}
             self.best, self.stale = Best(self.step, scores, tensors), 0
         else:
             self.stale += 1
 
     def state(self) -> dict[str, Any]:
-        """Tensors and plain values."""
+        """The state as tensors and plain values, for `torch.save`."""
         return {
             "network": self.network.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -113,7 +117,7 @@ class RunState:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Be as when `state` was given."""
+        """Load what `state` returned."""
         self.network.load_state_dict(state["network"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

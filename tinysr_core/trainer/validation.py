@@ -1,4 +1,4 @@
-"""How good a network is on photographs it does not train on, at a bounded price."""
+"""Scores of a network on photographs that it is not trained on, at a bounded cost."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -17,45 +17,45 @@ from ..loss import Loss, Lpips
 from .degrade import Box, make_lr
 from .patches import DataConfig
 
-PHOTOS = 16
-"""At most so many photographs are looked at."""
-LR_PIXELS = 2**18
-"""At most so many LR pixels of all photographs together."""
-SIDE = 192
-"""Longest side of a crop, in LR pixels."""
-SHARE = 0.1
-"""Share of the time that validation may take."""
-COST = 0.5
-"""What a pixel costs to validate, against training on it: forward alone, where a step also goes back through the
-network and the loss."""
+MAX_PHOTOS = 16
+"""Number of photographs that are used."""
+MAX_LR_PIXELS = 2**18
+"""LR pixels of all crops together."""
+MAX_SIDE = 192
+"""Side of a crop, in LR pixels."""
+TIME_SHARE = 0.1
+"""Share of the training time that validation may take."""
+RELATIVE_COST = 0.5
+"""Cost to validate a pixel, relative to a training step: forward only, while training also runs the loss and the
+backward pass."""
 
-Judge = Literal["psnr", "texture", "lpips", "loss"]
-METRIC_NAMES: Mapping[Judge, str] = {
+Metric = Literal["psnr", "texture", "lpips", "loss"]
+METRIC_NAMES: Mapping[Metric, str] = {
     "psnr": "PSNR-Y",
     "texture": "texture distance",
     "lpips": "LPIPS",
     "loss": "validation loss",
 }
 JudgeName = Literal["auto", "psnr", "texture", "lpips-alex", "loss"]
-"""What a recipe can name as its judge."""
+"""The values of `ValidationConfig.judge`."""
 
 
 @dataclass(frozen=True)
 class ValidationConfig:
-    """When to look at the validation photographs, and what decides there."""
+    """When to validate, and which metric chooses the best weights."""
 
     judge: JudgeName = "auto"
-    """What chooses the best weights: psnr, texture, lpips-alex (needs AlexNet) or loss, the recipe's own; auto: texture
-    where the loss has a perceptual term, else psnr. The perceptual terms themselves would prefer what they were trained
-    on."""
+    """The metric that chooses the best weights: psnr, texture, lpips-alex (needs AlexNet) or loss, which is the
+    recipe's own; auto: texture if the loss has a perceptual term, else psnr. A perceptual term as the judge would be
+    biased towards weights that were trained on it."""
     every: int = 0
-    """Steps from one validation to the next; 0: as many as keep validation within a tenth of the time."""
+    """Steps from one validation to the next; 0: chosen so that validation takes a tenth of the time."""
     patience: int = 0
-    """Stop after so many validations without a better one; 0: never."""
+    """Stop after this number of validations without improvement; 0: never."""
 
     def __post_init__(self) -> None:
         if self.judge not in get_args(JudgeName):
-            raise ValueError(f"there is no judge {self.judge!r}; choose {', '.join(get_args(JudgeName))}")
+            raise ValueError(f"unknown judge {self.judge!r}; choose {', '.join(get_args(JudgeName))}")
 
 
 @dataclass(frozen=True)
@@ -65,28 +65,28 @@ class Scores:
     psnr: float
     """PSNR of Y in dB."""
     lpips: float | None = None
-    """LPIPS (AlexNet), where its weights were given."""
+    """LPIPS (AlexNet); None if it was not measured."""
     loss: float | None = None
-    """The recipe's own loss, where it is the judge."""
+    """The recipe's loss; None if it is not the judge."""
     texture: float | None = None
-    """`texture_distance`."""
+    """See `texture_distance`."""
 
-    def better_than(self, other: "Scores", judge: Judge) -> bool:
-        """Whether `judge` prefers these to `other`."""
+    def better_than(self, other: "Scores", judge: Metric) -> bool:
+        """Whether these scores are better than `other` by the metric `judge`; False if they are equal."""
         mine, others = getattr(self, judge), getattr(other, judge)
         return mine > others if judge == "psnr" else mine < others
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method made of the validation crops, and how good that is."""
+    """The results of a method on the validation crops, and their scores."""
 
     scores: Scores
     pictures: Sequence[Pixels8]
 
 
-def figure(metric: Judge, scores: Scores) -> str:
-    """A score with the digits that mean something; a dash where it was not measured."""
+def figure(metric: Metric, scores: Scores) -> str:
+    """A score as text, in its significant digits; a dash if it was not measured."""
     value: float | None = getattr(scores, metric)
     if value is None:
         return "-"
@@ -94,7 +94,7 @@ def figure(metric: Judge, scores: Scores) -> str:
 
 
 def comparison(all_scores: Mapping[str, Scores], method: str) -> str:
-    """The scores of `method`, each beside that of the base, or where there is none, of bicubic."""
+    """The scores of `method` as text, each with that of the base beside it, or of bicubic if there is no base."""
     reference = "base" if "base" in all_scores else "bicubic"
     mine, others = all_scores[method], all_scores[reference]
     return ", ".join(
@@ -105,11 +105,15 @@ def comparison(all_scores: Mapping[str, Scores], method: str) -> str:
 
 
 class Validator:
-    """Centre crops of photographs, and the judge of what is made of them.
+    """Measures methods on centre crops of photographs. Their LR crops are degraded as the recipe's LR patches are.
 
-    `lpips` is LPIPS with AlexNet; it is measured where it is given, whether it is the judge or not.
-
-    LR crops are made as those of the training are, spoilt where `config` says so.
+    Args:
+        photos: the photographs; at most `MAX_PHOTOS` of them are used, evenly spaced.
+        scale: the upscaling factor.
+        config: how LR patches are made.
+        loss: the recipe's loss, for the judge loss.
+        judge: the metric that chooses the best weights.
+        lpips: LPIPS with AlexNet. If given, it is measured, whether it is the judge or not.
 
     Raises:
         PictureError: a photograph cannot be read.
@@ -125,29 +129,31 @@ class Validator:
         judge: JudgeName = "auto",
         lpips: Lpips | None = None,
     ) -> None:
-        self.judge: Judge = choose_judge(judge, loss.weights)
+        self.judge: Metric = choose_judge(judge, loss.weights)
         if self.judge == "lpips" and lpips is None:
             raise TrainingError("The judge lpips-alex needs the weights of LPIPS with AlexNet.")
-        number = min(len(photos), PHOTOS)
-        chosen = [photos[i * len(photos) // number] for i in range(number)]
-        side = min(SIDE, math.isqrt(LR_PIXELS // len(chosen)))
+        count = min(len(photos), MAX_PHOTOS)
+        chosen = [photos[i * len(photos) // count] for i in range(count)]
+        side = min(MAX_SIDE, math.isqrt(MAX_LR_PIXELS // count))
         pictures = [Image.fromarray(decode(path, config.megapixels)) for path in chosen]
         boxes = [_centre(picture.size, scale, side) for picture in pictures]
         self.hr: list[Pixels8] = [np.array(p.crop(box)) for p, box in zip(pictures, boxes, strict=True)]
         self.lr: list[Pixels8] = []
-        for number, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
+        for seed, (picture, box) in enumerate(zip(pictures, boxes, strict=True)):
             size = ((box[2] - box[0]) // scale, (box[3] - box[1]) // scale)
-            self.lr.append(np.array(make_lr(picture, box, size, config.degrade, np.random.default_rng(number))))
+            self.lr.append(np.array(make_lr(picture, box, size, config.degrade, np.random.default_rng(seed))))
         self.scale, self.loss, self.lpips = scale, loss, lpips
 
     def interval(self, config: ValidationConfig, step_pixels: int) -> int:
-        """Steps between validations, where a step trains on `step_pixels` LR pixels. It follows from sizes alone, not
-        from a clock: a run that was interrupted validates at the same steps."""
+        """Steps between validations, if a step trains on `step_pixels` LR pixels.
+
+        It depends on sizes only, not on a clock, so that a resumed run validates at the same steps.
+        """
         pixels = sum(lr.shape[0] * lr.shape[1] for lr in self.lr)
-        return config.every or math.ceil(COST * pixels / (SHARE * step_pixels))
+        return config.every or math.ceil(RELATIVE_COST * pixels / (TIME_SHARE * step_pixels))
 
     def measure(self, method: Method) -> Measured:
-        """Run `method` on every crop."""
+        """Run `method` on all crops and compute the mean scores."""
         pictures = [method(lr) for lr in self.lr]
         pairs = list(zip(pictures, self.hr, strict=True))
         lpips = self.lpips
@@ -167,15 +173,15 @@ class Validator:
         return float(total)
 
 
-def choose_judge(name: JudgeName, terms: Collection[str]) -> Judge:
-    """The metric that a recipe with these loss terms is judged by."""
+def choose_judge(name: JudgeName, terms: Collection[str]) -> Metric:
+    """The metric that chooses the weights of a recipe with these loss terms."""
     if name == "auto":
         return "texture" if {"vgg", "lpips"} & set(terms) else "psnr"
     return "lpips" if name == "lpips-alex" else name
 
 
 def _centre(size: tuple[int, int], scale: int, side: int) -> Box:
-    """Box of the centre crop of a picture of `size`, at most `side` LR pixels wide and high."""
+    """Box of the centre crop of a picture of `size` (width, height), at most `side` LR pixels wide and high."""
     width, height = (scale * min(side, extent // scale) for extent in size)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return left, top, left + width, top + height

@@ -1,47 +1,54 @@
-"""The arrays that pictures travel in: numpy arrays or torch tensors, handled by the same code. Needs no torch."""
+"""Code that works on numpy arrays and torch tensors alike. Needs no torch."""
 
 from typing import Any, TypeVar
 
 import numpy as np
 
 Image = TypeVar("Image", bound=Any)
-"""A numpy array or a torch tensor, [B,C,H,W]; a function that takes one returns one of the same kind and device.
+"""A numpy array or a torch tensor, [B,C,H,W]. A function that takes one returns the same kind, on the same device.
 
-The two share operators, slicing, `shape` and `clip`, which is all that the core needs; no type covers just that.
+The core uses only what both have: operators, slicing, `shape` and `clip`. No common type describes just that.
 """
 
 
-def continued(image: Any, rows: slice, columns: slice) -> Any:
-    """Rows and columns of `image` [B,C,H,W]; beyond an edge the picture is mirrored, with the edge itself repeated.
+def crop_mirrored(image: Any, rows: slice, columns: slice) -> Any:
+    """The part of `image` [B,C,H,W] in `rows` and `columns`, which may reach beyond its edges.
 
-    Copies only where the part goes beyond an edge.
+    Beyond an edge the picture is mirrored, as numpy's `pad` does in mode "symmetric". A part inside is a view, no copy.
     """
     height, width = image.shape[2:]
     top, left = max(0, rows.start), max(0, columns.start)
     part = image[:, :, top : rows.stop, left : columns.stop]
     if rows.start < 0 or rows.stop > height:
-        part = part[:, :, [_mirrored(y, height) - top for y in range(rows.start, rows.stop)]]
+        part = part[:, :, _mirrored(rows, height, image) - top]
     if columns.start < 0 or columns.stop > width:
-        part = part[:, :, :, [_mirrored(x, width) - left for x in range(columns.start, columns.stop)]]
+        part = part[:, :, :, _mirrored(columns, width, image) - left]
     return part
 
 
-def _mirrored(i: int, length: int) -> int:
-    i %= 2 * length
-    return min(i, 2 * length - 1 - i)
-
-
-def clamp_in_place(image: Any, most: float = 1) -> None:
-    """Clamp to [0,`most`] without a copy, for arrays that the caller has made itself."""
+def _mirrored(places: slice, length: int, image: Any) -> Any:
+    """The indices for `places` along an axis of `length`, on the device of `image`, so that nothing is copied there."""
     if isinstance(image, np.ndarray):
-        np.clip(image, 0, most, out=image)
+        indices: Any = np.arange(places.start, places.stop)
     else:
-        image.clamp_(0, most)
+        import torch
+
+        indices = torch.arange(places.start, places.stop, device=image.device)
+    last = 2 * length - 1  # behind it, the picture begins again
+    return (last - abs(2 * (indices % (last + 1)) - last)) // 2
+
+
+def clamp_in_place(image: Any, highest: float = 1) -> None:
+    """Clamp to [0,`highest`] without a copy. Only for arrays that the caller made itself."""
+    if isinstance(image, np.ndarray):
+        np.clip(image, 0, highest, out=image)
+    else:
+        image.clamp_(0, highest)
 
 
 def all_finite(image: Any) -> Any:
-    """Whether there is no NaN and no infinity: bool, or a tensor where `image` is one, so that a GPU need not wait."""
-    # A sum is finite unless a value is not: pixels are far too small for it to overflow.
+    """Whether no value is NaN or infinite: a bool; a tensor for a tensor, so that nothing waits for a GPU."""
+    # The sum is finite exactly if every value is: pixels are far too small to overflow it.
     if not isinstance(image, np.ndarray):
         return image.sum().isfinite()
     with np.errstate(invalid="ignore"):

@@ -1,13 +1,13 @@
-"""What our programs print."""
+"""Console output in any encoding."""
 
 import io
 import sys
 
 
 def escape_unprintable() -> None:
-    """Have stdout write characters that its encoding lacks as escapes, as stderr does, instead of failing.
+    """Make stdout escape characters that its encoding lacks, as stderr does, instead of raising UnicodeEncodeError.
 
-    Windows's consoles often have 256 characters, and files any name.
+    Consoles on Windows often have 256 characters, while file names can contain any.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

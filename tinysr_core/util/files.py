@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and locks that end with the process that holds them."""
+"""Atomic writes, and locks that are released when the process ends."""
 
 import os
 import re
@@ -17,19 +17,19 @@ else:
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.partial(\.\w+)?")
 OPEN_FILES_CAN_MOVE = sys.platform != "win32"
-"""Windows neither renames nor deletes a file that is open or mapped into memory."""
+"""Whether an open file can be renamed and deleted. On Windows it cannot, even if it is only mapped into memory."""
 SETTLED_SECONDS = 60
-"""There, a temporary file is not taken for a leftover before this age: it is closed just before it is renamed."""
+"""On Windows, a younger temporary file is not treated as a leftover: it is closed shortly before it is renamed."""
 BUSY_SECONDS = 2.0
-"""How long to wait for a virus scanner or a viewer that has a file open on Windows."""
+"""How long to wait on Windows for a virus scanner or a viewer that has the file open."""
 
 
 @contextmanager
 def atomic_write(path: Path) -> Generator[Path]:
-    """Yield a temporary path beside `path`; give it the name `path` when the block ends well.
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends without an error.
 
-    The temporary path has the suffix of `path`, for writers that choose their format by it. Its bytes are on the disk
-    before it gets its name. If the block raises (disk full, Ctrl-C), it is removed and `path` stays as it was.
+    The temporary path has the suffix of `path`, because some writers choose the format by it. The file is flushed to
+    the disk before it is renamed. If the block raises (disk full, Ctrl-C), the file is removed and `path` is unchanged.
 
     Raises:
         OSError: the folder cannot be written to, the disk is full, or another program keeps `path` open (Windows).
@@ -45,44 +45,44 @@ def atomic_write(path: Path) -> Generator[Path]:
                 os.fsync(written.fileno())
             if not OPEN_FILES_CAN_MOVE:
                 held.close()
-            _patiently(lambda: temporary.replace(path))
+            _retry_while_in_use(lambda: temporary.replace(path))
     finally:
-        with suppress(PermissionError):  # a leftover for `remove_leftovers`; the error that led here matters more
+        with suppress(PermissionError):  # `remove_leftovers` removes it later; the first error matters more
             temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of programs that were killed while writing in `folder`, not those in use."""
-    with suppress(OSError):  # nothing depends on it: no folder, or one that may not be changed
+    """Remove temporary files that killed programs left in `folder`. Files in use stay."""
+    with suppress(OSError):  # no such folder, or no permission: leftovers do no harm
         for path in folder.iterdir():
             with suppress(OSError):
                 if _TEMPORARY.fullmatch(path.name) and _is_leftover(path):
                     path.unlink(missing_ok=True)
 
 
-def delete_later(path: Path) -> bool:
-    """Delete a file that nobody needs any more; False where another program keeps it open (Windows)."""
+def try_delete(path: Path) -> bool:
+    """Delete a file, if it exists. False if another program keeps it open (Windows)."""
     try:
-        _patiently(lambda: path.unlink(missing_ok=True))
+        _retry_while_in_use(lambda: path.unlink(missing_ok=True))
     except PermissionError:
         return False
     return True
 
 
 @contextmanager
-def exclusive(path: Path) -> Generator[None]:
-    """Lock the file `path` while the block runs. The lock ends with the process, however that ends; the file stays.
+def exclusive_lock(path: Path) -> Generator[None]:
+    """Lock the file `path` while the block runs. The lock is released even if the process is killed; the file stays.
 
-    Other machines see the lock where the file system shares it, as NFS and SMB do.
+    On network file systems that share locks, such as NFS and SMB, the lock holds for other machines too.
 
     Raises:
         BlockingIOError: another process holds the lock.
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
     with path.open("ab") as stream:
         try:
             _lock(stream)
-        except PermissionError as error:  # Windows
+        except PermissionError as error:  # how Windows reports a lock that is held
             raise BlockingIOError(*error.args) from error
         except BlockingIOError:
             raise
@@ -92,20 +92,20 @@ def exclusive(path: Path) -> Generator[None]:
 
 
 def _is_leftover(path: Path) -> bool:
-    """Whether no process writes to a temporary file any more.
+    """Whether no process is writing to the temporary file `path`; False if that is not yet certain.
 
     Raises:
-        OSError: a process does, or it cannot be known.
+        OSError: a process is writing to it, or it cannot be opened.
     """
     if not OPEN_FILES_CAN_MOVE and time.time() - path.stat().st_mtime < SETTLED_SECONDS:
         return False
-    with path.open("rb+") as stream:  # NFS locks only what may be written to
+    with path.open("rb+") as stream:  # NFS locks only files that are open for writing
         _lock(stream)
         return True
 
 
-def _patiently(action: Callable[[], Any]) -> None:
-    """Do `action`; where a file is in use on Windows, try again for a while."""
+def _retry_while_in_use(action: Callable[[], Any]) -> None:
+    """Run `action`. On Windows, retry for `BUSY_SECONDS` while another program has the file open."""
     deadline = time.monotonic() + (0 if OPEN_FILES_CAN_MOVE else BUSY_SECONDS)
     while True:
         try:
@@ -120,7 +120,7 @@ def _patiently(action: Callable[[], Any]) -> None:
 if sys.platform == "win32":
 
     def _lock(stream: IO[bytes]) -> None:
-        """Lock the first byte behind what any file holds, so that the file can be read and written."""
+        """Lock one byte far beyond the end of the file, so that its contents can still be read and written."""
         stream.seek(1 << 40)
         msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
 

@@ -1,7 +1,7 @@
-"""Threads for work that does not hold Python's lock: numpy on large arrays, compression. Needs no torch.
+"""Threads for work that releases Python's global lock: numpy on large arrays, compression. Needs no torch.
 
-Our programs set OPENBLAS_NUM_THREADS to 1 before they import numpy: OpenBLAS's threads contend badly on a busy machine
-and multiply with these.
+The command line and the GIMP server set OPENBLAS_NUM_THREADS to 1 before they import numpy: OpenBLAS's threads contend
+badly on a busy machine and multiply with these.
 """
 
 import math
@@ -13,15 +13,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-MOST = 8
-"""More threads would wait for memory, and each holds some."""
+MAX_THREADS = 8
+"""More threads would wait for memory bandwidth, and each one takes memory."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """How many cores this process may use: those of its affinity mask, but no more than its container is given."""
+    """How many cores this process may use: those of its affinity mask, limited by the quota of its container."""
     if sys.platform == "linux":
         quotas = _cpu_quotas(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
         return min([len(os.sched_getaffinity(0)), *(max(1, math.ceil(quota)) for quota in quotas)])
@@ -29,9 +29,12 @@ def cores() -> int:
 
 
 def _cpu_quotas(root: Path, membership: Path) -> Iterator[float]:
-    """The limits in cores of the Linux control groups that a process is in, versions 1 and 2.
+    """The limits, in cores, of the Linux control groups that a process belongs to, versions 1 and 2.
 
-    In a container, `membership` may name a folder of the host, and the limit stands in `root` itself.
+    Args:
+        root: where the control groups are mounted.
+        membership: the file that names the groups of the process. In a container it may name a folder of the host; the
+            limit is then in `root` itself.
     """
     try:
         lines = membership.read_text().splitlines()
@@ -50,20 +53,20 @@ def _cpu_quotas(root: Path, membership: Path) -> Iterator[float]:
                 quota, period, *_ = " ".join((place / name).read_text() for name in names).split()
                 if float(quota) > 0:
                     yield float(quota) / float(period)
-            except (OSError, ValueError):  # no such limit, or none is set: "max"
+            except (OSError, ValueError):  # no such file, or no limit: "max"
                 continue
 
 
 def thread_count() -> int:
-    """How many threads work at the same time: OMP_NUM_THREADS of them, else one for each core, but at most `MOST`."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(max(1, int(asked)) if asked.isdecimal() else cores(), MOST)
+    """How many threads run at the same time: OMP_NUM_THREADS if it is set, else one per core; at most `MAX_THREADS`."""
+    requested = os.environ.get("OMP_NUM_THREADS", "")
+    return min(max(1, int(requested)) if requested.isdecimal() else cores(), MAX_THREADS)
 
 
 def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """What `function` makes of each item, in the order of the items; several threads work ahead.
+    """Apply `function` to each item in several threads; yield the results in the order of the items.
 
-    They are never ahead by more than one item for each, so that few results wait in memory.
+    At most one item per thread is computed ahead, so that few results wait in memory.
     """
     count = thread_count()
     if count == 1:

@@ -61,6 +61,11 @@ def is_turned(frame: Any) -> bool:
     return bool(_quarter_turns(frame) % 2)
 
 
+def upright_sides(frame: Any) -> tuple[int, int]:
+    """Height and width of a decoded frame, rotated as players show it."""
+    return (frame.width, frame.height) if is_turned(frame) else (frame.height, frame.width)
+
+
 def to_pixels(frame: Any, colours: Colours) -> Pixels:
     """A decoded frame as a picture [1,3,H,W], rotated as players show it."""
     rgb = frame.reformat(

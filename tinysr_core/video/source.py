@@ -1,7 +1,7 @@
 """Open a video with PyAV, and read its facts and frames."""
 
 from collections.abc import Generator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PictureError, RequestError, installs
-from .frames import Colours, Pixels, is_turned, to_pixels
+from .frames import upright_sides
 
 DEFAULT_FRAME_RATE = 25
 """Frames per second where the file does not tell."""
@@ -51,33 +51,14 @@ def read_video_info(source: Source) -> VideoInfo:
         PictureError: the source cannot be read as a video.
     """
     with open_video(source) as video:
-        frame = _frame_at(video, source, Fraction(0))
-        sides = (frame.height, frame.width) if is_turned(frame) else (frame.width, frame.height)
-        return VideoInfo(*sides, frame_count(video, WHOLE))
+        frame = _first_frame(video, source)
+        height, width = upright_sides(frame)
+        return VideoInfo(width, height, frame_count(video, WHOLE))
 
 
-def middle_frame(source: Source) -> Pixels:
-    """A frame from the middle of a video, [1,3,H,W] in [0,1]. It represents the video better than a dark first frame.
-
-    Raises:
-        RequestError: PyAV is missing.
-        PictureError: the source cannot be read as a video.
-    """
-    with open_video(source) as video:
-        middle = max(video.start_time or 0, 0) + (video.duration or 0) // 2
-        with suppress(OSError, ValueError):  # FFmpeg's errors: a file without an index is read from its start
-            video.seek(middle)
-        frame = _frame_at(video, source, middle * MICROSECOND)
-        return to_pixels(frame, Colours.of(frame))
-
-
-def _frame_at(video: Any, source: Source, seconds: Fraction) -> Any:
-    """The next frame that is shown at `seconds` or later, else the last one."""
-    frame = None
+def _first_frame(video: Any, source: Source) -> Any:
     with read_errors(source), closing(video.decode(video=0)) as frames:
-        for frame in frames:
-            if frame.time is None or frame.time >= seconds:
-                break
+        frame = next(frames, None)
     if frame is None:
         raise PictureError(f"{name_of(source)} has no frames; choose another video.")
     return frame

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import PictureError
 from ..images import Keep
 from ..util import atomic_write
 from .codecs import CODECS, Encoding
-from .frames import Colours, Pixels, is_turned, to_frame, to_pixels
+from .frames import Colours, Pixels, is_turned, to_frame, to_pixels, upright_sides
 from .join import LEAD, join, require_audio_fits
 from .source import DEFAULT_FRAME_RATE, Source, Span, decoded_frames, ffmpeg_errors, frame_count, name_of, open_video
 
@@ -57,6 +59,7 @@ def transcode(
     duration: float = 0,
     keep: Keep = "all",
     metadata: dict[str, str] | None = None,
+    at_once: Callable[[int, int], int] = lambda height, width: 1,
     progress: Callable[[VideoProgress], None] = lambda progress: None,
 ) -> None:
     """Write `source` to `output` with each frame transformed; all audio streams are copied.
@@ -67,12 +70,13 @@ def transcode(
     Args:
         source: a file, or its bytes.
         output: appears whole or not at all.
-        transform: picture float32 [1,3,H,W] in [0,1] -> [1,3,H',W'], always of the same size.
+        transform: pictures float32 [n,3,H,W] in [0,1] -> [n,3,H',W'], always of the same size.
         request: what `transform` depends on. A run resumes an interrupted one of the same source, request and encoding.
         start: second of the source at which the result starts.
         duration: seconds of the result; 0: to the end.
         keep: which metadata of the file the result has; see `images.write_picture`.
         metadata: added to that of the file.
+        at_once: height and width of the frames -> the largest `n`.
         progress: called after each frame. An exception that it raises cancels the run; finished segments stay.
 
     Raises:
@@ -86,7 +90,7 @@ def transcode(
         folder = output.parent / f".tinysr-{_fingerprint(source, request, encoding, start, duration)}"
         folder.mkdir(parents=True, exist_ok=True)
         with ffmpeg_errors(f"{name_of(source)} cannot be encoded"):
-            _encode_segments(video, source, folder, transform, encoding, span, progress)
+            _encode_segments(video, source, folder, transform, encoding, span, at_once, progress)
         segments = _segments(folder, encoding)
         if not segments:
             raise PictureError(f"{name_of(source)} has no frames in that range; choose another one.")
@@ -102,28 +106,33 @@ def _encode_segments(
     transform: Callable[[Pixels], Any],
     encoding: Encoding,
     span: Span,
+    at_once: Callable[[int, int], int],
     progress: Callable[[VideoProgress], None],
 ) -> None:
     """Encode the segments that `folder` lacks."""
     present = len(_segments(folder, encoding))
     done = resumed = present * SEGMENT
     total = frame_count(video, span)
+    together = 0
     began = time.monotonic()
     with closing(decoded_frames(video, source, span)) as decoded:
         frames = itertools.islice(decoded, done, None)  # decoding again is quick; seeking is not exact in every format
 
         def transformed(segment: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
             nonlocal done
-            for frame in segment:
-                yield frame, transform(to_pixels(frame, Colours.of(frame)))
-                done += 1
-                progress(VideoProgress(done, total, (done - resumed) / max(time.monotonic() - began, 1e-6)))
+            while group := list(itertools.islice(segment, together)):
+                results = transform(np.concatenate([to_pixels(frame, Colours.of(frame)) for frame in group]))
+                for i, frame in enumerate(group):
+                    yield frame, results[i : i + 1]
+                    done += 1
+                    progress(VideoProgress(done, total, (done - resumed) / max(time.monotonic() - began, 1e-6)))
 
         progress(VideoProgress(min(done, total) if total else done, total, 0))
         for number in itertools.count(present):
             first = next(frames, None)
             if first is None:
                 return
+            together = together or at_once(*upright_sides(first))
             segment = itertools.chain([first], itertools.islice(frames, SEGMENT - 1))
             with atomic_write(folder / _segment_name(number, encoding)) as path:
                 _encode_segment(path, transformed(segment), video.streams.video[0], encoding)

@@ -10,7 +10,7 @@ from ..pipeline import UNCHANGED, enhance
 from ..postprocess import Finish
 from .codecs import CODECS, Encoding
 from .frames import Pixels
-from .source import Source, middle_frame
+from .source import Source
 from .streaming import VideoProgress, transcode
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts", ".m2ts", ".wmv", ".flv")
@@ -42,8 +42,7 @@ def upscale_video(
             run.
 
     Returns:
-        How much cleaning the video needs, for an upscaler that was loaded with `clean="auto"`; else None. One frame
-        decides for all, so that the picture does not flicker between networks.
+        How much all frames were cleaned, for an upscaler that was loaded with `clean="auto"`; else None.
 
     Raises:
         RequestError: PyAV is missing, or `output` cannot hold the codec.
@@ -52,12 +51,13 @@ def upscale_video(
     """
     codec = CODECS[encoding.codec]
     encoding.require_suffix(output)
-    chosen, clean = upscaler.for_picture(middle_frame(source))
+    chosen, clean = upscaler.for_video
 
     def enlarged(pixels: Pixels) -> Any:
         result, _ = enhance(chosen, pixels, None, finish)
         height, width = codec.cropped(*result.shape[2:])
         return result[:, :, :height, :width]
 
-    transcode(source, output, enlarged, encoding, request=repr((model, finish)), keep=keep, progress=progress)
+    request = repr((model, finish))
+    transcode(source, output, enlarged, encoding, request=request, keep=keep, at_once=chosen.at_once, progress=progress)
     return clean

@@ -1,4 +1,4 @@
-"""The dialog: the settings, what they mean, what they come to, and a preview."""
+"""The dialog: the settings, their explanations, the resulting sizes, and the preview."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ gi.require_version("GimpUi", "3.0")
 gi.require_version("Gtk", "3.0")
 from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk, Pango  # noqa: E402  # versions have to be asked for first
 
-from .choices import Choices, inputs, outputs, scales  # noqa: E402
+from .choices import Choices, inputs, outputs, scales, steps  # noqa: E402
 from .enlarge import check, check_model, enlarge_all, lay_out  # noqa: E402
 from .geometry import MAX_SIDE, Box, Plan  # noqa: E402
 from .options import DEFAULT_MODEL, Options  # noqa: E402
@@ -35,7 +35,7 @@ def enlarge_interactively(
     runtime: Runtime,
     log: Path,
 ) -> Gimp.Image | None:
-    """Let the user set `config`, and do what it says. After a failure the dialog comes back with all its settings.
+    """Let the user edit `config`, and run it. After a failure the dialog comes back with all its settings.
 
     Returns the image with the results, or None if the user cancels. Needs a display.
 
@@ -52,7 +52,7 @@ def enlarge_interactively(
                     return None
             try:
                 with worker.lock:  # until the last preview is computed
-                    return enlarge_all(worker, image, drawables, config, show=True)
+                    return enlarge_all(worker, image, drawables, config, interactive=True)
             except (RefusalError, WorkerError) as error:
                 Gimp.progress_end()
                 if not image.is_valid():
@@ -61,7 +61,7 @@ def enlarge_interactively(
 
 
 class _Dialog:
-    """One showing of the dialog; a context manager, which removes what it made."""
+    """One appearance of the dialog; a context manager that removes everything it made."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Dialog:
         self._preview = Preview(worker)
         self._open.callback(self._preview.close)
         self._notes = [_use_a_model_that_exists(config, self._models)]
-        if config.get_property("scale") != "size":  # else sizes of another image would be offered
+        if config.get_property("scale") != "size":  # a size that is left from another image
             config.set_property("width", 0)
             config.set_property("height", 0)
         self._build(hello, runtime)
@@ -99,7 +99,7 @@ class _Dialog:
         self._open.close()
 
     def run(self, problem: str) -> bool:
-        """Show the dialog, with what went wrong before; False if the user cancels."""
+        """Show the dialog, with the error of the last run; False if the user cancels."""
         self._notes.append(problem)
         self._changed()
         return self._dialog.run()
@@ -112,8 +112,8 @@ class _Dialog:
         rows.add_wide(self._message)
         models = [(name, name, _model_explanation(model)) for name, model in self._models.items()]
         self._model = _Choice(config, "model", models)
-        for reason in hello.damaged:
-            self._model.add_impossible(_("Damaged: {reason}").format(reason=reason))
+        for file in hello.damaged:
+            self._model.add_disabled(_("{file} is damaged").format(file=file))
         rows.add_row(_("_Model"), self._model)
         self._input = _Choice(config, "input", inputs())
         rows.add_row(_("_Input"), self._input)
@@ -133,7 +133,7 @@ class _Dialog:
         rows.add_row("", self._auto_clean)
         self._clean = self._dialog.get_widget("clean", GimpUi.SpinScale)
         rows.add_wide(self._clean)
-        for name in ("sharpen", "anti-alias"):
+        for name, *_texts in steps():
             rows.add_row("", self._dialog.get_widget(name, GObject.TYPE_NONE))
         if len(Gimp.get_images()) > 1:
             rows.add_row("", self._dialog.get_widget("all-images", GObject.TYPE_NONE))
@@ -154,7 +154,7 @@ class _Dialog:
                 self._refreshing = False
 
     def _refresh(self) -> None:
-        """Bring everything that follows from the settings up to date."""
+        """Update everything that depends on the settings."""
         model = self._models.get(self._config.get_property("model"))
         if model and not model.has_detail:
             self._config.set_property("detail", 1.0)
@@ -173,7 +173,7 @@ class _Dialog:
         notes = [note for note in self._notes if note]
         try:
             sources, layout = self._laid_out(options)
-            self._sizes.set_text(self._in_words(layout, options, model))
+            self._sizes.set_text(self._in_words(layout, options))
             check_model(self._models.values(), options)
             possible = True
             self._preview.show_view(
@@ -205,7 +205,7 @@ class _Dialog:
         check(self._image, options)
         return sources, lay_out(self._image, sources, options)
 
-    def _in_words(self, layout: Plan, options: Options, model: Model | None) -> str:
+    def _in_words(self, layout: Plan, options: Options) -> str:
         """The sizes before and after, and the size of a print."""
         before = layout.subject
         result = layout.frame if options.output in NEW_SIZE else None
@@ -219,7 +219,7 @@ class _Dialog:
         _ok, x_resolution, y_resolution = self._image.get_resolution()
         if options.keep_print_size and result:
             x_resolution, y_resolution = x_resolution * layout.factors.x, y_resolution * layout.factors.y
-        text = _("{old_width} × {old_height} → {width} × {height} px, {across} × {down} mm at {ppi} ppi").format(
+        return _("{old_width} × {old_height} → {width} × {height} px, {across} × {down} mm at {ppi} ppi").format(
             old_width=before.width,
             old_height=before.height,
             width=wide,
@@ -228,9 +228,6 @@ class _Dialog:
             down=round(tall / y_resolution * MM_PER_INCH),
             ppi=round(x_resolution),
         )
-        if model and layout.factors.largest > max(model.scales) + 0.01:
-            text += "\n" + _("Beyond {scale}×, plain interpolation does the rest.").format(scale=max(model.scales))
-        return text
 
 
 class _Rows(Gtk.Grid):
@@ -259,7 +256,7 @@ class _Rows(Gtk.Grid):
 
 
 class _Choice(Gtk.Box):
-    """A list of which one is chosen, and below it what that one means."""
+    """A drop-down list, with an explanation of the chosen entry below it."""
 
     def __init__(
         self,
@@ -271,11 +268,11 @@ class _Choice(Gtk.Box):
         super().__init__(orientation=Gtk.Orientation.VERTICAL, spacing=2)
         self._config = config
         self._name = name
-        self._store = Gtk.ListStore(str, str, str, bool)  # value, label, explanation, whether it can be chosen
+        self._store = Gtk.ListStore(str, str, str, bool)  # value, label, explanation, whether the entry can be chosen
         for choice in choices:
             self._store.append([*choice, True])
         self.combo = Gtk.ComboBox(model=self._store, id_column=0)
-        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36)
+        cell = Gtk.CellRendererText(ellipsize=Pango.EllipsizeMode.END, width_chars=36, max_width_chars=36)
         self.combo.pack_start(cell, True)
         self.combo.add_attribute(cell, "text", 1)
         self.combo.add_attribute(cell, "sensitive", 3)
@@ -285,12 +282,12 @@ class _Choice(Gtk.Box):
         if explained:
             self.pack_start(self._text, False, False, 0)
 
-    def add_impossible(self, label: str) -> None:
-        """Append what cannot be chosen."""
+    def add_disabled(self, label: str) -> None:
+        """Append an entry that cannot be chosen."""
         self._store.append(["", label, "", False])
 
     def refresh(self, possible: set[str] | None = None) -> None:
-        """Show what `config` says; grey out what is not `possible`."""
+        """Show the value of `config`; disable the entries that are not `possible`."""
         value = self._config.get_property(self._name)
         for row in self._store:
             if possible is not None:
@@ -317,7 +314,7 @@ class _SizeEntry:
         self.widget.set_no_show_all(True)
 
     def fill(self, subject: Box, wanted: bool) -> None:
-        """Show the size that `config` has; where it has none and one is `wanted`, that of `subject`."""
+        """Show the size in `config`, or the size of `subject` if it has none. Does nothing unless `wanted`."""
         if not wanted:
             return
         width, height = (self._config.get_property(side) for side in ("width", "height"))
@@ -360,7 +357,7 @@ class _SizeEntry:
 
 
 def _use_a_model_that_exists(config: Gimp.ProcedureConfig, models: dict[str, Model]) -> str:
-    """Let the default stand for a model that is no more; returns what the user has to know, or nothing."""
+    """Replace a model that is missing by the default; returns a note for the user, or nothing."""
     wanted = config.get_property("model")
     if wanted in models or not models or Path(wanted).is_file():
         return ""
@@ -371,7 +368,7 @@ def _use_a_model_that_exists(config: Gimp.ProcedureConfig, models: dict[str, Mod
 
 
 def _model_explanation(model: Model) -> str:
-    """One line on a model: in the user's language for those that come with TinySR, else what its card says."""
+    """One line about a model: translated for the shipped models, from the model card for others."""
     known = {
         "portrait": _("Crisp eyes, hair, skin and cloth, for clean pictures"),
         "fidelity": _("As close to the pixels as possible, a little softer"),

@@ -1,8 +1,9 @@
-"""One run, from the selected layers to their results: first everything is computed, then the image is touched."""
+"""One run, from the selected layers to their results. Everything is computed before the image is changed."""
 
 from __future__ import annotations
 
 import functools
+import math
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,22 +25,23 @@ def enlarge_all(
     image: Gimp.Image,
     drawables: Sequence[Gimp.Drawable],
     config: Gimp.ProcedureConfig,
-    show: bool = False,
+    interactive: bool = False,
 ) -> Gimp.Image:
-    """Do what `config` says with `drawables` of `image`, and where it says so, with all other open images.
+    """Enlarge `drawables` of `image` as `config` says, and with `all-images` the other open images, too.
 
-    `show` opens new images in windows. Returns the image with the results of `image`.
+    `interactive`: show new images in windows, and do not repeat notes that the dialog has shown.
+    Returns the image with the results of `image`.
 
     Raises:
-        RefusalError: this cannot be done with `image`. What cannot be done with the others is told in a message.
+        RefusalError: it cannot be done with `image`. If it cannot be done with another image, a message says so.
         WorkerError: the network failed.
     """
     options = Options.of(config)
     others = [other for other in Gimp.get_images() if other != image] if config.get_property("all-images") else []
 
     def one(image: Gimp.Image, drawables: Sequence[Gimp.Drawable]) -> Gimp.Image:
-        result = enlarge(worker, image, drawables, options)
-        if show and options.output == "new-image":
+        result = enlarge(worker, image, drawables, options, interactive)
+        if interactive and options.output == "new-image":
             Gimp.Display.new(result)
         return result
 
@@ -52,16 +54,26 @@ def enlarge_all(
     return result
 
 
-def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable], options: Options) -> Gimp.Image:
-    """Do what `options` say with the `drawables` of `image`. Returns the image with the results, which are selected.
+def enlarge(
+    worker: Worker,
+    image: Gimp.Image,
+    drawables: Sequence[Gimp.Drawable],
+    options: Options,
+    interactive: bool = False,
+) -> Gimp.Image:
+    """Enlarge `drawables` of `image` as `options` say. Returns the image with the results, which are selected.
 
     Raises:
-        RefusalError: this cannot be done with this image, or it was changed meanwhile.
-        WorkerError: the network failed. In all cases the image is as it was.
+        RefusalError: it cannot be done with this image, or the image has changed during the run.
+        WorkerError: the network failed. After any error the image is unchanged.
     """
     check(image, options)
     Gimp.progress_init(_("TinySR: reading the layers"))
-    with Sources(image, drawables, options.input, options.output) as sources, ExitStack() as on_failure, _noticed():
+    with (
+        Sources(image, drawables, options.input, options.output) as sources,
+        ExitStack() as on_failure,
+        _deletions_noticed(),
+    ):
         layout = lay_out(image, sources, options)
         if options.output == "new-image":
             target = placement.new_image(image, layout, options.keep_print_size)
@@ -72,6 +84,10 @@ def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable
             before = Snapshot(image, sources.originals)
         run = _Run(worker, target, layout, options, on_failure)
         results = run.results(sources.items)
+        if run.clipped:
+            Gimp.message(_("Colours outside the range 0 to 1 were clipped in the result."))
+        if run.networks and not interactive:
+            Gimp.message(beyond_scale(run.networks, layout.factors.largest))
         selection = run.selection(image, sources.selection) if sources.selection else None
         group_masks = run.group_masks(sources.items) if options.output == "new-image" else {}
         Gimp.progress_set_text(_("TinySR: placing the result"))
@@ -87,8 +103,8 @@ def enlarge(worker: Worker, image: Gimp.Image, drawables: Sequence[Gimp.Drawable
 
 
 @contextmanager
-def _noticed() -> Iterator[None]:
-    """What has been deleted meanwhile cannot be read."""
+def _deletions_noticed() -> Iterator[None]:
+    """Layers that the user has deleted during the run cannot be read."""
     try:
         yield
     except pixels.DeletedError as error:
@@ -96,45 +112,46 @@ def _noticed() -> Iterator[None]:
 
 
 def check(image: Gimp.Image, options: Options) -> None:
-    """See whether the image can hold what `options` ask for.
+    """Check whether `image` can hold what `options` ask for.
 
     Raises:
-        RefusalError: an indexed image cannot show new colours; a floating selection keeps new layers out and would not
-            be scaled; a size is missing; what is visible is no layer that could be replaced.
+        RefusalError: a size is missing; an indexed image cannot hold new colours; a floating selection lets no layer in
+            and is not scaled; the visible layers as one picture cannot replace a layer.
     """
     if options.scale == "size" and not (options.width or options.height):
-        raise RefusalError(_("“Given size” needs a width or a height."))
+        raise RefusalError(_("“Custom size” needs a width or a height."))
     if options.output not in IN_IMAGE:
         return
     if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
         raise RefusalError(
-            _("An indexed image cannot hold new colours. Choose New image as output, or first Image ▸ Mode ▸ RGB.")
+            _("An indexed image cannot hold new colours. Choose the output “New image”, or use Image ▸ Mode ▸ RGB.")
         )
     if image.get_floating_sel():
         raise RefusalError(
-            _("The image has a floating selection. Anchor it (Layer ▸ Anchor Layer), or choose New image as output.")
+            _("The image has a floating selection. Use Layer ▸ Anchor Layer, or choose the output “New image”.")
         )
     if options.input == "visible" and options.output.startswith("replace-"):
-        raise RefusalError(_("The visible image is not a layer and cannot be replaced. Choose another output."))
+        raise RefusalError(_("The visible layers as one picture cannot replace a layer. Choose another output."))
 
 
 def check_model(models: Iterable[Model], options: Options) -> None:
-    """See whether the chosen one of `models` has a network of the wanted scale. A path is left to the worker.
+    """Check whether the chosen one of `models` has a network of the wanted scale. The worker checks paths.
 
     Raises:
-        RefusalError: it has not, so that plain interpolation would have to do the rest.
+        RefusalError: it has no such network.
     """
     for model in models:
         if model.name == options.model and options.scale != "size" and int(options.scale[1:]) not in model.scales:
             scales = ", ".join(f"{scale}×" for scale in model.scales)
-            raise RefusalError(_("This model enlarges {scales} only. Choose one of these.").format(scales=scales))
+            text = _("This model enlarges {scales} only. Choose one of these scales.")
+            raise RefusalError(text.format(scales=scales))
 
 
 def lay_out(image: Gimp.Image, sources: Sources, options: Options) -> Plan:
-    """Where the results will lie.
+    """Where the results will be.
 
     Raises:
-        RefusalError: one of them would be larger than GIMP allows.
+        RefusalError: a result would be larger than GIMP allows.
     """
     canvas = Box(0, 0, image.get_width(), image.get_height())
     parts = [source.part for source in sources.items]
@@ -159,24 +176,27 @@ def _place(
 
 
 class _Run:
-    """Has the sources enlarged one after the other, each into a layer of its own."""
+    """Enlarges the sources one after the other, each into its own layer."""
 
     def __init__(
         self, worker: Worker, target: Gimp.Image, layout: Plan, options: Options, on_failure: ExitStack
     ) -> None:
-        """Layers are made for `target`; `on_failure` deletes them."""
+        """The layers are made for `target`; `on_failure` deletes them."""
         self._worker = worker
         self._target = target
         self._layout = layout
         self._options = options
         self._on_failure = on_failure
         self._network = options.network | {"factor": layout.factors.largest}
+        self.clipped = False
+        """Whether colours outside 0 to 1 were clipped."""
+        self.networks: tuple[int, ...] = ()
+        """The scales of the networks that ran one after the other; empty if the first one reached the size."""
 
     def results(self, sources: Sequence[Source]) -> list[Enlarged]:
-        """Enlarge the sources, their masks too. The progress bar counts pixels."""
+        """Enlarge the sources and their masks. The progress bar counts pixels."""
         total = sum(source.region.area for source in sources)
         finished = 0
-        clipped = False
         results: list[Enlarged] = []
         for number, (source, box) in enumerate(zip(sources, self._layout.boxes, strict=True), start=1):
             text = _("TinySR: enlarging “{layer}” ({number} of {count})")
@@ -190,9 +210,8 @@ class _Run:
             pixels.write(layer, result.strips)
             results.append(Enlarged(source, box, layer, self._mask(source, layer, box)))
             finished += source.region.area
-            clipped |= result.clipped
-        if clipped:
-            Gimp.message(_("Colours outside the displayable range were cut off in the result."))
+            self.clipped |= result.clipped
+            self.networks = result.networks
         return results
 
     def selection(self, image: Gimp.Image, bounds: Box) -> Gimp.Channel | None:
@@ -207,7 +226,7 @@ class _Run:
         return channel
 
     def group_masks(self, sources: Sequence[Source]) -> dict[Gimp.GroupLayer, tuple[Gimp.Channel, Box]]:
-        """The enlarged masks of the groups that are not drawn into one layer, and where they lie in the new image."""
+        """The enlarged masks of the groups that are not drawn into one layer, and where they are in the new image."""
         masks: dict[Gimp.GroupLayer, tuple[Gimp.Channel, Box]] = {}
         for group in {group: None for source in sources for group in source.groups}:
             if mask := group.get_mask():
@@ -218,13 +237,13 @@ class _Run:
         return masks
 
     def _channel(self, size: Box) -> Gimp.Channel:
-        """A channel that is not yet part of the target: it holds a mask until this has a layer."""
+        """A channel that is not yet part of the target: it holds a mask until the mask has a layer."""
         channel = Gimp.Channel.new(self._target, "", size.width, size.height, 100, Gegl.Color.new("black"))
         self._on_failure.callback(channel.delete)
         return channel
 
     def _mask(self, source: Source, layer: Gimp.Layer, box: Box) -> Gimp.LayerMask | None:
-        """The enlarged mask of `source`, made for `layer`, but not yet added to it; the selection's shape too."""
+        """The enlarged mask of `source` and the shape of the selection, as a mask that is not yet added to `layer`."""
         masks: list[tuple[Gimp.Channel, Box]] = []
         if source.mask and not source.mixed and (source.look.applies_mask or not source.shaped):
             masks.append((source.mask, source.box))
@@ -253,8 +272,17 @@ class _Run:
         return self._worker.compute(request | sizes | self._network, picture, progress)
 
 
+def beyond_scale(networks: Sequence[int], factor: float) -> str:
+    """Tells the user that networks of the scales `networks` reach `factor` one after the other."""
+    parts = [f"{scale}×" for scale in networks]
+    if not math.isclose(factor, math.prod(networks), rel_tol=0.001):
+        parts.append(_("interpolation"))
+    text = _("No network enlarges {factor}× at once. It is done in steps: {steps}.")
+    return text.format(factor=f"{factor:.3g}", steps=", ".join(parts))
+
+
 def _interleaved(planes: Sequence[Iterator[bytes]]) -> Iterator[bytes]:
-    """Planes of floats, which come in strips of the same sizes, as the channels of one picture."""
+    """Planes of floats as the channels of one picture. The strips of all planes have the same sizes."""
     for strips in zip(*planes, strict=True):
         if len(strips) == 1:
             yield strips[0]

@@ -1,4 +1,4 @@
-"""Where a picture and its parts lie, and how large their results are. Knows nothing of GIMP."""
+"""Where a picture and its parts are, and how large their results are. Uses nothing of GIMP."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ class Box:
         return self.width * self.height
 
     def grown(self, factors: Factors) -> Box:
-        """The rectangle enlarged about its centre."""
+        """The rectangle, enlarged around its centre."""
         size = Box(0, 0, self.width, self.height).scaled(factors)
         return Box(
             self.x + (self.width - size.width) // 2, self.y + (self.height - size.height) // 2, size.width, size.height
         )
 
     def intersection(self, other: Box) -> Box | None:
-        """What both cover, or None where they do not meet."""
+        """The part that both cover, or None if they do not overlap."""
         x, y = max(self.x, other.x), max(self.y, other.y)
         right = min(self.x + self.width, other.x + other.width)
         bottom = min(self.y + self.height, other.y + other.height)
         return Box(x, y, right - x, bottom - y) if right > x and bottom > y else None
 
     def moved(self, x: int, y: int) -> Box:
-        """The same rectangle, `x` to the right and `y` further down."""
+        """The same rectangle, `x` further to the right and `y` further down."""
         return Box(self.x + x, self.y + y, self.width, self.height)
 
     def scaled(self, factors: Factors) -> Box:
-        """The rectangle in the enlarged picture; never thinner than a pixel.
+        """The rectangle in the enlarged picture, at least one pixel wide and high.
 
-        Edges are rounded, as GIMP does it, so that rectangles that touch still touch.
+        Edges are rounded as GIMP rounds them, so that rectangles that touch still touch.
         """
         x, right = _nearest(self.x * factors.x), _nearest((self.x + self.width) * factors.x)
         y, bottom = _nearest(self.y * factors.y), _nearest((self.y + self.height) * factors.y)
@@ -54,65 +54,65 @@ class Box:
 
 @dataclass(frozen=True)
 class Factors:
-    """How much wider and how much taller a result is."""
+    """How much wider and how much higher a result is."""
 
     x: float
     y: float
 
     @property
     def largest(self) -> float:
-        """The factor that the network must reach."""
+        """The factor that the networks must reach."""
         return max(self.x, self.y)
 
     @property
     def stretches(self) -> bool:
-        """Whether the proportions change by more than rounding."""
+        """Whether the aspect ratio changes by more than rounding."""
         return abs(self.x / self.y - 1) > 0.01
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of an image that is to be enlarged, in the coordinates of the image."""
+    """A part of an image to enlarge, in the coordinates of the image."""
 
     region: Box
     whole: Box
-    """What it belongs to: `region` itself, or the group that is enlarged about its centre."""
+    """What is enlarged around its centre: `region` itself, or the group that it belongs to."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of the parts of an image."""
+    """Where the parts of an image go."""
 
     subject: Box
-    """What the wanted size is measured by."""
+    """What the wanted size refers to."""
     factors: Factors
     frame: Box
-    """The resulting image; it begins at 0, 0."""
+    """The resulting image; its x and y are 0."""
     boxes: list[Box]
-    """Where each part's result lies in it."""
+    """Where the result of each part is in it."""
 
     def enlarged(self, region: Box) -> Box:
-        """Where `region` of the old image lies in a new or scaled one."""
+        """Where `region` of the old image is in a new or scaled one."""
         return region.moved(-self.subject.x, -self.subject.y).scaled(self.factors)
 
     @property
     def longest_side(self) -> int:
-        """The longest side of anything in it, in pixels."""
+        """The longest side of the image and of everything in it, in pixels."""
         return max(max(box.width, box.height) for box in [self.frame, *self.boxes])
 
 
 def plan(output: str, canvas: Box, parts: Sequence[Part], scale: str, width: int, height: int) -> Plan:
-    """Where the results of `parts` of an image of the size of `canvas` lie.
+    """Where the results of `parts` go; `canvas` is the rectangle of their image.
 
-    `output`, `scale`, `width` and `height` are the procedure's arguments; one of `width` and `height` is not 0 where
-    `scale` is `size`. The wanted size is that of the image where it is scaled, else that of all parts together. New
-    and replaced layers stay centred where their parts are.
+    `output`, `scale`, `width` and `height` are arguments of the procedure. If `scale` is `size`, `width` or `height` is
+    not 0. The wanted size refers to the image where the image is scaled, and else to all parts together. New and
+    replaced layers keep their centres.
     """
     scales_image = output in ("scale-image", "replace-image")
     subject = canvas if scales_image else _bounding_box(part.whole for part in parts)
     factors = _factors(subject, scale, width, height)
     enlarged = Box(0, 0, subject.width, subject.height).scaled(factors)
-    # what GIMP works with when it scales an image: the ratio of whole pixels
+    # GIMP scales an image by the ratio of whole pixels
     exact = Factors(enlarged.width / subject.width, enlarged.height / subject.height)
     if output == "same-size-layer":
         return Plan(subject, factors, canvas, [part.region for part in parts])
@@ -128,7 +128,7 @@ def _grown_with_its_whole(part: Part, factors: Factors) -> Box:
 
 
 def _bounding_box(boxes: Iterable[Box]) -> Box:
-    """The smallest box around all of them; at least one is needed."""
+    """The smallest box around all `boxes`, at least one."""
     boxes = list(boxes)
     x, y = min(box.x for box in boxes), min(box.y for box in boxes)
     right = max(box.x + box.width for box in boxes)
@@ -137,7 +137,7 @@ def _bounding_box(boxes: Iterable[Box]) -> Box:
 
 
 def _factors(subject: Box, scale: str, width: int, height: int) -> Factors:
-    """A side of 0 keeps the proportions."""
+    """A side of 0 keeps the aspect ratio."""
     if scale != "size":
         factor = float(scale.removeprefix("x"))
         return Factors(factor, factor)
@@ -147,5 +147,5 @@ def _factors(subject: Box, scale: str, width: int, height: int) -> Factors:
 
 
 def _nearest(value: float) -> int:
-    """As GIMP rounds coordinates: halves up."""
+    """Round as GIMP rounds coordinates: halves up."""
     return math.floor(value + 0.5)

@@ -1,4 +1,4 @@
-"""What a layer has besides pixels: all that its result takes over."""
+"""The attributes of a layer, which its result takes over."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gi.repository import Gimp
 
 NOT_CARRIED = ("gimp-text-layer", "gimp-vector-layer", "gimp-link-layer")
-"""Parasites that would turn a layer of pixels into another kind when its file is opened."""
+"""Parasites that would turn a layer of pixels into another kind of layer when its file is opened."""
 PLAIN_MODES = (Gimp.LayerMode.NORMAL, Gimp.LayerMode.NORMAL_LEGACY)
 
 
@@ -33,7 +33,7 @@ class Look:
 
     @classmethod
     def of(cls, layer: Gimp.Layer) -> Look:
-        """What `layer` looks like."""
+        """Read the attributes of `layer`."""
         return cls(
             name=layer.get_name(),
             visible=layer.get_visible(),
@@ -51,13 +51,13 @@ class Look:
 
     @property
     def is_plain(self) -> bool:
-        """Whether a layer of this look covers what lies below it, wherever it is opaque."""
+        """Whether a layer with this look hides what is below it wherever it is opaque."""
         return (
             self.opacity == 100.0 and self.mode in PLAIN_MODES and self.composite_mode == Gimp.LayerCompositeMode.AUTO
         )
 
     def apply(self, layer: Gimp.Layer) -> None:
-        """Give a layer of the image this look, the locks last: nothing can be written after it."""
+        """Give this look to a layer that is in its image. The locks come last, as nothing can be written after them."""
         layer.set_opacity(self.opacity)
         layer.set_mode(self.mode)
         layer.set_blend_space(self.blend_space)
@@ -72,7 +72,7 @@ class Look:
 
 @contextmanager
 def unlocked(layer: Gimp.Layer) -> Iterator[None]:
-    """Let `layer` be changed for a moment: GIMP ends a plug-in that writes to a locked one, or into a locked group."""
+    """Unlock `layer` and its groups for a moment: GIMP kills a plug-in that writes to locked ones."""
     chain = [layer]
     while parent := chain[-1].get_parent():
         chain.append(parent)

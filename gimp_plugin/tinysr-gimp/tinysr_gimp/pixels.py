@@ -1,8 +1,9 @@
-"""Raw pixels out of GIMP's drawables and back, in the drawable's own colour space, so that nothing is converted.
+"""Raw pixels of GIMP's drawables, in the drawable's own colour space, so that no colour is converted.
 
-Buffers are read and written in strips: a picture never lies in one piece in this process.
+Buffers are read and written in strips: this process never holds a whole picture.
 """
 
+import sys
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -15,14 +16,14 @@ CHANNELS = {"Y float": 1, "Y' float": 1, "Y'A float": 2, "R'G'B' float": 3, "R'G
 
 
 class DeletedError(Exception):
-    """A drawable is no more."""
+    """A drawable has been deleted."""
 
 
 def encoding(drawable: Gimp.Drawable) -> str:
-    """The babl name, a key of `CHANNELS`, of the values that stand for `drawable`'s.
+    """The babl name, a key of `CHANNELS`, of the values that are read from `drawable` and written to it.
 
-    Non-linear ones for pictures, whatever its precision, and RGB for palettes; masks hold plain coverage, which
-    channels store in the numbers of non-linear values.
+    They are non-linear, whatever the precision of the drawable, and RGB for palettes. Masks hold coverage, which is
+    linear. Channels hold coverage too, but GIMP stores it as if it were non-linear.
     """
     if isinstance(drawable, Gimp.LayerMask | Gimp.Selection):
         return "Y float"
@@ -31,15 +32,15 @@ def encoding(drawable: Gimp.Drawable) -> str:
 
 
 def whole(drawable: Gimp.Drawable) -> Box:
-    """All of `drawable`, in its own coordinates."""
+    """The rectangle of `drawable`, in its own coordinates."""
     return Box(0, 0, drawable.get_width(), drawable.get_height())
 
 
 def read(drawable: Gimp.Drawable, box: Box) -> Iterator[bytes]:
-    """The pixels of `box`, in the drawable's own coordinates, strip by strip; outside the drawable they are 0.
+    """Read the pixels of `box`, in the drawable's own coordinates, strip by strip; outside the drawable they are 0.
 
     Raises:
-        DeletedError: the user has deleted it.
+        DeletedError: the user has deleted the drawable.
     """
     buffer = drawable.get_buffer() if drawable.is_valid() else None
     if buffer is None:
@@ -50,12 +51,12 @@ def read(drawable: Gimp.Drawable, box: Box) -> Iterator[bytes]:
 
 
 def write(drawable: Gimp.Drawable, strips: Iterable[bytes], box: Box | None = None, undo: bool = False) -> None:
-    """Fill `box`, in the drawable's own coordinates, with rows of pixels; without it, the whole drawable.
+    """Fill `box`, in the drawable's own coordinates (default: the whole drawable), with rows of pixels.
 
-    With `undo`, GIMP records an undo step, and writes inside its selection only.
+    With `undo`, GIMP records an undo step, and writes inside the selection only.
 
     Raises:
-        ValueError: the number of bytes is not that of the box (GIMP itself would silently write nothing).
+        ValueError: the number of bytes does not fit the box. (GIMP itself would write nothing, without an error.)
     """
     box = box or whole(drawable)
     buffer = drawable.get_shadow_buffer() if undo else drawable.get_buffer()
@@ -83,20 +84,33 @@ def clear(drawable: Gimp.Drawable) -> None:
 
 
 def copy(source: Gimp.Drawable, part: Box, target: Gimp.Drawable, box: Box | None = None, undo: bool = False) -> None:
-    """Fill `box` of `target` with the `part` of `source`, which has its size and its kind of pixels."""
+    """Fill `box` of `target` with `part` of `source`, of the same size and kind of pixels."""
     write(target, read(source, part), box, undo)
 
 
 def is_opaque(drawable: Gimp.Drawable, box: Box | None = None) -> bool:
-    """Whether every pixel of `box` (default: of all) is fully visible."""
+    """Whether every pixel of `box` (default: the whole drawable) is opaque."""
     if not drawable.has_alpha():
         return True
     return _is_full(drawable, box or whole(drawable), "A u16", 2)
 
 
 def is_full(mask: Gimp.Channel, box: Box) -> bool:
-    """Whether a mask or selection lets all of `box` show."""
+    """Whether a mask or selection covers all of `box`."""
     return _is_full(mask, box, "Y u16", 2)
+
+
+def has_one_colour(drawable: Gimp.Drawable) -> bool:
+    """Whether all pixels that are not fully transparent have the same colour."""
+    buffer = drawable.get_buffer()
+    colours: set[bytes] = set()
+    for strip in _strips(whole(drawable), 4):
+        values = buffer.get(_rectangle(strip), 1.0, "R'G'B'A u8", Gegl.AbyssPolicy.NONE)
+        for pixel in set(memoryview(values).cast("I")):  # as numbers, which is fast
+            *colour, alpha = pixel.to_bytes(4, sys.byteorder)
+            if alpha:
+                colours.add(bytes(colour))
+    return len(colours) <= 1
 
 
 def fingerprint(drawable: Gimp.Drawable) -> int:

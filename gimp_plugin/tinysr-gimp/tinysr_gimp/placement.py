@@ -1,4 +1,4 @@
-"""Puts the results where the user wants them. All is computed before: here the image changes, in one undo step."""
+"""Puts the results into an image. All results exist before; here the image changes, in one undo step."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from gi.repository import Gimp, Gio
 from . import pixels
 from .geometry import Box, Factors, Plan
 from .look import Look, unlocked
-from .sources import RefusalError, Source, extent, keeps_text, offsets
+from .sources import RefusalError, Source, extent, offsets
+from .text import text_kept
 from .translation import _
 
 OWN_SETTERS = ("icc-profile", "simulation-icc-profile", "gimp-image-metadata", "gimp-metadata")
-"""Parasites of images that have functions of their own."""
+"""Parasites of an image that have their own functions."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,11 @@ class Enlarged:
 
     source: Source
     box: Box
-    """Where the result lies in its image, and its size."""
+    """Where the result is in its image, and its size."""
     layer: Gimp.Layer
     """The result, not yet part of the image."""
     mask: Gimp.LayerMask | None
-    """Its mask, not yet added."""
+    """The mask of the result, not yet added to it."""
 
 
 def new_image(image: Gimp.Image, layout: Plan, keep_print_size: bool) -> Gimp.Image:
@@ -66,9 +67,9 @@ def blank_layer(image: Gimp.Image, source: Source, size: Box) -> Gimp.Layer:
 def into_new_image(
     image: Gimp.Image, results: Sequence[Enlarged], group_masks: Mapping[Gimp.GroupLayer, tuple[Gimp.Channel, Box]]
 ) -> None:
-    """Put the results into `image`, which is new and empty, with the groups around them that were chosen.
+    """Put the results into `image`, which is new and empty, inside new groups for the selected groups.
 
-    `group_masks`: the enlarged masks of such groups, and where they lie in the image.
+    `group_masks`: the enlarged masks of these groups, and where they are in the image.
     """
     groups: dict[Gimp.GroupLayer, Gimp.GroupLayer] = {}
     counts: dict[Gimp.GroupLayer | None, int] = {}
@@ -97,7 +98,7 @@ def into_new_image(
         Look.of(group).apply(made)
     layers = [result.layer for result in results]
     if not any(layer.get_visible() for layer in layers):
-        for layer in layers:  # nobody asks for an image in which nothing is seen
+        for layer in layers:  # an image in which nothing is visible helps nobody
             layer.set_visible(True)
     image.set_selected_layers(layers)
     image.undo_enable()
@@ -110,10 +111,10 @@ def into_scaled_image(
     selection: Gimp.Channel | None,
     keep_print_size: bool,
 ) -> None:
-    """Scale all of `image` as GIMP does, and lay each result over its layer.
+    """Scale `image` as GIMP does, and put each result above its layer.
 
-    `selection`, which has the size of the scaled image and is not yet part of it, becomes its selection: GIMP's own
-    grows a soft edge.
+    `selection`, a channel of the size of the scaled image, becomes its selection. GIMP's own scaling would give the
+    selection a soft edge.
     """
     with _one_undo_step(image):
         wholes = _insert_wholes(image, results)
@@ -124,13 +125,13 @@ def into_scaled_image(
 
 
 def into_new_layers(image: Gimp.Image, results: Sequence[Enlarged]) -> None:
-    """Lay each result over its layer; the image keeps its size."""
+    """Put each result above its layer; the image keeps its size."""
     with _one_undo_step(image):
         _lay_over(image, results, _insert_wholes(image, results))
 
 
 def into_replaced_image(image: Gimp.Image, results: Sequence[Enlarged], layout: Plan, keep_print_size: bool) -> None:
-    """Scale all of `image` as GIMP does, and put each result in the place of its layer's pixels."""
+    """Scale `image` as GIMP does, and replace the pixels of each layer by its result."""
     with _one_undo_step(image):
         selected = image.get_selected_layers()
         with _scaled(image, layout, keep_print_size):
@@ -139,7 +140,7 @@ def into_replaced_image(image: Gimp.Image, results: Sequence[Enlarged], layout: 
 
 
 def into_replaced_layers(image: Gimp.Image, results: Sequence[Enlarged]) -> None:
-    """Scale the layers as GIMP does, and put each result in the place of its layer's pixels."""
+    """Scale the layers as GIMP does, and replace their pixels by the results."""
     with _one_undo_step(image):
         selected = image.get_selected_layers()
         for result in results:
@@ -171,7 +172,7 @@ def _cubic() -> Iterator[None]:
 
 
 def _new_file(image: Gimp.Image, factors: Factors) -> Gio.File | None:
-    """`portrait_2x.xcf` beside `portrait.jpg`; None for an image without a name. Never a file that exists."""
+    """`portrait_2x.xcf` beside `portrait.jpg`, a file that does not exist; None for an image without a name."""
     file = image.get_file() or image.get_imported_file()
     path = file.get_path() if file else None
     if path is None:
@@ -190,17 +191,15 @@ def _set_resolution(target: Gimp.Image, image: Gimp.Image, factors: Factors) -> 
 
 @contextmanager
 def _scaled(image: Gimp.Image, layout: Plan, keep_print_size: bool) -> Iterator[None]:
-    """Scale the image; after what is done with it, put its text back as text."""
-    texts = _text_copies(image, layout.factors)
-    with _cubic():
-        scaled = image.scale(layout.frame.width, layout.frame.height)
-    if not scaled:
-        raise RefusalError(_("GIMP could not scale this image."))
-    if keep_print_size:
-        _set_resolution(image, image, layout.factors)
-    yield
-    for text, copy in texts:
-        _keep_text(image, text, copy, layout.factors.x)
+    """Scale the image, and let the caller change it. After that its text becomes text again."""
+    with text_kept(image, layout.factors):
+        with _cubic():
+            scaled = image.scale(layout.frame.width, layout.frame.height)
+        if not scaled:
+            raise RefusalError(_("GIMP could not scale this image."))
+        if keep_print_size:
+            _set_resolution(image, image, layout.factors)
+        yield
 
 
 def _select(image: Gimp.Image, selection: Gimp.Channel) -> None:
@@ -210,7 +209,7 @@ def _select(image: Gimp.Image, selection: Gimp.Channel) -> None:
 
 
 def _insert_wholes(image: Gimp.Image, results: Sequence[Enlarged]) -> dict[int, Gimp.Layer]:
-    """Copies of the whole layers, over these, for the results that have to be mixed in; by the numbers of those."""
+    """For each result that must be mixed into its layer: its number, and a copy of the layer above the layer."""
     wholes: dict[int, Gimp.Layer] = {}
     for number, result in enumerate(results):
         source = result.source
@@ -231,12 +230,12 @@ def _insert_wholes(image: Gimp.Image, results: Sequence[Enlarged]) -> dict[int, 
 
 
 def _lay_over(image: Gimp.Image, results: Sequence[Enlarged], wholes: dict[int, Gimp.Layer]) -> None:
-    """Insert the results, or mix them into `wholes`; then hide what they stand for."""
+    """Insert the results, or mix them into `wholes`, and hide the layers that they replace."""
     layers: list[Gimp.Layer] = []
     for number, result in enumerate(results):
         source = result.source
         if source.layer and not source.layer.is_valid():
-            continue  # too thin to survive GIMP's scaling
+            continue  # GIMP's scaling removes layers that become too thin
         look = replace(source.look, name=f"{source.look.name} (TinySR)")
         if whole := wholes.get(number):
             left, top = offsets(whole)
@@ -262,7 +261,7 @@ def _replace_pixels(image: Gimp.Image, results: Sequence[Enlarged]) -> None:
     with _nothing_selected(image):
         for result in results:
             layer = result.source.layer
-            if layer.is_valid():  # not too thin to survive GIMP's scaling
+            if layer.is_valid():  # GIMP's scaling removes layers that become too thin
                 with unlocked(layer):
                     pixels.copy(result.layer, pixels.whole(result.layer), layer, undo=True)
                     if result.mask:
@@ -273,7 +272,7 @@ def _replace_pixels(image: Gimp.Image, results: Sequence[Enlarged]) -> None:
 
 @contextmanager
 def _nothing_selected(image: Gimp.Image) -> Iterator[None]:
-    """Keep the selection away for a moment, as GIMP writes inside it only."""
+    """Remove the selection for a moment, as GIMP writes inside it only."""
     if Gimp.Selection.is_empty(image):
         yield
         return
@@ -294,7 +293,7 @@ def _insert_above(image: Gimp.Image, layer: Gimp.Layer, source: Source) -> None:
 
 
 def _finish(result: Enlarged, look: Look) -> None:
-    """What only a layer in an image can have: its place, its mask and its look."""
+    """Set what only a layer inside an image can have: its place, its mask and its look."""
     layer = result.layer
     layer.set_offsets(result.box.x, result.box.y)
     if result.mask:
@@ -309,40 +308,3 @@ def _take_mask_settings(layer: Gimp.Layer, look: Look) -> None:
     layer.set_apply_mask(look.applies_mask)
     layer.set_show_mask(look.shows_mask)
     layer.set_edit_mask(False)
-
-
-def _text_copies(image: Gimp.Image, factors: Factors) -> list[tuple[Gimp.TextLayer, Gimp.TextLayer]]:
-    """Text layers and copies of them, as `image.scale` stretches their pixels: in GIMP 3.0 they are text no more after
-    it, in 3.2 they would fall back to the old size when they are edited.
-    """
-    if factors.stretches:
-        return []
-    return [(text, text.copy()) for text in _descendants(image.get_layers()) if keeps_text(text)]
-
-
-def _keep_text(image: Gimp.Image, text: Gimp.TextLayer, copy: Gimp.TextLayer, factor: float) -> None:
-    """Put `copy`, made before the image was scaled, in the place of `text`, unless GIMP has enlarged its font."""
-    size, unit = copy.get_font_size()
-    if text.is_text_layer() and text.get_font_size()[0] != size:
-        copy.delete()
-        return
-    width, height = copy.get_width(), copy.get_height()
-    name = text.get_name()
-    image.insert_layer(copy, text.get_parent(), image.get_item_position(text))
-    copy.set_font_size(size * factor, unit)
-    copy.set_indent(copy.get_indent() * factor)
-    copy.set_line_spacing(copy.get_line_spacing() * factor)
-    copy.set_letter_spacing(copy.get_letter_spacing() * factor)
-    if (copy.get_width(), copy.get_height()) == (width, height):  # a box of fixed size
-        copy.resize(width * factor, height * factor)
-    copy.set_offsets(*offsets(text))
-    copy.set_visible(text.get_visible())
-    image.remove_layer(text)
-    copy.set_name(name)
-
-
-def _descendants(layers: Sequence[Gimp.Layer]) -> Iterator[Gimp.Layer]:
-    for layer in layers:
-        yield layer
-        if layer.is_group():
-            yield from _descendants(layer.get_children())

@@ -1,4 +1,4 @@
-"""The preview in the dialog: a part of the picture before and after, side by side, in the size of the result."""
+"""The preview in the dialog: a part of the picture before and after, at the size of the result."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ gi.require_version("Gtk", "3.0")
 from gi.repository import Gdk, GdkPixbuf, Gegl, Gimp, GLib, Gtk  # noqa: E402  # versions have to be asked for first
 
 from . import pixels  # noqa: E402
+from .enlarge import beyond_scale  # noqa: E402
 from .geometry import Box, Factors  # noqa: E402
 from .sources import Source  # noqa: E402
 from .translation import _  # noqa: E402
@@ -20,26 +21,26 @@ from .worker_client import Worker, WorkerError  # noqa: E402
 VIEW = 384
 """Side of the preview on the screen, in pixels of the result."""
 MAX_CROP = 224
-"""Side of what the network enlarges for it, without its margin."""
+"""Side of the crop that the network enlarges, without its margin."""
 MARGIN = 16
-"""How far around the crop the network sees."""
+"""How many pixels around the crop the network sees."""
 THUMBNAIL = 96
 MAX_THUMBNAIL = 1024
-"""The largest that GIMP makes."""
+"""The longest side of a thumbnail that GIMP makes."""
 PAUSE_MILLISECONDS = 120
-"""How long a setting has to stay as it is before it is tried."""
+"""How long a setting must stay unchanged before the preview is computed."""
 LIGHT, DARK = 0xFFFFFFFF, 0x000000FF
 CHECKS = 0x999999, 0x666666
 
 
 @dataclass(frozen=True)
 class View:
-    """What is to be shown."""
+    """What to show."""
 
     source: Source
     factors: Factors
     same_size: bool
-    """Whether the result is brought back to the size of the source."""
+    """Whether the result is reduced to the size of the source."""
     network: dict[str, object]
 
     @property
@@ -48,7 +49,7 @@ class View:
         return Factors(1, 1) if self.same_size else self.factors
 
     def crop(self, centre: tuple[float, float]) -> Box:
-        """The part of the source around `centre` (shares of its width and height), in its own coordinates."""
+        """The part of the source around `centre` (x and y, 0 to 1), in the source's own coordinates."""
         region = self.source.box
         width = max(1, min(region.width, MAX_CROP, round(VIEW / self.shown.x)))
         height = max(1, min(region.height, MAX_CROP, round(VIEW / self.shown.y)))
@@ -63,7 +64,7 @@ class View:
 
 
 class Preview(Gtk.Box):
-    """Shows views one after the other. The network works in a thread, so that the dialog can be used meanwhile."""
+    """Shows one view after the other. The network runs in a thread, so that the dialog never waits for it."""
 
     def __init__(self, worker: Worker) -> None:
         super().__init__(orientation=Gtk.Orientation.VERTICAL, spacing=6)
@@ -79,14 +80,14 @@ class Preview(Gtk.Box):
         self._build()
 
     def show_view(self, view: View | None) -> None:
-        """Show `view` as soon as it is computed; None where nothing can be shown."""
+        """Show `view` as soon as it is computed; None: there is nothing to show."""
         if view and (self._view is None or view.source is not self._view.source):
             self._draw_thumbnail(view.source)
         self._view = view
         self._update_soon()
 
     def close(self) -> None:
-        """Show nothing any more; what is being computed is dropped."""
+        """Show nothing more, and drop what is being computed."""
         self._closed = True
         if self._timer:
             GLib.source_remove(self._timer)
@@ -111,7 +112,7 @@ class Preview(Gtk.Box):
         overview = Gtk.EventBox(halign=Gtk.Align.START)
         overview.add(self._thumbnail)
         overview.add_events(Gdk.EventMask.BUTTON_PRESS_MASK | Gdk.EventMask.BUTTON1_MOTION_MASK)
-        overview.set_tooltip_text(_("Click on the part that the preview shows"))
+        overview.set_tooltip_text(_("Click to choose the part that the preview shows"))
         overview.connect("button-press-event", self._move_crop)
         overview.connect("motion-notify-event", self._move_crop)
         self._status = _small_label("")
@@ -139,7 +140,7 @@ class Preview(Gtk.Box):
         return False
 
     def _start(self, view: View) -> None:
-        """Read the crop here, as only this thread may talk to GIMP, and let a thread compute."""
+        """Read the crop, which only this thread may do, and start a thread that computes."""
         content = view.source.content
         crop = view.crop(self._centre)
         seen = Box(crop.x - MARGIN, crop.y - MARGIN, crop.width + 2 * MARGIN, crop.height + 2 * MARGIN)
@@ -163,14 +164,19 @@ class Preview(Gtk.Box):
         def work() -> None:
             try:
                 with self._worker.lock:
-                    results = [b"".join(self._worker.compute(r, [picture], _ignore).strips) for r in (before, after)]
-                GLib.idle_add(self._finish, to_pixbuf, results, None)
+                    interpolated = b"".join(self._worker.compute(before, [picture], _ignore).strips)
+                    result = self._worker.compute(after, [picture], _ignore)
+                    results = [interpolated, b"".join(result.strips)]
+                text = _("Shown at 1:1. Drag the border to compare. Click the small picture to see another part.")
+                if result.networks:
+                    text = f"{beyond_scale(result.networks, view.factors.largest)}\n{text}"
+                GLib.idle_add(self._finish, to_pixbuf, results, text)
             except WorkerError as error:
-                GLib.idle_add(self._finish, to_pixbuf, None, str(error))
+                GLib.idle_add(self._finish, to_pixbuf, [], str(error))
 
         threading.Thread(target=work, daemon=True).start()
 
-    def _finish(self, to_pixbuf: Callable[[bytes], GdkPixbuf.Pixbuf], results: list[bytes] | None, error: str) -> bool:
+    def _finish(self, to_pixbuf: Callable[[bytes], GdkPixbuf.Pixbuf], results: list[bytes], text: str) -> bool:
         self._busy = False
         if self._closed:
             return False
@@ -178,13 +184,13 @@ class Preview(Gtk.Box):
             before, after = (to_pixbuf(result) for result in results)
             self._pictures = before, after
             self._draw()
-        self._status.set_text(error or _("Result at 1:1. Drag the border, or click on the small picture."))
+        self._status.set_text(text)
         if self._stale:
             self._update_soon()
         return False
 
     def _draw(self) -> None:
-        """The picture before at the left of the border, after at its right."""
+        """Draw the picture before at the left of the border, and after at its right."""
         if not self._pictures:
             return
         before, after = self._pictures
@@ -203,7 +209,7 @@ class Preview(Gtk.Box):
         return True
 
     def _draw_thumbnail(self, source: Source) -> None:
-        # not get_sub_thumbnail: called from Python, it frees memory twice
+        # get_sub_thumbnail crashes when called from Python: it frees memory twice
         content, part = source.content, source.box
         all_of_it = pixels.whole(content)
         part = part.intersection(all_of_it) or all_of_it
@@ -217,7 +223,7 @@ class Preview(Gtk.Box):
         self._thumbnail.set_from_pixbuf(picture)
 
     def _draw_place(self, view: View) -> None:
-        """The crop's frame in the thumbnail."""
+        """Draw the frame of the crop in the thumbnail."""
         if not self._thumbnail_picture:
             return
         shown = self._thumbnail_picture.copy()
@@ -240,7 +246,7 @@ class Preview(Gtk.Box):
 
 
 class _Converter:
-    """Makes pictures for the screen of the worker's floats. GEGL does the colours, outside GIMP."""
+    """Converts floats from the worker to pictures for the screen. GEGL converts the colours in this process."""
 
     def __init__(self, content: Gimp.Layer, size: Box, inner: Box) -> None:
         self._format = pixels.format_name(content)

@@ -1,4 +1,4 @@
-"""The procedure `plug-in-tinysr`: its arguments, and what happens from the call to the picture."""
+"""The procedure `plug-in-tinysr`: its arguments, and what a call does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gi.repository import Gegl, Gimp, Gio, GLib, GObject
 
-from .choices import Choices, inputs, outputs, scales
+from .choices import Choices, inputs, outputs, scales, steps
 from .enlarge import check_model, enlarge_all
 from .geometry import MAX_SIDE
 from .options import DEFAULT_MODEL, Options
@@ -25,20 +25,20 @@ MAX_LOG_BYTES = 2**20
 def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
     """Describe the procedure to GIMP; `folder` is the plug-in's own.
 
-    GIMP calls this when it first meets the plug-in and at every run, so it does nothing slow. It keeps what it was told
-    until `tinysr-gimp.py` changes; therefore the model is a text and not a choice between those of today.
+    GIMP calls this when it first finds the plug-in and at every run, so it does nothing slow. GIMP caches the
+    description until `tinysr-gimp.py` changes. Therefore the model is a text, and not a choice between models.
     """
     procedure = Gimp.ImageProcedure.new(plugin, NAME, Gimp.PDBProcType.PLUGIN, run, folder)
     procedure.set_image_types("*")
     procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE | Gimp.ProcedureSensitivityMask.DRAWABLES)
-    procedure.set_menu_label(_("Tiny_SR…"))
+    procedure.set_menu_label(_("Tiny_SR (AI Upscale)…"))
     procedure.add_menu_path("<Image>/Filters/Enhance")
     procedure.set_icon_file(Gio.File.new_for_path(str(folder / "icon.png")))
     procedure.set_documentation(
         _("AI super resolution: upscale, enlarge or resize layers with a small neural network made for portraits"),
         _(
             "Enlarges the selected layers, or the selection's part of them, in their own precision and colour profile. "
-            "The network runs in a Python of its own, which `tinysr gimp install` records."
+            "The network runs in its own Python, which `tinysr gimp install` records."
         ),
         None,
     )
@@ -50,47 +50,43 @@ def create(plugin: Gimp.PlugIn, folder: Path) -> Gimp.ImageProcedure:
 def _add_arguments(procedure: Gimp.ImageProcedure) -> None:
     read_write = GObject.ParamFlags.READWRITE
     procedure.add_string_argument("model", _("_Model"), _("Name or path of a TinySR model"), DEFAULT_MODEL, read_write)
-    procedure.add_choice_argument("input", _("_Input"), _("What is enlarged"), _choice(inputs()), "layers", read_write)
-    procedure.add_choice_argument("scale", _("_Enlarge"), _("How much larger"), _choice(scales()), "x2", read_write)
-    size_help = _("In pixels, for “Given size”; 0 keeps the proportions")
+    procedure.add_choice_argument("input", _("_Input"), _("What to enlarge"), _choice(inputs()), "layers", read_write)
+    procedure.add_choice_argument("scale", _("_Enlarge"), _("How much to enlarge"), _choice(scales()), "x2", read_write)
+    size_help = _("In pixels, for “Custom size”; 0 keeps the aspect ratio")
     procedure.add_int_argument("width", _("_Width"), size_help, 0, MAX_SIDE, 0, read_write)
     procedure.add_int_argument("height", _("Hei_ght"), size_help, 0, MAX_SIDE, 0, read_write)
     procedure.add_boolean_argument(
         "keep-print-size",
         _("_Keep the print size"),
-        _("The resolution rises with the size, so a print stays as large as it was"),
+        _("Raise the resolution with the size, so that a print keeps its size"),
         False,
         read_write,
     )
     procedure.add_choice_argument(
-        "output", _("O_utput"), _("Where the result goes"), _choice(outputs()), "new-image", read_write
+        "output", _("O_utput"), _("Where to put the result"), _choice(outputs()), "new-image", read_write
     )
-    detail_help = _("1 is the model as it is; towards 0, fewer invented details and closer to the pixels")
+    detail_help = _("1 is the full model; lower values invent less detail and stay closer to the pixels")
     procedure.add_double_argument("detail", _("_Detail"), detail_help, 0.0, 1.0, 1.0, read_write)
     procedure.add_boolean_argument(
         "auto-clean",
         _("Clean automaticall_y"),
-        _("TinySR measures how much JPEG and noise there is to be removed"),
+        _("TinySR measures how much compression and noise to remove"),
         True,
         read_write,
     )
-    clean_help = _("Removes JPEG blocks and noise: 0 leaves them, 1 is for heavy compression")
+    clean_help = _("Remove JPEG blocks and noise: 0 keeps them, 1 is for heavy compression")
     procedure.add_double_argument("clean", _("Clea_n"), clean_help, 0.0, 1.0, 0.0, read_write)
-    procedure.add_boolean_argument(
-        "sharpen", _("Shar_pen"), _("Unsharp mask on the result: radius 1.2, 100 %"), False, read_write
-    )
-    procedure.add_boolean_argument(
-        "anti-alias", _("_Anti-alias"), _("Smooth stair-steps in the result"), False, read_write
-    )
+    for name, label, explanation in steps():
+        procedure.add_boolean_argument(name, label, explanation, False, read_write)
     procedure.add_boolean_argument(
         "all-images",
         _("All open ima_ges"),
-        _("Do the same with the chosen layers of every image that is open"),
+        _("Also enlarge the selected layers of all other open images"),
         False,
         read_write,
     )
     procedure.add_image_return_value(
-        "result-image", _("Result"), _("The image with the results; they are its selected layers"), False, read_write
+        "result-image", _("Result"), _("The image with the results, which are its selected layers"), False, read_write
     )
 
 
@@ -109,7 +105,7 @@ def run(
     config: Gimp.ProcedureConfig,
     folder: Path,
 ) -> Gimp.ValueArray:
-    """Called by GIMP. Every outcome is a return value: GIMP shows an error once, as a dialog or to the caller."""
+    """Called by GIMP. Errors are return values too: GIMP shows them in a dialog, or passes them to the caller."""
     status = Gimp.PDBStatusType
     log = Path(Gimp.directory()) / "tmp" / "tinysr.log"
     try:
@@ -126,7 +122,7 @@ def run(
         else:
             with Worker(runtime, log) as worker:
                 check_model(worker.hello().models, Options.of(config))
-                image = enlarge_all(worker, image, drawables, config, show=run_mode != Gimp.RunMode.NONINTERACTIVE)
+                image = enlarge_all(worker, image, drawables, config, run_mode != Gimp.RunMode.NONINTERACTIVE)
         if run_mode != Gimp.RunMode.NONINTERACTIVE:
             Gimp.displays_flush()
         return _success(procedure, image)
@@ -135,21 +131,21 @@ def run(
     except WorkerError as error:
         return _failure(procedure, status.EXECUTION_ERROR, str(error))
     except Exception as error:
-        with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError), log.open("a", encoding="utf-8", errors="backslashreplace") as stream:
             traceback.print_exc(file=stream)
         text = _("TinySR failed ({error}). Details are in {log}.").format(error=error, log=log)
         return _failure(procedure, status.EXECUTION_ERROR, text)
 
 
 def _lead_a_group() -> None:
-    """GIMP's Cancel kills the group that this process leads, and so the worker. Windows has no such groups."""
+    """Lead a process group: GIMP's Cancel then kills the worker, too. Windows has no such groups."""
     if hasattr(os, "setpgid"):
-        with contextlib.suppress(OSError):  # it leads one already
+        with contextlib.suppress(OSError):  # it already leads one
             os.setpgid(0, 0)
 
 
 def _shorten(log: Path) -> None:
-    """Begin the log anew when it has grown large. Windows refuses that while another GIMP writes to it."""
+    """Delete a large log. Windows refuses this while another GIMP writes to it."""
     with contextlib.suppress(OSError):
         if log.stat().st_size > MAX_LOG_BYTES:
             log.unlink()

@@ -1,4 +1,4 @@
-"""Notices that the image was changed while its results were computed."""
+"""Notices changes of the image during a run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class _State:
 
 
 def image_changed() -> RefusalError:
-    """What the user is told."""
+    """The error for the user."""
     return RefusalError(
         _("The image changed while TinySR was working, so the result no longer fits. Run TinySR again.")
     )
 
 
 class Snapshot:
-    """An image and the layers that results are made of, as they were."""
+    """The state of an image, and of the layers to enlarge, at the start of a run."""
 
     def __init__(self, image: Gimp.Image, layers: Sequence[Gimp.Layer]) -> None:
         self._image = image
@@ -42,7 +42,7 @@ class Snapshot:
         self._states = {layer: _State.of(layer) for layer in layers}
 
     def check(self) -> None:
-        """See whether all is as it was.
+        """Check whether the state is still the same.
 
         Raises:
             RefusalError: it is not.

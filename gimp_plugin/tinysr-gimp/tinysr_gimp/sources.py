@@ -1,4 +1,4 @@
-"""Which pixels the user means: the selected layers, with their filters, as far as the selection reaches."""
+"""What to enlarge: the selected layers with their filters, limited to the selection."""
 
 from __future__ import annotations
 
@@ -10,43 +10,44 @@ from gi.repository import Gimp
 from . import pixels
 from .geometry import Box, Part
 from .look import Look
+from .text import keeps_text
 from .translation import _
 
 QUICK_MASK = "Qmask"
-"""GIMP's name for the channel that stands for the quick mask."""
+"""GIMP's name for the channel that represents the quick mask."""
 
 
 class RefusalError(Exception):
-    """What was asked for cannot be done with this image; says what to do instead."""
+    """The request cannot be done with this image. The message says what to do instead."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A layer to be enlarged, wholly or in part; or what is visible of the whole image."""
+    """A layer to enlarge, as a whole or in part; or the visible layers as one picture."""
 
     layer: Gimp.Layer | None
-    """The user's layer; None for what is visible of the image."""
+    """The user's layer; None for the visible layers."""
     content: Gimp.Layer
-    """What it looks like: the layer itself, or a copy with its filters merged."""
+    """The pixels: the layer itself, or a copy with its filters merged."""
     look: Look
     region: Box
-    """The part that is meant, in the coordinates of the image."""
+    """The part to enlarge, in the coordinates of the image."""
     whole: Box
-    """What the part is enlarged with: itself, or for replaced layers the chosen group."""
+    """What is enlarged around its centre: the part itself, or the selected group that it belongs to."""
     groups: tuple[Gimp.GroupLayer, ...] = ()
-    """The chosen groups, outermost first, that are not drawn into one layer."""
+    """The selected groups, outermost first, that are not drawn into one layer."""
     shaped: bool = False
-    """Whether the selection is more than the rectangle of `region`."""
+    """Whether the selection is not just the rectangle of `region`."""
     mask: Gimp.LayerMask | None = None
     """The layer's mask."""
     mixed: bool = False
-    """Whether the result has to be mixed into the whole layer, as it would show twice if it lay over it."""
+    """Whether the result must be mixed into a copy of the layer, because above it both would be visible."""
     hides: tuple[Gimp.Layer, ...] = ()
-    """The layers that the result stands for as a whole."""
+    """The layers that the result replaces completely, and that are hidden then."""
 
     @property
     def part(self) -> Part:
-        """Where it lies."""
+        """Its rectangle, and the rectangle that it is enlarged with."""
         return Part(self.region, self.whole)
 
     @property
@@ -57,16 +58,16 @@ class Source:
 
 
 class Sources:
-    """The sources of one run; a context manager, which removes the copies it made."""
+    """The sources of one run; a context manager that removes the copies it made."""
 
     def __init__(self, image: Gimp.Image, drawables: Sequence[Gimp.Drawable], source: str, output: str) -> None:
-        """Find out what `drawables` (layers, or the masks of layers) stand for.
+        """Find the sources of `drawables` (layers, or masks of layers).
 
-        `source` and `output` are the procedure's arguments. Where layers are replaced, a selection does not count, as
-        in *Image ▸ Scale Image*, and groups stand for the layers in them.
+        `source` and `output` are arguments of the procedure. If layers are replaced, the selection is ignored, as in
+        *Image ▸ Scale Image*, and a group means the layers in it.
 
         Raises:
-            RefusalError: there is no layer among them, or nothing of them is selected.
+            RefusalError: there is no layer among the drawables, or the selection covers nothing of them.
         """
         self._image = image
         self._copies: list[Gimp.Layer] = []
@@ -83,13 +84,13 @@ class Sources:
                     if not keeps_text(layer):
                         self._add(layer, layer, Look.of(layer), ())
             else:
-                for layer in chosen_layers(drawables):
+                for layer in selected_layers(drawables):
                     self._add_all(layer, ())
             if not self.items:
                 raise RefusalError(
-                    _("The selection lies outside the chosen layers. Choose another layer, or Select ▸ None.")
+                    _("The selection is outside the selected layers. Select another layer, or use Select ▸ None.")
                     if self.selection
-                    else _("There are no pixels to enlarge. Choose a layer that has some.")
+                    else _("There are no pixels to enlarge. Select a layer with pixels.")
                 )
         except BaseException:
             self.close()
@@ -103,7 +104,7 @@ class Sources:
 
     @property
     def originals(self) -> list[Gimp.Layer]:
-        """The user's layers that the results stand for."""
+        """The user's layers that are enlarged."""
         if self.items[0].layer is None:
             return self._image.get_layers()
         return [item.layer for item in self.items]
@@ -162,7 +163,7 @@ class Sources:
         else:
             copy = layer.copy()
             self._copies.append(copy)
-        # a shadow needs alpha, which a filter shows but a merge would drop
+        # merging would cut off a shadow if the layer had no alpha
         had_alpha = copy.has_alpha()
         copy.add_alpha()
         copy.merge_filters()
@@ -172,7 +173,7 @@ class Sources:
 
 
 def extent(layer: Gimp.Layer) -> Box:
-    """`layer` in the coordinates of its image."""
+    """The rectangle of `layer` in its image."""
     return Box(*offsets(layer), layer.get_width(), layer.get_height())
 
 
@@ -182,13 +183,13 @@ def offsets(layer: Gimp.Layer) -> tuple[int, int]:
     return left, top
 
 
-def chosen_layers(drawables: Sequence[Gimp.Drawable]) -> list[Gimp.Layer]:
-    """The layers that are meant, topmost first: a mask stands for its layer, a group for all that it holds.
+def selected_layers(drawables: Sequence[Gimp.Drawable]) -> list[Gimp.Layer]:
+    """The layers to enlarge, topmost first: a mask means its layer, and a group includes the layers in it.
 
-    The kinds of drawables are checked here, because GIMP's sensitivity masks do not bind callers of the PDB.
+    The kinds of drawables are checked here, because GIMP does not check them for callers of the PDB.
 
     Raises:
-        RefusalError: something else is chosen, or nothing.
+        RefusalError: something else is selected, or nothing.
     """
     layers: list[Gimp.Layer] = []
     for drawable in drawables:
@@ -196,39 +197,17 @@ def chosen_layers(drawables: Sequence[Gimp.Drawable]) -> list[Gimp.Layer]:
             raise RefusalError(_("The Quick Mask is active. Switch it off (Select ▸ Toggle Quick Mask)."))
         layer = Gimp.Layer.from_mask(drawable) if isinstance(drawable, Gimp.LayerMask) else drawable
         if not isinstance(layer, Gimp.Layer):
-            raise RefusalError(_("A channel is active, and TinySR enlarges layers. Choose one in the Layers dialog."))
+            raise RefusalError(_("A channel is selected. Select a layer in the Layers dialog."))
         if layer not in layers:
             layers.append(layer)
     if not layers:
-        raise RefusalError(_("No layer is chosen. Choose one in the Layers dialog."))
+        raise RefusalError(_("No layer is selected. Select one in the Layers dialog."))
     alone = [layer for layer in layers if not any(parent in layers for parent in _parents(layer))]
     return sorted(alone, key=_path)
 
 
-def keeps_text(layer: Gimp.Layer) -> bool:
-    """Whether a larger font can stand for the enlarged pixels of `layer`.
-
-    Not where its markup has sizes of its own or its letters have outlines, which would keep their old widths, and not
-    for masks and locked layers.
-    """
-    return (
-        isinstance(layer, Gimp.TextLayer)
-        and layer.is_text_layer()
-        and not _has_sizes_of_its_own(layer)
-        and not (layer.get_mask() or layer.get_lock_content() or layer.get_lock_position())
-    )
-
-
-def _has_sizes_of_its_own(text: Gimp.TextLayer) -> bool:
-    markup = text.get_markup() or ""
-    sizes = ("size=", "font=", "font_desc=", "rise=", "letter_spacing=", "line_height=")
-    # GIMP 3.0 draws outlines too, but does not tell
-    outlined = hasattr(text, "get_outline") and int(text.get_outline()) != 0
-    return outlined or any(word in markup for word in sizes)
-
-
 def _covers(content: Gimp.Layer, look: Look, region: Box) -> bool:
-    """Whether a result of `region` that lies over the layer hides what the layer shows there."""
+    """Whether a result of `region` that is above the layer hides the layer there."""
     masked = content.get_mask() is not None and look.applies_mask
     left, top = offsets(content)
     return look.is_plain and not masked and pixels.is_opaque(content, region.moved(-left, -top))
@@ -248,13 +227,13 @@ def _parents(layer: Gimp.Layer) -> Iterator[Gimp.Layer]:
 
 
 def _path(layer: Gimp.Layer) -> list[int]:
-    """The positions of a layer's groups, from the outermost on, and its own; what lies above comes before."""
+    """The positions of the groups of `layer`, outermost first, and its own; upper layers sort first."""
     parent = layer.get_parent()
     return [*(_path(parent) if parent else []), layer.get_image().get_item_position(layer)]
 
 
 def _same_place(layer: Gimp.Layer, duplicate: Gimp.Image) -> Gimp.Layer:
-    """The layer of `duplicate` that lies where `layer` lies in its own image."""
+    """The layer of `duplicate` at the same position in the stack as `layer` in its own image."""
     siblings = duplicate.get_layers()
     *groups, own = _path(layer)
     for position in groups:
@@ -263,6 +242,6 @@ def _same_place(layer: Gimp.Layer, duplicate: Gimp.Image) -> Gimp.Layer:
 
 
 def _selection_bounds(image: Gimp.Image) -> Box | None:
-    """What the selection covers; None where all is selected."""
+    """The bounds of the selection; None if there is no selection."""
     _ok, selected, left, top, right, bottom = Gimp.Selection.bounds(image)
     return Box(left, top, right - left, bottom - top) if selected else None

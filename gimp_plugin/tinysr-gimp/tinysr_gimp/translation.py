@@ -1,8 +1,8 @@
-"""Texts in the user's language. Catalogues are in `locale`; `docs/gimp.md` says how to add one."""
+"""Texts in the user's language. The catalogues are in `locale`; `docs/gimp.md` says how to add one."""
 
 from gi.repository import GLib
 
 
 def _(text: str) -> str:
-    """`text` in the language of GIMP. To be called when the text is needed, never at import."""
+    """`text` in the language of GIMP. Call it when the text is needed, never at import."""
     return GLib.dgettext(None, text)

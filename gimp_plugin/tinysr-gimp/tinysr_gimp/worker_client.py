@@ -1,7 +1,7 @@
-"""The client of `tinysr_core.gimp.server`: starts it, sends pictures, takes results. Knows nothing of GIMP's library.
+"""The client of `tinysr_core.gimp.worker`: starts the worker, sends pictures, receives results. Uses nothing of GIMP.
 
-`tinysr_core/gimp/server.py` describes the protocol. The client never waits forever for a worker that does not start,
-and never leaves one behind.
+`tinysr_core/gimp/worker.py` describes the protocol. The client does not wait forever for a worker that does not start,
+and leaves no worker behind.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from .translation import _
 
-PROTOCOL = 2
+PROTOCOL = 3
 HELLO_SECONDS = 60.0
-"""How long a Python may take to start; far more than a cold disk and a virus scanner need."""
+"""How long the worker may take to start: far more than with a cold disk and a virus scanner."""
 FOREIGN_VARIABLES = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "GI_TYPELIB_PATH")
-"""What GIMP's bundles set for their own Python, and what would lead another Python astray."""
+"""Variables that GIMP's bundles set for their own Python, and that would break another Python."""
 STRIP_BYTES = 8 * 2**20
 STRIPS_AHEAD = 4
-"""How many strips of a result may lie in memory before they are written."""
+"""How many strips of a result may be in memory before they are written."""
 
 
 class WorkerError(Exception):
-    """The worker cannot be started, broke off, or refused; `title` says what, `hint` what to do."""
+    """The worker cannot be started, has stopped, or refuses: `title` says what is wrong, `hint` what to do."""
 
     def __init__(self, title: str, hint: str) -> None:
         super().__init__(f"{title}. {hint}")
@@ -55,37 +56,40 @@ class Model:
 
 @dataclass(frozen=True)
 class Hello:
-    """What the worker says of itself when it starts."""
+    """What the worker says about itself when it starts."""
 
     version: str
     location: str
     models: tuple[Model, ...]
     damaged: tuple[str, ...] = ()
-    """What is wrong with files that are no models."""
+    """The names of damaged model files."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A picture from the worker; `clipped` where colours outside 0 to 1 were cut off."""
+    """A picture from the worker."""
 
     strips: Iterator[bytes]
     """Interleaved float32 pixels, some whole rows at a time. Take them all before the next request."""
     clipped: bool
+    """Whether colours outside 0 to 1 were clipped."""
+    networks: tuple[int, ...]
+    """The scales of the networks that ran one after the other; empty if the first one reached the size."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """How the worker is started, and what repairs it."""
+    """How to start the worker, and how to repair the installation."""
 
     command: tuple[str, ...]
     installer: str = "tinysr gimp install"
     """The command line that installs the plug-in again."""
     help: str = ""
-    """The address of the documentation; empty where none is known."""
+    """The address of the documentation; empty if unknown."""
 
 
 def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
-    """What the installer wrote into `runtime.json`; the variable `TINYSR_PYTHON` goes before it.
+    """Read what the installer wrote into `runtime.json`; the variable `TINYSR_PYTHON` overrides its command.
 
     Raises:
         WorkerError: neither names a Python that exists.
@@ -93,7 +97,7 @@ def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
     file = plugin_folder / "runtime.json"
     python = environment.get("TINYSR_PYTHON")
     if python:
-        runtime, origin = Runtime((python, "-I", "-m", "tinysr_core.gimp.server")), "TINYSR_PYTHON"
+        runtime, origin = Runtime((python, "-I", "-m", "tinysr_core.gimp.worker")), "TINYSR_PYTHON"
     elif file.exists():
         try:
             recorded = json.loads(file.read_text(encoding="utf-8"))
@@ -104,22 +108,22 @@ def read_runtime(plugin_folder: Path, environment: dict[str, str]) -> Runtime:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise WorkerError(_("{file} is damaged").format(file=file), install_hint(Runtime.installer)) from error
     else:
-        raise WorkerError(_("TinySR's Python is not known"), install_hint(Runtime.installer))
+        raise WorkerError(_("The Python for TinySR is unknown"), install_hint(Runtime.installer))
     if not Path(python).exists():
-        text = _("{origin} names a Python that does not exist, {python}")
+        text = _("{origin} names a Python that does not exist: {python}")
         raise WorkerError(text.format(python=python, origin=origin), install_hint(runtime.installer))
     return runtime
 
 
 def install_hint(installer: str) -> str:
-    """What helps where the plug-in and TinySR do not find or understand each other."""
+    """What to do if the plug-in and TinySR do not find or understand each other."""
     return _("Run `{command}` in a terminal, then start GIMP again.").format(command=installer)
 
 
 class Worker:
     """One worker process. Use it as a context manager: leaving it ends the process.
 
-    A thread takes what the worker says, so that waiting can be limited; libgimp is never called from it.
+    A thread reads what the worker says, so that waiting can be limited. It never calls libgimp.
     """
 
     def __init__(self, runtime: Runtime, log: Path) -> None:
@@ -130,12 +134,11 @@ class Worker:
         """
         self.log = log
         self.lock = threading.Lock()
-        """To be held from a request to the end of its result where several threads send requests."""
+        """Hold it from a request to the end of its result if several threads send requests."""
         self._hint = install_hint(runtime.installer)
         command = list(runtime.command)
-        log.parent.mkdir(parents=True, exist_ok=True)
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES}
-        with log.open("ab") as log_stream:
+        with _opened(log) as log_stream:
             log_stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {command[0]}\n".encode())
             log_stream.flush()
             try:
@@ -159,30 +162,30 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
-        with contextlib.suppress(OSError):  # what was not yet written has nobody to read it
+        with contextlib.suppress(OSError):  # nobody reads what is still in the buffer
             self._process.stdin.close()
 
     def hello(self) -> Hello:
-        """Wait until the worker is there.
+        """Wait until the worker has started.
 
         Raises:
-            WorkerError: it does not start, is of another version, or does not answer within `HELLO_SECONDS`.
+            WorkerError: it does not start, has another version, or does not answer within `HELLO_SECONDS`.
         """
         try:
             hello = self._expect(self._messages.get(timeout=HELLO_SECONDS), "hello")
         except queue.Empty:
-            raise WorkerError(_("TinySR's Python does not answer"), f"{self._hint} {self._see_log}") from None
+            raise WorkerError(_("TinySR's worker does not answer"), f"{self._hint} {self._see_log}") from None
         if hello.get("protocol") != PROTOCOL:
-            text = _("The plug-in and TinySR {version} in {location} are of different versions")
+            text = _("The plug-in and TinySR {version} in {location} have different versions")
             raise WorkerError(text.format(version=hello.get("version"), location=hello.get("location")), self._hint)
         models = tuple(Model(**{**model, "scales": tuple(model["scales"])}) for model in hello["models"])
         return Hello(hello["version"], hello["location"], models, tuple(hello["damaged"]))
 
     def compute(self, request: dict, pixels: Iterable[bytes], progress: Callable[[float], None]) -> Result:
-        """Send one picture and wait for its result. `progress` is told the share done, 0 to 1.
+        """Send one picture and wait for its result. `progress` gets the share that is done, 0 to 1.
 
         Raises:
-            WorkerError: the worker refused, or broke off.
+            WorkerError: the worker refused, or stopped.
         """
         stdin = self._process.stdin
         assert stdin is not None
@@ -192,14 +195,14 @@ class Worker:
                 stdin.write(strip)
             stdin.flush()
         except OSError:
-            pass  # it is gone: its last message says why
+            pass  # the worker has stopped; its last message says why
         while (message := self._expect(self._messages.get(), "progress", "done"))["type"] == "progress":
             progress(message["done"] / message["total"])
-        return Result(self._strips(message["size"]), message["clipped"])
+        return Result(self._strips(message["size"]), message["clipped"], message["networks"])
 
     @property
     def _see_log(self) -> str:
-        return _("Its messages are in {log}.").format(log=self.log)
+        return _("Details are in {log}.").format(log=self.log)
 
     def _strips(self, size: int) -> Iterator[bytes]:
         while size:
@@ -210,21 +213,24 @@ class Worker:
             yield strip
 
     def _expect(self, message: dict | bytes | None, *kinds: str) -> dict:
-        """`message`, if it is of one of `kinds`; errors, an end and anything else are raised."""
+        """Return `message` if it is of one of `kinds`; raise an error for everything else."""
         if message is None:
-            text = _("TinySR's Python ended before it was done (status {status})")
-            hint = f"{_('Try again.')} {self._hint} {self._see_log}"
-            raise WorkerError(text.format(status=self._process.wait()), hint)
+            if "hello" in kinds:
+                text, hint = _("TinySR's worker did not start (status {status})"), self._hint
+            else:
+                text, hint = _("TinySR's worker stopped unexpectedly (status {status})"), _("Try again.")
+            raise WorkerError(text.format(status=self._process.wait()), f"{hint} {self._see_log}")
         if isinstance(message, dict) and message.get("type") == "error":
             title, hint = _explained(str(message.get("kind")), self._hint)
-            raise WorkerError(title, f"{hint} ({message.get('detail')}) {self._see_log}")
+            detail = str(message.get("detail")).rstrip(".")
+            raise WorkerError(f"{title} ({detail})", f"{hint} {self._see_log}")
         if not isinstance(message, dict) or message.get("type") not in kinds:
-            text = _("TinySR's Python sent an unknown message")
+            text = _("TinySR's worker sent an unknown message")
             raise WorkerError(text, f"{self._hint} {self._see_log}")
         return message
 
     def _listen(self) -> None:
-        """Hand on what the worker says, results strip by strip; None when it has ended."""
+        """Queue what the worker says, results strip by strip, and None at its end."""
         stdout = self._process.stdout
         assert stdout is not None
         for line in stdout:
@@ -235,6 +241,7 @@ class Worker:
                     row = message["width"] * message["channels"] * 4
                     size = message["size"] = row * message["height"]
                     message["clipped"] = bool(message["clipped"])
+                    message["networks"] = tuple(int(scale) for scale in message["networks"])
             except (ValueError, KeyError, TypeError):
                 message = {"type": "unreadable"}
             self._messages.put(message)
@@ -248,8 +255,17 @@ class Worker:
         self._messages.put(None)
 
 
+def _opened(log: Path) -> BinaryIO:
+    """The end of the log. Without a log if it cannot be written, as on Windows while another program has it open."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("ab")
+    except OSError:
+        return Path(os.devnull).open("ab")
+
+
 def _explained(kind: str, install_again: str) -> tuple[str, str]:
-    """What an error of the worker means, and what to do, in the user's language; its own words are English."""
+    """What an error of the worker means and what to do, in the user's language. The worker speaks English."""
     texts = {
         "CheckpointError": (_("This model cannot be used"), _("Choose another model.")),
         "MemoryLimitError": (_("There is not enough memory"), _("Close other programs, or enlarge a smaller part.")),

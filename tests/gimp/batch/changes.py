@@ -22,7 +22,7 @@ class Meddler:
         assert sum(len(strip) for strip in pixels) == request["width"] * request["height"] * request["channels"] * 4
         self.change()
         size = request["result_width"] * request["result_height"] * request["channels"] * 4
-        return Result(iter([bytes(size)]), False)
+        return Result(iter([bytes(size)]), False, ())
 
 
 def options(output):

@@ -236,6 +236,12 @@ for output, factor in (("new-image", 2), ("scale-image", 2), ("same-size-layer",
     for (x, y), colour in zip(places, before, strict=True):
         same(seen(result, x * factor, y * factor), colour)
 
+# the smallest picture
+image = image_of(1, 1)
+result, _ = enlarge(image, [flat(image, 1, 1, WHITE)], **MODEL)
+assert (result.get_width(), result.get_height()) == (2, 2)
+same(seen(result, 1, 1), WHITE)
+
 # names, resolution, all open images
 image = image_of(30, 20)
 image.set_resolution(100, 100)
@@ -268,6 +274,12 @@ for layer in image.get_layers():
     if layer.get_name() in widths and isinstance(layer, Gimp.TextLayer):
         assert abs(layer.get_width() - 2 * widths[layer.get_name()]) <= 6, layer.get_name()
 assert named(image, "text True").is_text_layer()
+
+# beyond x4 the user is told of the networks, which the test looks for in what is printed
+image = image_of(12, 10)
+layer = add_layer(image, 12, 10)
+result, _ = enlarge(image, [layer], scale="size", width=96, **MODEL)
+assert (result.get_width(), result.get_height()) == (96, 80)
 
 # how much is cleaned is chosen by TinySR, or by the user
 shipped = str(Path(__file__).parents[3] / "weights" / "tinysr-portrait-x2.safetensors")

@@ -1,6 +1,7 @@
 """Text layers: as sources they are drawn; in a scaled image the others stay text."""
 
-from helper import Gimp, add_layer, enlarge, image_of, offsets, save
+from gi.repository import Gio
+from helper import FOLDER, Gimp, add_layer, enlarge, image_of, offsets, save
 
 image = image_of(120, 80)
 face = add_layer(image, 120, 80)
@@ -40,3 +41,23 @@ assert box.is_text_layer()
 assert abs(box.get_font_size()[0] - 27) < 0.1
 assert (box.get_width(), box.get_height()) == (180, 120)
 assert offsets(box) == (9, 105)
+
+# outlines keep their widths when a font grows, so GIMP's own scaling is kept; files bring outlines to GIMP 3.0, too
+image = image_of(200, 80)
+face = add_layer(image, 200, 80)
+for name, outline in (("Outlined", b"(outline stroke-fill)(outline-width 6)"), ("Plain", b"(outline none)")):
+    layer = Gimp.Layer.new(image, name, 150, 50, Gimp.ImageType.RGBA_IMAGE, 100, Gimp.LayerMode.NORMAL)
+    image.insert_layer(layer, None, 0)
+    description = b'(text "Words")(font-size 30)(font-size-unit pixels)(antialias yes)' + outline + b"\n\0"
+    layer.attach_parasite(Gimp.Parasite.new("gimp-text-layer", Gimp.PARASITE_PERSISTENT, description))
+file = Gio.File.new_for_path(str(FOLDER / "outlines.xcf"))
+Gimp.file_save(Gimp.RunMode.NONINTERACTIVE, image, file, None)
+image = Gimp.file_load(Gimp.RunMode.NONINTERACTIVE, file)
+plain, outlined, face = image.get_layers()
+assert outlined.is_text_layer()
+size = outlined.get_width(), outlined.get_height()
+enlarge(image, [face], output="scale-image", scale="x3")
+layers = {layer.get_name(): layer for layer in image.get_layers()}
+assert (layers["Outlined"].get_width(), layers["Outlined"].get_height()) == (3 * size[0], 3 * size[1])
+assert layers["Plain"].is_text_layer()
+assert abs(layers["Plain"].get_font_size()[0] - 90) < 0.1

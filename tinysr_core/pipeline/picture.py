@@ -1,19 +1,20 @@
-"""From a picture to a better one: alpha, grey, the network, the wanted size, sharpening, anti-aliasing."""
+"""Upscale a picture with everything that belongs to it: alpha, grey, size, sharpening, anti-aliasing."""
 
 import dataclasses
 
-from .engines import Upscaler
-from .errors import MemoryLimitError, RequestError
-from .images import Picture, jpeg_quality
-from .postprocess import Finish, resize
-from .util import Image, Progress, Work, available_bytes, clamp_in_place
+from ..engines import Upscaler
+from ..errors import MemoryLimitError, RequestError
+from ..images import Picture, jpeg_quality
+from ..postprocess import Finish, resize
+from ..util import Image, Progress, Work, available_bytes, clamp_in_place
 
-FAR_OUTSIDE = -1, 2
-"""Values beyond these are a mistake, 8-bit pixels for example, and no overshoot of another filter."""
+ACCEPTED_RANGE = -1, 2
+"""Range of input values that are accepted. It leaves room for the overshoot of other filters; what lies beyond is a
+mistake, such as 8-bit pixels."""
 FLAT_REACH = 2
-"""How far a bicubic enlargement sees: what is flat so far around a pixel is flat in the result."""
+"""Reach of bicubic enlargement in pixels: a pixel whose neighbours up to here are equal to it is flat in the result."""
 UNCHANGED = Finish()
-"""The network's result as it is."""
+"""The network's scale, and no post-processing."""
 
 
 def enhance(
@@ -29,46 +30,48 @@ def enhance(
     Args:
         pixels: [B,3,H,W], or [B,1,H,W] for grey ones, float32 in [0,1]; numpy array or torch tensor. Not written to.
         alpha: [B,1,H,W] in [0,1], or None for opaque pictures.
-        finish: the size of the result, reached by one antialiased resize, and the steps that follow. A network that
-            only enlarges is left out where the size enlarges neither way.
-        progress: called for each tile, and with the same numbers again while other steps go on; what it raises cancels.
+        finish: the size of the result, reached by one antialiased resize, and the steps that follow. If neither side
+            grows, a network that only enlarges is skipped.
+        progress: called with the number of tiles done, and the total; during other steps it is called again with the
+            same numbers. An exception that it raises cancels the work.
 
     Returns:
-        The pixels, grey where they came grey, and the alpha, in [0,1] and of the kind that went in.
+        The pixels and the alpha, in [0,1], of the same kind as the input. Grey input gives grey output.
 
     Raises:
-        RequestError: the arrays have other shapes, are not of floating point, or hold NaN or values far outside [0,1].
-        MemoryLimitError: memory does not suffice.
+        RequestError: an array has another shape or is not floating point, or holds NaN or values far outside [0,1].
+        MemoryLimitError: there is too little memory.
     """
-    _check(pixels, alpha)
-    given, masks = pixels, upscaler
+    _check_arrays(pixels, alpha)
+    given, mask_upscaler = pixels, upscaler
     upscaler, _ = upscaler.for_picture(pixels)
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
-    _refuse_what_does_not_fit(upscaler, pixels, alpha, finish, size)
-    pulse = _Pulse(progress)
+    _check_memory(upscaler, pixels, alpha, finish, size)
+    tile_progress = _TileProgress(progress)
     if alpha is not None:
         pixels = bleed(pixels, alpha)
-        alpha = enhance_mask(masks, alpha, size, progress=pulse.again)
-    enlarges = size[0] > pixels.shape[2] or size[1] > pixels.shape[3]
-    runs = enlarges or not upscaler.engine.only_enlarges
-    result = _resized(_enlarged(upscaler, pixels, size, pulse.tell) if runs else pixels, size, pulse.again)
-    # What was made here may be written over.
-    return finish.apply(result, in_place=result is not given, progress=pulse.again), alpha
+        alpha = enhance_mask(mask_upscaler, alpha, size, progress=tile_progress.repeat)
+    result = pixels
+    if size[0] > pixels.shape[2] or size[1] > pixels.shape[3] or not upscaler.engine.only_enlarges:
+        result = _enlarged(upscaler, pixels, size, tile_progress.report)
+    result = _resized(result, size, tile_progress.repeat)
+    # An array made here may be overwritten, the caller's may not.
+    return finish.apply(result, in_place=result is not given, progress=tile_progress.repeat), alpha
 
 
 def enhance_mask(upscaler: Upscaler, mask: Image, size: tuple[int, int], *, progress: Progress | None = None) -> Image:
-    """Bring alpha or a mask to `size`, through the network where that enlarges.
+    """Resize alpha or a mask to `size`; if neither side shrinks, with the network.
 
-    The network takes the mask for a grey picture. What is flat stays exactly flat, so that 0 and 1 stay 0 and 1: a
-    result takes the value of a source pixel whose neighbours, `FLAT_REACH` pixels around, all have the same value.
+    The network sees the mask as a grey picture. Flat areas stay exactly flat, so that 0 and 1 stay 0 and 1: where all
+    source pixels up to `FLAT_REACH` pixels away are equal, the result has their value.
 
     Args:
         mask: [B,1,H,W] in [0,1], numpy array or torch tensor. Not written to.
         size: (height, width) of the result.
-        progress: called while the work goes on; what it raises cancels.
+        progress: called during the work. An exception that it raises cancels it.
 
     Returns:
-        [B,1,height,width] in [0,1], of the kind that went in.
+        [B,1,height,width] in [0,1], of the same kind as the input.
     """
     if tuple(mask.shape[2:]) == size:
         return mask
@@ -90,13 +93,16 @@ def enhance_picture(
     *,
     progress: Progress | None = None,
 ) -> Picture:
-    """`enhance` for a picture that knows its colour profile, EXIF and the like; the result knows them too."""
+    """`enhance` for a `Picture`; the result keeps its colour profile, EXIF and other metadata.
+
+    The quality of a JPEG file is known here and helps an upscaler that was loaded with `clean="auto"`.
+    """
     upscaler, _ = upscaler.for_picture(picture.pixels, jpeg_quality(picture))
     pixels, alpha = enhance(upscaler, picture.pixels, picture.alpha, finish, progress=progress)
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)
 
 
-def _check(pixels: Image, alpha: Image | None) -> None:
+def _check_arrays(pixels: Image, alpha: Image | None) -> None:
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or 0 in pixels.shape:
         raise RequestError(f"Pixels must be an array [batch, 3 or 1, height, width], not {list(pixels.shape)}.")
     batch, _, height, width = pixels.shape
@@ -104,17 +110,17 @@ def _check(pixels: Image, alpha: Image | None) -> None:
         raise RequestError(f"The alpha of these pixels must be {[batch, 1, height, width]}, not {list(alpha.shape)}.")
     for array in (pixels, alpha):
         if array is not None and "float" not in str(array.dtype):
-            raise RequestError(f"Pictures must be float32 in [0, 1], not {array.dtype}; divide 8-bit pixels by 255.")
+            raise RequestError(f"Pixels must be float32 in [0, 1], not {array.dtype}; divide 8-bit pixels by 255.")
         if array is not None:
             lowest, highest = float(array.min()), float(array.max())
-            if not FAR_OUTSIDE[0] <= lowest <= highest <= FAR_OUTSIDE[1]:  # also where one of them is NaN
-                raise RequestError(f"Pixels must be numbers in [0, 1], not {lowest:g} to {highest:g}.")
+            if not ACCEPTED_RANGE[0] <= lowest <= highest <= ACCEPTED_RANGE[1]:  # false for NaN too
+                raise RequestError(f"Pixels must be in [0, 1], not {lowest:g} to {highest:g}.")
 
 
-def _refuse_what_does_not_fit(
+def _check_memory(
     upscaler: Upscaler, pixels: Image, alpha: Image | None, finish: Finish, size: tuple[int, int]
 ) -> None:
-    """Raise MemoryLimitError where the work would not fit into this machine's memory."""
+    """Raise MemoryLimitError if the work would not fit into the memory of this machine."""
     available = available_bytes() if str(getattr(pixels, "device", "cpu")) == "cpu" else None
     batch, colours, height, width = pixels.shape
     work = Work(height, width, colours, alpha is not None, upscaler.scale, *size, finish.steps, upscaler.tile)
@@ -126,29 +132,28 @@ def _refuse_what_does_not_fit(
         )
 
 
-class _Pulse:
-    """Reports the tiles of the network; repeats the last report while other steps go on, so that they can be cancelled.
-
-    Those steps take little time, so that they do not count as progress.
+class _TileProgress:
+    """Reports the network's tiles as progress, and repeats the last report during other steps so that they can be
+    cancelled. Those steps take too little time to count as progress.
     """
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
         self._last = 0, 1
 
-    def tell(self, done: int, total: int) -> None:
+    def report(self, done: int, total: int) -> None:
         """Report `done` of `total` tiles."""
         self._last = done, total
         if self._progress is not None:
             self._progress(done, total)
 
-    def again(self, done: int, total: int) -> None:
-        """Report that a step of something else is done."""
-        self.tell(*self._last)
+    def repeat(self, done: int, total: int) -> None:
+        """Repeat the last report; the numbers of the other step are not used."""
+        self.report(*self._last)
 
 
 def _enlarged(upscaler: Upscaler, image: Image, size: tuple[int, int], progress: Progress | None) -> Image:
-    """Through as many networks as bring it near `size`; grey stays grey."""
+    """Enlarge by as many networks as it takes to come near `size`; grey stays grey."""
     factor = max(size[0] / image.shape[2], size[1] / image.shape[3])
     if image.shape[1] != 1:
         return upscaler.enlarge(image, factor, progress)
@@ -157,7 +162,7 @@ def _enlarged(upscaler: Upscaler, image: Image, size: tuple[int, int], progress:
 
 
 def _resized(image: Image, size: tuple[int, int], progress: Progress | None) -> Image:
-    """At `size`, in [0,1]: the kernel overshoots at edges."""
+    """Resize to `size` and clamp to [0,1], because the kernel overshoots at edges."""
     if tuple(image.shape[2:]) == size:
         return image
     result = resize(image, *size, progress=progress)
@@ -166,7 +171,7 @@ def _resized(image: Image, size: tuple[int, int], progress: Progress | None) -> 
 
 
 def _flat(mask: Image) -> Image:
-    """Where all pixels up to `FLAT_REACH` away have the same value: [B,1,H,W] of bool."""
+    """Where all pixels up to `FLAT_REACH` pixels away have the same value: bool [B,1,H,W]."""
     height, width = mask.shape[2:]
     offsets = [offset for offset in range(-FLAT_REACH, FLAT_REACH + 1) if offset]
     flat = mask == mask
@@ -181,7 +186,7 @@ def _flat(mask: Image) -> Image:
 
 
 def _nearest(image: Image, size: tuple[int, int]) -> Image:
-    """Enlarged by repeating pixels."""
+    """Nearest-neighbour enlargement."""
     height, width = image.shape[2:]
     rows = [(2 * y + 1) * height // (2 * size[0]) for y in range(size[0])]
     columns = [(2 * x + 1) * width // (2 * size[1]) for x in range(size[1])]
@@ -191,8 +196,9 @@ def _nearest(image: Image, size: tuple[int, int]) -> Image:
 def bleed(pixels: Image, alpha: Image) -> Image:
     """Give transparent pixels the colour of the visible ones around them.
 
-    What lies under full transparency is arbitrary, often black, and would be drawn into the visible edge. A pyramid of
-    halved pictures holds the mean visible colour of ever larger blocks; the smallest block that has any is taken.
+    Colours under full transparency are arbitrary, often black, and the network would draw them into the visible edge. A
+    pyramid of halved pictures holds the mean visible colour of larger and larger blocks. Each transparent pixel takes
+    the colour of the smallest block around it that has visible pixels.
     """
     visible = alpha > 0
     if bool(visible.all()) or max(alpha.shape[2:]) == 1:

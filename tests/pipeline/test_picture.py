@@ -14,9 +14,10 @@ from tinysr_core.postprocess.resize import resize
 
 
 class NearestEngine:
-    """A network that repeats pixels, so that results can be foretold; it remembers what it saw."""
+    """A network that repeats pixels, so that results are known. It remembers its input."""
 
     scale, halo, border, pool_halo, tile, only_enlarges = 2, 0, 0, None, 512, True
+    takes_batches = False
 
     def run(self, image: Any, gate: Any) -> Any:
         self.seen = image
@@ -81,7 +82,7 @@ def test_a_network_that_does_more_than_enlarge_always_runs() -> None:
 
 
 def test_every_step_can_be_cancelled() -> None:
-    """With one channel of alpha, a picture in tiles, and steps that follow, progress is told all the time."""
+    """Progress is reported during alpha, the tiles, and the steps that follow."""
     told: list[tuple[int, int]] = []
     finish = Finish(size=ExactSize(width=30, height=30), sharpen=True, anti_alias=True)
     enhance(Upscaler(NearestEngine()), colours(), colours(channels=1), finish, progress=lambda *done: told.append(done))
@@ -171,7 +172,7 @@ def test_a_smaller_mask_needs_no_network() -> None:
 
 
 def test_colours_bleed_under_transparency() -> None:
-    """The network must not see what lies hidden, and a hidden pixel next to a visible one has its colour."""
+    """The network does not see colours under transparency: hidden pixels take the colour of visible ones."""
     pixels = np.full((1, 3, 16, 16), 0.25, np.float32)
     alpha = np.ones((1, 1, 16, 16), np.float32)
     pixels[..., 5:], alpha[..., 5:] = 0, 0

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tinysr_core.engines import torch_engine as torch_engine
-from tinysr_core.engines.delivery import Delivery
+from tinysr_core.engines import torch_engine
+from tinysr_core.engines.tile_writer import TileWriter
 from tinysr_core.engines.tiling import tiles
 from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.config import ModelConfig
@@ -16,12 +16,14 @@ PLACES = tiles(8, 10, 4)
 
 
 class OnGpu(Tensor):
-    """Stands for a tensor on a CUDA device, whose copy comes when it is waited for."""
+    """Stands for a tensor on a CUDA device."""
 
     is_cuda = True
 
 
-class Arrival:
+class Copied:
+    """Stands for a CUDA event: the copy is empty until it is waited for."""
+
     def __init__(self, copy: Tensor, tile: Tensor) -> None:
         self._copy, self._tile = copy, tile
 
@@ -40,52 +42,52 @@ def picture() -> Tensor:
 
 @pytest.fixture
 def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens, in turn. A copy holds nothing until it is waited for."""
+    """The copies that are started and waited for, in order."""
     events: list[str] = []
 
-    class Told(Arrival):
+    class Logged(Copied):
         def synchronize(self) -> None:
             events.append("wait")
             super().synchronize()
 
-    def start_copy(tile: Tensor) -> tuple[Tensor, Arrival]:
+    def start_copy(tile: Tensor) -> tuple[Tensor, Copied]:
         events.append("start")
         copy = torch.full(tile.shape, torch.nan)
-        return copy, Told(copy, tile.as_subclass(Tensor))
+        return copy, Logged(copy, tile.as_subclass(Tensor))
 
     monkeypatch.setattr(torch_engine, "start_copy", start_copy)
     return events
 
 
 @pytest.mark.parametrize("kind", [np.ndarray, Tensor])
-def test_tiles_of_a_gpu_are_written_one_behind(kind: Any, picture: Tensor, log: list[str]) -> None:
+def test_a_tile_of_a_gpu_is_written_during_the_next_one(kind: Any, picture: Tensor, log: list[str]) -> None:
     result = torch.zeros(1, 3, 8, 10) if kind is Tensor else np.zeros((1, 3, 8, 10), np.float32)
-    delivery = Delivery(result)
+    writer = TileWriter(result)
     for place, tile in zip(PLACES, parts(picture), strict=True):
-        delivery.put(tile.as_subclass(OnGpu), place)
-    delivery.finish()
+        writer.write(tile.as_subclass(OnGpu), place)
+    writer.finish()
     np.testing.assert_array_equal(result, picture)
     assert log == ["start", *["start", "wait"] * (len(PLACES) - 1), "wait"]
-    delivery.finish()
+    writer.finish()
     assert log.count("wait") == len(PLACES)
 
 
 def test_what_is_on_the_gpu_stays_there(picture: Tensor, log: list[str]) -> None:
     result = torch.zeros(1, 3, 8, 10).as_subclass(OnGpu)
-    delivery = Delivery(result)
+    writer = TileWriter(result)
     for place, tile in zip(PLACES, parts(picture), strict=True):
-        delivery.put(tile.as_subclass(OnGpu), place)
+        writer.write(tile.as_subclass(OnGpu), place)
     assert torch.equal(result.as_subclass(Tensor), picture) and not log
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has pinned memory")
 def test_without_pinned_memory_a_tile_is_copied_at_once(picture: Tensor) -> None:
-    copy, arrival = torch_engine.start_copy(picture)
-    assert torch.equal(copy, picture) and arrival is None
+    copy, copied = torch_engine.start_copy(picture)
+    assert torch.equal(copy, picture) and copied is None
 
 
 class GpuEngine(torch_engine.TorchEngine):
-    """Takes what `moved` gives, and gives what seems to be on a GPU."""
+    """Its inputs and results seem to be on a GPU."""
 
     def moved(self, image: Any) -> Any:
         return self._tensor(image).as_subclass(OnGpu)
@@ -97,7 +99,7 @@ class GpuEngine(torch_engine.TorchEngine):
 
 @pytest.mark.parametrize("kind", [np.ndarray, Tensor])
 def test_upscaling_by_way_of_a_gpu(kind: Any, log: list[str]) -> None:
-    """Also after it was cancelled with a tile under way."""
+    """Also after it was cancelled while a tile was being copied."""
     torch.manual_seed(0)
     model = TinySR(ModelConfig(channels=16, blocks=2)).eval().requires_grad_(False)
     image = torch.rand(2, 3, 70, 90)

@@ -1,28 +1,30 @@
-"""The server behind the GIMP plug-in: `python -I -m tinysr_core.gimp.server` enlarges pictures that come over stdin.
+"""The worker of the GIMP plug-in: `python -I -m tinysr_core.gimp.worker` enlarges pictures that it reads from stdin.
 
-Protocol 2. Both sides send one JSON object per line; raw pixels follow where it says so: native float32, interleaved,
-row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
+Protocol 3. Both sides send one JSON object per line, followed by raw pixels where it says so: native float32,
+interleaved, row by row, non-linear values. Channels: 1 grey, 2 grey + alpha, 3 RGB, 4 RGB + alpha (not premultiplied).
 
-    worker  {"type": "hello", "protocol": 2, "version", "location",
+    worker  {"type": "hello", "protocol": 3, "version", "location",
              "models": [{"name", "scales", "description", "has_detail", "has_clean"}, ...],
-             "damaged": [error text, ...]}
-    client  {"protocol": 2, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
-             "model", "factor", "sharpen", "anti_alias", "detail" (may be left out: 1),
-             "clean" (may be left out: what the picture needs)} and pixels
+             "damaged": [file name, ...]}
+    client  {"protocol": 3, "type": "upscale", "width", "height", "channels", "result_width", "result_height",
+             "model", "factor", "sharpen", "anti_alias", "detail" (default: 1),
+             "clean" (default: what the picture needs)} and pixels
          or the same with "type": "preview" or "mask" and pixels
-         or {"protocol": 2, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
+         or {"protocol": 3, "type": "resize", "width", "height", "channels", "result_width", "result_height"} and pixels
     worker  {"type": "progress", "done", "total"}, any number of times, then
-            {"type": "done", "width", "height", "channels", "clipped"} and pixels
+            {"type": "done", "width", "height", "channels", "clipped", "networks"} and pixels
          or {"type": "error", "kind", "detail"}
 
-`upscale`: a result of the picture's own size is enlarged by the network's scale and brought back. `preview` does the
-same with the engine that is ready first: others measure each new network for seconds before they use it. `mask`: the
-channels are coverages; the result is their product, one channel, enlarged as alpha is. `resize` is plain interpolation.
+* `upscale`: if the result has the size of the picture, the picture is enlarged by the network and reduced again.
+* `preview`: the same, with the engine that is ready first. Others need seconds before the first run of a network.
+* `mask`: the channels are coverages. The result is their product, one channel, enlarged as alpha is.
+* `resize`: plain interpolation.
+* `clipped`: whether values outside 0 to 1 were clipped.
+* `networks`: the scales of the networks that ran one after the other. Empty if the first one reached the size.
 
-Requests follow one another until the client goes. After an error that concerns one request the worker goes on; after a
-`ProtocolError` or an `ImportError` it ends with status 1. The client keeps the pipe open as long as it wants results:
-its end means that the client is gone, and the worker ends at once, in the middle of a computation too. This holds on
-every system, however the client ended. stderr is free for messages.
+Requests are answered one after the other. After an error in one request the worker continues; after a `ProtocolError`
+or an `ImportError` it exits with status 1. When its stdin ends, the client is gone, and the worker exits at once, also
+in the middle of a computation. This works on every system, however the client ended. stderr is free for messages.
 """
 
 import contextlib
@@ -32,8 +34,8 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,7 +47,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..engines import RunOptions, Upscaler, preload
 from ..errors import MemoryLimitError, TinySRError
-from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, model_name
+from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, list_files, model_name
 from ..pipeline import enhance, enhance_mask
 from ..postprocess import ExactSize, resize
 from ..util import Progress
@@ -56,18 +58,30 @@ MAX_LINE = 65536
 STRIP_BYTES = 8 * 2**20
 """How much of a picture is on its way through the pipe at a time."""
 KEPT_NETWORKS = 4
-"""Networks that stay loaded. A slider in the dialog asks for many blends."""
+"""How many networks stay loaded. A slider in the dialog requests many blends."""
 ROUNDING = 1e-4
-"""How far outside 0 to 1 conversions of linear colours may bring a value."""
+"""How far outside 0 to 1 a value may be after colours were converted from linear ones."""
 
 Planes = NDArray[np.float32]
 """[1,C,H,W]"""
-Compute = Callable[[Request, Planes, Progress], Planes]
-"""`(request, planes [1,C,H,W], progress)` -> planes [1,C,result_height,result_width]."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The result of a request."""
+
+    planes: Planes
+    """[1,C,result_height,result_width]"""
+    networks: Sequence[int] = ()
+    """The scales of the networks, if the first one did not reach the size."""
+
+
+Compute = Callable[[Request, Planes, Progress], Answer]
+"""`(request, planes [1,C,H,W], progress)` -> answer."""
 
 
 def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Callable[[], None]) -> int:
-    """Answer the requests from `source` until it ends; `client_gone` is called if it ends while one is computed.
+    """Answer the requests from `source` until it ends. If it ends during a computation, call `client_gone`.
 
     Returns the exit status: 0, or 1 after an error that ends the conversation.
     """
@@ -86,7 +100,7 @@ def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Calla
         return 0
     except BrokenPipeError:
         return 1
-    except Exception as error:  # whatever it is, the client must hear of it
+    except Exception as error:  # tell the client, whatever it is
         traceback.print_exc()
         _say_error(sink, error)
         return 1
@@ -94,53 +108,50 @@ def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Calla
 
 def _answer(request: Request, planes: Planes, sink: BinaryIO, compute: Compute) -> None:
     clipped = _make_displayable(planes)
-    result = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
-    _, channels, height, width = result.shape
-    _say(sink, type="done", width=width, height=height, channels=channels, clipped=clipped)
+    answer = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
+    _, channels, height, width = answer.planes.shape
+    size = {"width": width, "height": height, "channels": channels}
+    _say(sink, type="done", **size, clipped=clipped, networks=list(answer.networks))
     for rows in _strips(height, width * channels):
-        sink.write(np.ascontiguousarray(result[0, :, rows].transpose(1, 2, 0), np.float32).data)
+        sink.write(np.ascontiguousarray(answer.planes[0, :, rows].transpose(1, 2, 0), np.float32).data)
     sink.flush()
 
 
 class Enlarger:
-    """Computes requests with the networks of the catalog; each is loaded once."""
+    """Computes requests with the networks of the catalog."""
 
     def __init__(self) -> None:
         self._upscalers: dict[tuple[Path, RunOptions], Upscaler] = {}
 
-    def __call__(self, request: Request, planes: Planes, progress: Progress) -> Planes:
+    def __call__(self, request: Request, planes: Planes, progress: Progress) -> Answer:
         """See `Compute`."""
+        if request.network is None:
+            return Answer(_at_size(planes, request.size))
         if request.kind == "mask":
             planes = planes.prod(axis=1, keepdims=True)
-        same_size = request.size == planes.shape[2:]
-        if request.network is None or (request.kind == "mask" and same_size):
-            enlarged = planes
-        else:
-            enlarged = self._enhanced(request, request.network, planes, same_size, progress)
-        if enlarged.shape[2:] != request.size:
-            enlarged = resize(enlarged, *request.size).clip(0, 1)
-        return enlarged
-
-    def _enhanced(
-        self, request: Request, network: NetworkChoice, planes: Planes, same_size: bool, progress: Progress
-    ) -> Planes:
-        if request.kind == "mask":
-            return enhance_mask(self._upscaler(network), planes, request.size, progress=progress)
+            if request.size == planes.shape[2:]:
+                return Answer(planes)
+            return Answer(enhance_mask(self._upscaler(request.network), planes, request.size, progress=progress))
+        upscaler = self._upscaler(request.network)
         colours = 3 if request.channels > 2 else 1
+        same_size = request.size == planes.shape[2:]
         size = None if same_size else ExactSize(request.result_width, request.result_height)
         colour, alpha = enhance(
-            self._upscaler(network),
+            upscaler,
             planes[:, :colours],
             planes[:, colours:] if request.channels in (2, 4) else None,
             replace(request.finish, size=size),
             progress=progress,
         )
-        return colour if alpha is None else np.concatenate([colour, alpha], axis=1)
+        enlarged = colour if alpha is None else np.concatenate([colour, alpha], axis=1)
+        factor = max(request.result_width / request.width, request.result_height / request.height)
+        networks = upscaler.steps(factor) if factor > upscaler.scale else ()
+        return Answer(_at_size(enlarged, request.size), networks)
 
     def _upscaler(self, wanted: NetworkChoice) -> Upscaler:
         key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), wanted.options
         upscaler = self._upscalers.pop(key, None) or wanted.options.load(key[0])
-        self._upscalers[key] = upscaler  # the last used is the last to go
+        self._upscalers[key] = upscaler  # the last used is dropped last
         while len(self._upscalers) > KEPT_NETWORKS:
             del self._upscalers[next(iter(self._upscalers))]
         return upscaler
@@ -149,13 +160,13 @@ class Enlarger:
 def main() -> int:
     """Serve stdin and stdout of this process; returns its exit status."""
     source = sys.stdin.buffer
-    # A library that prints must not talk into the protocol: from here on its stdout is stderr.
+    # What libraries print must not get into the protocol: from now on stdout is stderr.
     sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdout = sys.stderr  # it keeps no line back, so the log is whole however the worker ends
+    sys.stdout = sys.stderr  # it is unbuffered, so the log is complete however the worker ends
     try:
         _say(sink, **_hello())
-        preload()  # takes a moment, while the user still reads the dialog
+        preload()  # while the user reads the dialog
     except BrokenPipeError:
         return 1
     except Exception as error:
@@ -166,7 +177,7 @@ def main() -> int:
 
 
 class _Inbox:
-    """Reads requests in a thread of its own, so that the end of the pipe is noticed while a picture is computed."""
+    """Reads requests in a thread, so that the end of the pipe is noticed during a computation."""
 
     def __init__(self, source: BinaryIO, client_gone: Callable[[], None]) -> None:
         self._source = source
@@ -184,7 +195,7 @@ class _Inbox:
         return message
 
     def done(self) -> None:
-        """The last request is answered."""
+        """Tell that the last request is answered."""
         self._messages.task_done()
 
     def _read_all(self) -> None:
@@ -221,14 +232,14 @@ class _Inbox:
 
 
 def _strips(height: int, row_floats: int) -> Iterator[slice]:
-    """Rows of a picture in strips of about `STRIP_BYTES`."""
+    """The rows of a picture in strips of about `STRIP_BYTES`."""
     step = max(1, STRIP_BYTES // (row_floats * 4))
     for start in range(0, height, step):
         yield slice(start, min(start + step, height))
 
 
 def _make_displayable(planes: Planes) -> bool:
-    """Bring `planes` to [0,1]; returns whether more than rounding errors had to go for it. NaN becomes 0."""
+    """Clip `planes` to [0,1]; NaN becomes 0. Returns whether that clipped more than rounding errors."""
     low, high = planes.min(), planes.max()
     if low >= 0 and high <= 1:
         return False
@@ -237,8 +248,16 @@ def _make_displayable(planes: Planes) -> bool:
     return not (low >= -ROUNDING and high <= 1 + ROUNDING)
 
 
+def _at_size(planes: Planes, size: tuple[int, int]) -> Planes:
+    """Interpolate `planes` if they have another size."""
+    return planes if planes.shape[2:] == size else resize(planes, *size).clip(0, 1)
+
+
 def _hello() -> dict[str, Any]:
     infos, errors = list_checkpoints()
+    for error in errors:
+        print(error, file=sys.stderr)
+    usable = {info.path for info in infos}
     families: dict[str, list[CheckpointInfo]] = {}
     for info in infos:
         families.setdefault(model_name(info.path), []).append(info)
@@ -258,7 +277,7 @@ def _hello() -> dict[str, Any]:
         "version": __version__,
         "location": str(Path(__file__).parents[1]),
         "models": models,
-        "damaged": [str(error) for error in errors],
+        "damaged": [path.name for path in list_files() if path not in usable],
     }
 
 
@@ -277,7 +296,7 @@ def _say_error(sink: BinaryIO, error: Exception) -> None:
 
 
 if __name__ == "__main__":
-    # without the interpreter's teardown, which takes torch 0.3 s
+    # skip the teardown of the interpreter, which takes 0.3 s with torch
     status = main()
     sys.stderr.flush()
     os._exit(status)

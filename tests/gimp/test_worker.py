@@ -17,7 +17,7 @@ from tinysr_core.engines import load_upscaler
 from tinysr_core.errors import RequestError
 from tinysr_core.gimp.install import worker_commands
 from tinysr_core.gimp.protocol import ProtocolError, Request, parse_request
-from tinysr_core.gimp.server import MAX_LINE, Enlarger, Planes, serve
+from tinysr_core.gimp.worker import MAX_LINE, Answer, Enlarger, Planes, serve
 from tinysr_core.model.checkpoint import write_checkpoint
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.pipeline import enhance
@@ -25,7 +25,7 @@ from tinysr_core.postprocess import ExactSize, Finish
 from tinysr_core.util import Progress
 
 REQUEST: dict[str, Any] = {
-    "protocol": 2,
+    "protocol": 3,
     "type": "upscale",
     "width": 5,
     "height": 4,
@@ -45,12 +45,12 @@ def frame(request: dict[str, Any], pixels: NDArray[np.float32] | None = None) ->
     return json.dumps(request).encode() + b"\n" + pixels.tobytes()
 
 
-def repeat(request: Request, planes: Planes, progress: Progress) -> Planes:
+def repeat(request: Request, planes: Planes, progress: Progress) -> Answer:
     """Stands for the network: nearest neighbour."""
     progress(1, 2)
     rows = np.arange(request.result_height) * request.height // request.result_height
     columns = np.arange(request.result_width) * request.width // request.result_width
-    return planes[:, :, rows][:, :, :, columns]
+    return Answer(planes[:, :, rows][:, :, :, columns])
 
 
 def answers(data: bytes) -> Iterator[dict[str, Any]]:
@@ -113,7 +113,7 @@ def test_rounding_errors_are_cut_in_silence() -> None:
     ],
 )
 def test_after_an_error_of_one_request_the_next_is_answered(error: Exception, kind: str, detail: str) -> None:
-    def fail_once(request: Request, planes: Planes, progress: Progress) -> Planes:
+    def fail_once(request: Request, planes: Planes, progress: Progress) -> Answer:
         if request.finish.sharpen:
             raise error
         return repeat(request, planes, progress)
@@ -126,7 +126,7 @@ def test_after_an_error_of_one_request_the_next_is_answered(error: Exception, ki
 
 
 def test_a_missing_package_ends_the_conversation() -> None:
-    def fail(*_: object) -> Planes:
+    def fail(*_: object) -> Answer:
         raise ModuleNotFoundError("No module named 'torch'")
 
     status, messages = talk(frame(REQUEST) + frame(REQUEST), fail)
@@ -144,6 +144,14 @@ def test_masks_are_multiplied_and_enlarged() -> None:
     np.testing.assert_array_equal(enlarged["array"], np.ones((8, 10, 1), np.float32))
 
 
+@pytest.mark.parametrize(("width", "height", "networks"), [(10, 8, []), (40, 32, [4, 2]), (22, 19, [4])])
+def test_the_networks_beyond_the_largest_scale_are_named(width: int, height: int, networks: list[int]) -> None:
+    size = {"result_width": width, "result_height": height, "factor": width / 5}
+    _, messages = talk(frame(REQUEST | size), Enlarger())
+    assert messages[-1]["networks"] == networks
+    assert messages[-1]["array"].shape == (height, width, 3)
+
+
 BAD_REQUESTS = {
     "not JSON": b"\x89PNG\n",
     "not an object": b"[1, 2]\n",
@@ -157,7 +165,7 @@ BAD_REQUESTS = {
     **{
         f"{name} = {value!r}": json.dumps(REQUEST | {name: value}).encode() + b"\n"
         for name, values in {
-            "protocol": [0, 1, "2", None],
+            "protocol": [0, 1, 2, "3", None],
             "type": ["", "train", 1],
             "width": [0, -1, 2.0, True, "5", 10**30, None],
             "result_height": [0, 524289],
@@ -265,13 +273,12 @@ def send(process: subprocess.Popen[bytes], data: bytes) -> None:
 
 def test_the_worker_computes_what_the_core_computes(process: subprocess.Popen[bytes], home: Path) -> None:
     hello = hear(process)
-    assert hello["protocol"] == 2
+    assert hello["protocol"] == 3
     assert Path(hello["location"]).samefile(Path(__file__).parents[2] / "tinysr_core")
     assert {"name": "small", "scales": [2], "description": "", "has_detail": False, "has_clean": False} in hello[
         "models"
     ]
-    (damaged,) = hello["damaged"]
-    assert "broken-x2" in damaged
+    assert hello["damaged"] == ["broken-x2.safetensors"]
     pixels = np.random.default_rng(2).random((9, 7, 4), np.float32)
     pixels[:3, :, 3] = 0
     request = REQUEST | {"width": 7, "height": 9, "channels": 4, "model": "small", "sharpen": True}
@@ -336,7 +343,7 @@ def test_what_libraries_print_does_not_reach_the_client(home: Path, tmp_path: Pa
     noisy = (
         "import runpy, sys, os, safetensors, numpy\n"
         "sys.path.insert(0, sys.argv.pop(1))\n"
-        "import tinysr_core.gimp.server as worker\n"
+        "import tinysr_core.gimp.worker as worker\n"
         "class Loud(worker.Enlarger):\n"
         "    def __call__(self, *arguments):\n"
         "        print('hello from a library'); os.write(1, b'and from C')\n"
