@@ -22,7 +22,7 @@ def write_network(path: Path) -> Path:
 
 
 def photo(path: Path, width: int = 40, height: int = 30) -> Path:
-    """A JPEG with a ramp of colours, whatever the suffix."""
+    """A JPEG file with a ramp of colours; `path` may have any suffix."""
     path.parent.mkdir(exist_ok=True)
     ramp = np.linspace(0, 255, height * width * 3).astype(np.uint8).reshape(height, width, 3)
     Image.fromarray(ramp).save(path, format="JPEG")
@@ -31,7 +31,7 @@ def photo(path: Path, width: int = 40, height: int = 30) -> Path:
 
 @pytest.fixture(autouse=True)
 def _home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No configuration of the user's reaches the tests."""
+    """Hide the configuration of the user from the tests."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setattr(Path, "home", lambda: home)
 

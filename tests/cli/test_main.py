@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def bomb(path: Path) -> Path:
-    """60000 x 60000 pixels, it says, in a few bytes."""
+    """A PNG of a few bytes whose header says 60000 x 60000 pixels."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -44,7 +44,7 @@ def run_program(*arguments: object, **options: object) -> subprocess.CompletedPr
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **options)
 
 
-# What works
+# success
 
 
 def test_a_photo_is_upscaled_beside_itself(upscale: Callable[..., int], tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_json_is_one_object_per_picture_on_stdout(
     assert "3 finished already" in err
 
 
-def test_a_finished_result_is_kept_and_said(
+def test_finished_results_and_foreign_files_are_kept(
     upscale: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture = photo(tmp_path / "photo.jpg")
@@ -193,9 +193,7 @@ def test_evaluate_writes_the_table_it_is_asked_for(
     }
 
 
-def test_evaluate_says_what_cannot_be_measured(
-    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_refuses_invalid_requests(network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo(tmp_path / "photos" / "a.jpg", 48, 36)
     evaluate = ["evaluate", str(tmp_path / "photos"), "--models", str(network)]
     (tmp_path / "file").write_text("in the way")
@@ -254,7 +252,7 @@ def test_help_and_lists_import_nothing_that_loads_slowly(arguments: str) -> None
     assert answer.stdout.splitlines()[-1] == b"[]"
 
 
-# What is refused
+# errors
 
 
 def test_bad_pictures(upscale: Callable[..., int], refuses: Callable[..., str], tmp_path: Path) -> None:
@@ -281,7 +279,7 @@ def test_an_unreadable_file(
     locked, opened = photo(tmp_path / "locked.jpg"), Path.open
 
     def guarded(self: Path, mode: str = "r", *arguments: object, **options: object) -> object:
-        if self == locked:  # root may read everything, so file modes would not do here
+        if self == locked:  # root ignores file modes
             raise PermissionError(13, "Permission denied", str(self))
         return opened(self, mode, *arguments, **options)
 
@@ -327,7 +325,7 @@ def test_an_output_that_is_the_input(upscale: Callable[..., int], refuses: Calla
     assert "would replace the input" in refuses(lambda: upscale(picture, "-o", picture, "--overwrite"))
 
 
-def test_outputs_and_sizes_that_make_no_sense(
+def test_invalid_outputs_and_sizes_are_refused(
     upscale: Callable[..., int], refuses: Callable[..., str], tmp_path: Path
 ) -> None:
     picture = photo(tmp_path / "photo.jpg")
@@ -386,7 +384,7 @@ def test_pages_that_cannot_be_written(refuses: Callable[..., str], tmp_path: Pat
     assert "is not a picture" in refuses(lambda: main(["info", __file__]))
 
 
-# The program itself
+# the process
 
 
 def test_the_program_fails_with_one_sentence_and_its_status(network: Path, tmp_path: Path) -> None:
@@ -397,7 +395,7 @@ def test_the_program_fails_with_one_sentence_and_its_status(network: Path, tmp_p
     assert run_program("upscale", "--no-such-option").returncode == 2
 
 
-def test_what_was_said_arrives_although_the_process_ends_at_once() -> None:
+def test_output_is_flushed_before_the_process_ends() -> None:
     models, missing = run_program("models", "--json"), run_program("info", "missing.jpg")
     assert models.returncode == 0 and json.loads(models.stdout)
     assert (missing.returncode, missing.stderr) == (1, "tinysr: There is no file missing.jpg.\n")
@@ -422,7 +420,7 @@ def test_ctrl_c_and_its_like_leave_nothing_half_written(network: Path, tmp_path:
         photo(folder / f"{number}.jpg", 1500, 1000)
     command = [sys.executable, "-m", "tinysr_core.cli", "upscale", str(folder), "--model", str(network), "--json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    # Background jobs of a shell ignore Ctrl-C, and their children inherit that.
     listen = functools.partial(signal.signal, asked, signal.SIG_DFL)
     with subprocess.Popen(command, env=environment, stdout=-1, stderr=-1, text=True, preexec_fn=listen) as program:
         assert program.stdout is not None

@@ -1,4 +1,4 @@
-"""What people expect of a command: options, streams, defaults, what it prints."""
+"""`tinysr upscale`: options, streams, defaults, output."""
 
 import io
 import json
@@ -27,7 +27,7 @@ Upscale = Callable[..., int]
 
 
 class Bytes:
-    """A text stream as the system's are, over a buffer."""
+    """A replacement for sys.stdin and sys.stdout."""
 
     def __init__(self, data: bytes = b"") -> None:
         self.buffer = io.BytesIO(data)
@@ -111,7 +111,7 @@ def test_streams(
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".png"] == ["out.png"]
 
 
-def test_what_was_left_out_is_counted_at_the_end(
+def test_files_left_out_are_counted_at_the_end(
     upscale: Upscale, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("a.jpg", "b.jpg", "c_small.jpg"):

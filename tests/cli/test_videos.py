@@ -147,7 +147,7 @@ def test_options_that_do_not_fit_videos(
     assert "clip.mp4: larger" in capsys.readouterr().out
 
 
-def test_a_missing_pyav_is_told(
+def test_a_missing_pyav_is_an_error(
     upscale: Upscale, refuses: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = clip(tmp_path / "clip.mp4")

@@ -11,11 +11,11 @@ from tinysr_core.folders.outcome import Outcome
 from tinysr_core.folders.progress import JobProgress, ProgressTracker
 
 Script = Callable[[Job, int], Iterable[Event]]
-"""What a worker reports about a picture that is begun for the nth time."""
+"""What a worker reports about a picture at its nth try."""
 
 
 class FakeWorker:
-    """Does nothing, and reports what the script has for it."""
+    """Does nothing, and reports the events of the script."""
 
     def __init__(self, pool: "FakePool", first: Event) -> None:
         self.pool, self.events, self.stopped = pool, deque([first]), False
@@ -59,7 +59,7 @@ def done(job: Job, time: int = 1) -> Iterable[Event]:
 
 def run(pool: FakePool, progress: JobProgress = lambda picture, share: None) -> dict[str, Outcome]:
     outcomes = list(dispatch(JOBS, pool, ProgressTracker(JOBS, progress)))
-    # Each once, by the name that the user gave.
+    # Each picture once, under the path that the user gave.
     assert sorted(outcome.input for outcome in outcomes) == [job.input for job in JOBS]
     assert all(worker.stopped for worker in pool.workers if worker.events)
     return {outcome.input.stem: outcome for outcome in outcomes}
@@ -83,7 +83,7 @@ def test_no_more_workers_than_pictures_and_as_many_as_the_first_asks_for() -> No
     assert len(pool.workers) == 3
 
 
-def test_a_picture_whose_worker_dies_is_done_again_after_the_others() -> None:
+def test_a_picture_whose_worker_dies_is_tried_again_after_the_others() -> None:
     def script(job: Job, time: int) -> Iterable[Event]:
         return [0.3, Died("fell")] if job.input.stem == "b" and time == 1 else done(job)
 
@@ -102,7 +102,7 @@ def test_a_picture_that_kills_its_workers_is_given_up_the_last_time_alone() -> N
     assert pool.begun.count("b.png") == 3 and pool.begun[-1] == "b.png" and pool.alone[-1]
 
 
-def test_what_does_not_fit_beside_others_is_done_alone() -> None:
+def test_a_picture_that_does_not_fit_beside_others_is_tried_alone() -> None:
     def script(job: Job, time: int) -> Iterable[Event]:
         refused = Outcome(job.input, job.output, "failed", error="too large", cause="memory")
         return [refused] if job.input.stem in never or (job.input.stem == "a" and time == 1) else done(job)
@@ -130,7 +130,7 @@ def test_a_worker_that_dies_while_it_waits_is_forgotten() -> None:
     assert {outcome.status for outcome in run(pool).values()} == {"done"}
 
 
-def test_what_is_wrong_with_the_job_is_said_once_and_workers_end() -> None:
+def test_an_error_of_the_job_is_raised_once_and_workers_end() -> None:
     pool = FakePool(done, size=2, firsts=iter([Ready(2), CheckpointError("There is no model.")]))
     with pytest.raises(CheckpointError):
         run(pool)

@@ -112,7 +112,7 @@ def test_finished_means_finished_with_these_settings_and_this_source(home: Path,
     assert statuses(dataclasses.replace(SETTINGS, network=RunOptions(tile=64, engine="torch"))) == ["skipped"] * 3
     larger = dataclasses.replace(SETTINGS, finish=Finish(Factor(4)))
     assert statuses(larger) == ["done"] * 3 and read_picture(home / "out" / "a.png").width == 120
-    write_network(home / ".tinysr" / "models", 4, weights=0.01)  # trained again, of the same name
+    write_network(home / ".tinysr" / "models", 4, weights=0.01)  # retrained, with the same name
     assert statuses(larger) == ["done"] * 3
     write(photos / "b.png", 24, 30)
     assert statuses(larger) == ["skipped", "done", "skipped"]
@@ -157,7 +157,7 @@ def test_the_same_command_can_be_run_again_with_a_pattern_that_matches_its_resul
     inputs = sorted(photos.glob("*.png"))
     larger = dataclasses.replace(SETTINGS, finish=Finish(Factor(4)))
     assert {job.output.name for job in plan_jobs(inputs, None, larger).jobs} == {"a_x4.png", "b_x4.png"}
-    (photos / "a_x2.png").write_bytes((photos / "b.png").read_bytes())  # of this name, but not ours
+    (photos / "a_x2.png").write_bytes((photos / "b.png").read_bytes())  # has the name of a result
     plan = plan_jobs(sorted(photos.glob("*.png")), None, SETTINGS)
     assert [job.input.name for job in plan.jobs] == ["a_x2.png"]
     assert ["would replace" in (outcome.error or "") for outcome in plan.settled] == [True, False]
@@ -218,7 +218,7 @@ def test_names_and_folders_that_the_system_refuses_fail_alone(
     scandir = os.scandir
 
     def guarded(path: Path) -> object:
-        if Path(path).name == "deep":  # root may list everything, so file modes would not do here
+        if Path(path).name == "deep":  # root ignores file modes
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
@@ -320,7 +320,7 @@ def test_nothing_of_the_picture_is_lost(tmp_path: Path) -> None:
     assert second.grey and np.allclose(second.pixels, 0.25, atol=0.01)
 
 
-def test_what_a_format_cannot_hold_is_said(tmp_path: Path) -> None:
+def test_what_a_format_cannot_hold_is_noted(tmp_path: Path) -> None:
     picture = write(tmp_path / "a.png", alpha=np.full((1, 1, 20, 30), 0.5, np.float32))
     plan = plan_jobs([picture], None, SETTINGS, format="jpeg")
     (outcome,) = run_job(plan, SETTINGS)
@@ -357,7 +357,7 @@ def test_metadata_is_kept_as_far_as_asked_for(home: Path, photos: Path) -> None:
         assert (b"A camera" in (home / f"{keep}.jpg").read_bytes()) is there
 
 
-def test_a_preview_says_what_will_be_done(photos: Path) -> None:
+def test_a_preview_equals_the_outcome(photos: Path) -> None:
     (photos / "broken.png").write_bytes(b"no picture")
     settings = dataclasses.replace(SETTINGS, finish=Finish(LongestSide(120)), largest=100)
     write(photos / "large.png", 20, 101)
@@ -372,7 +372,7 @@ def test_a_preview_says_what_will_be_done(photos: Path) -> None:
     assert 0 < seconds_per_pixel(FileUpscaler(SETTINGS), SETTINGS) < 1
 
 
-def test_too_little_memory_is_said_with_both_numbers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_an_error_with_both_numbers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_upscaler, "available_bytes", lambda: 10_000)
     outcome = work(photos, SETTINGS)[0]
     assert outcome.status == "failed" and outcome.error is not None
@@ -382,7 +382,7 @@ def test_too_little_memory_is_said_with_both_numbers(photos: Path, monkeypatch: 
     assert work(photos, SETTINGS)[0].status == "done"
 
 
-def test_what_a_format_cannot_address_is_refused_before_the_work(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_too_large_for_its_format_is_refused(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tinysr_core.pipeline.enhance", None)
     settings = Settings(model="test", finish=Finish(ExactSize(width=20000, height=100)))
     plan = plan_jobs([photos / "a.png"], None, settings, format="webp")
@@ -399,7 +399,7 @@ def test_progress_covers_the_whole_job(photos: Path) -> None:
     assert list(dict.fromkeys(name for name, _ in told)) == ["a.png", "b.png", "c.png"]
 
 
-def test_an_interrupted_job_leaves_nothing_half_written_and_goes_on(photos: Path) -> None:
+def test_an_interrupted_job_leaves_nothing_half_written_and_resumes(photos: Path) -> None:
     plan = plan_jobs([photos], None, SETTINGS, recursive=True)
 
     def stop(picture: Path, share: float) -> None:
@@ -413,7 +413,7 @@ def test_an_interrupted_job_leaves_nothing_half_written_and_goes_on(photos: Path
     assert [outcome.status for outcome in work(photos, SETTINGS)] == ["skipped", "done", "done"]
 
 
-def test_what_is_wrong_with_the_job_is_said_once(photos: Path) -> None:
+def test_an_error_of_the_job_is_raised_once(photos: Path) -> None:
     finished = plan_jobs([photos], None, SETTINGS)
     list(run_job(finished, SETTINGS))
     for settings, error in [

@@ -67,7 +67,7 @@ def test_folders_keep_their_tree(tmp_path: Path) -> None:
     assert jobs([photos])[0].output == tmp_path / "photos_x2" / "a.jpg"
 
 
-def test_results_of_an_earlier_run_are_no_pictures_of_the_folder(tmp_path: Path) -> None:
+def test_results_of_an_earlier_run_are_not_inputs(tmp_path: Path) -> None:
     touch(tmp_path / "a.png", tmp_path / "out" / "b.png")
     (job,) = jobs([tmp_path], tmp_path / "out", recursive=True)
     assert job.input == tmp_path / "a.png"
@@ -90,7 +90,7 @@ def test_a_result_never_replaces_an_input(tmp_path: Path) -> None:
         assert len(plan.jobs) == len(inputs) - 1
 
 
-def test_what_would_become_the_same_file_keeps_its_suffix_in_the_name(tmp_path: Path) -> None:
+def test_results_of_the_same_name_keep_their_suffix(tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     touch(photos / "x.gif", photos / "x.png", photos / "y.gif", photos / "z.jpg", photos / "z.png")
     assert {job.input.name: job.output.name for job in jobs([photos])} == {
@@ -105,7 +105,7 @@ def test_what_would_become_the_same_file_keeps_its_suffix_in_the_name(tmp_path: 
     assert webp == {"x.gif.webp", "x.png.webp", "y.webp", "z.jpg.webp", "z.png.webp"}
 
 
-def test_what_still_clashes_fails_alone(tmp_path: Path) -> None:
+def test_remaining_clashes_fail_alone(tmp_path: Path) -> None:
     touch(tmp_path / "one" / "a.png", tmp_path / "two" / "a.png", tmp_path / "two" / "b.png")
     plan = plan_jobs([tmp_path / "one", tmp_path / "two"], tmp_path / "out", X2)
     assert [job.input.name for job in plan.jobs] == ["b.png"]
@@ -156,7 +156,7 @@ def test_in_place_puts_each_result_where_its_picture_is(tmp_path: Path) -> None:
     assert jobs([picture], in_place=True) == [Job(picture, picture, "jpeg", backup)]
     assert jobs([link], in_place=True, keep_backup=False) == [Job(picture, picture, "jpeg", backup, False)]
     plan = plan_jobs([tmp_path / "b.jpg", tmp_path / "b.jpg.orig"], None, X2, in_place=True)
-    assert [outcome.skipped for outcome in plan.settled] == ["kept"]  # there is an original, but no record of a result
+    assert [outcome.skipped for outcome in plan.settled] == ["kept"]  # an original exists, but no record of a result
     for options in ({"output": tmp_path / "out"}, {"format": "png"}, {"name_pattern": "{name}"}):
         with pytest.raises(RequestError, match="--in-place"):
             jobs([picture], in_place=True, **options)
@@ -167,7 +167,7 @@ def test_impossible_outputs_are_refused(tmp_path: Path) -> None:
     photos, picture = tmp_path / "photos", tmp_path / "photos" / "a.png"
     for inputs, output, wanted, message in [
         ([picture], tmp_path / "a.psd", None, "suffix"),
-        ([picture], tmp_path / "a.png", "jpeg", "the format asked for is jpeg"),
+        ([picture], tmp_path / "a.png", "jpeg", "--format is jpeg"),
         ([photos], tmp_path / "all.png", None, "need a folder"),
         ([picture, photos], tmp_path / "all.png", None, "need a folder"),
         ([photos], tmp_path / "file", None, "is a file"),
@@ -176,7 +176,7 @@ def test_impossible_outputs_are_refused(tmp_path: Path) -> None:
             plan_jobs(inputs, output, X2, format=wanted)
 
 
-def test_nothing_to_do_is_said(tmp_path: Path) -> None:
+def test_a_job_without_pictures_is_refused(tmp_path: Path) -> None:
     touch(tmp_path / "deep" / "a.png")
     with pytest.raises(RequestError, match="--recursive"):
         jobs([tmp_path])

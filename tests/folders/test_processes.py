@@ -51,7 +51,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def expected(folder: Path, settings: Settings) -> dict[str, bytes]:
-    """The results of one process that nobody disturbs."""
+    """The results of one undisturbed process."""
     list(run_job(plan_jobs([folder], folder.with_name("right"), settings, recursive=True), settings))
     return contents(folder.with_name("right"))
 
@@ -75,7 +75,7 @@ def test_results_are_those_of_one_process_also_where_workers_are_killed(tmp_path
     assert not multiprocessing.active_children()
 
 
-def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path) -> None:
+def test_an_error_of_the_job_is_raised_once(tmp_path: Path) -> None:
     settings = Settings(network=RunOptions(device="abacus"))
     plan = plan_jobs([photos(tmp_path / "photos", 4)], None, settings)
     with pytest.raises(RequestError, match="cannot be used here"):
@@ -84,7 +84,7 @@ def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_program_killed_three_times_goes_on_where_it_was(tmp_path: Path, settings: Settings) -> None:
+def test_a_program_killed_three_times_resumes(tmp_path: Path, settings: Settings) -> None:
     folder = photos(tmp_path / "photos", 200)
     command = [sys.executable, "-m", "tinysr_core.cli", "upscale", folder, "-o", tmp_path / "out", "--recursive"]
     command += ["--model", settings.model, "--workers", "2", "--device", "cpu", "--json"]

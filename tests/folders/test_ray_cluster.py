@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine. Without Ray only what is said then is tested."""
+"""Jobs on a real Ray cluster of two nodes on this machine. Without Ray, only the error is tested."""
 
 import importlib.util
 import sys
@@ -80,7 +80,7 @@ def test_a_node_killed_in_the_middle_loses_nothing(tmp_path: Path, settings: Set
 
 @needs_ray
 @pytest.mark.slow
-def test_what_is_wrong_with_the_job_is_said_once(tmp_path: Path, cluster: Any) -> None:
+def test_an_error_of_the_job_is_raised_once(tmp_path: Path, cluster: Any) -> None:
     plan = plan_jobs([photos(tmp_path / "photos", 2, 20)], None, Settings())
     with pytest.raises(RequestError, match="cannot be used here"):
         list(run_job(plan, Settings(network=RunOptions(device="abacus")), workers=1, cluster=cluster.address))
@@ -94,7 +94,7 @@ def test_a_cluster_that_does_not_answer(tmp_path: Path, settings: Settings) -> N
         list(run_job(plan, settings, workers=1, cluster="127.0.0.1:9"))
 
 
-def test_without_ray_it_is_said_how_to_get_it(
+def test_without_ray_the_error_says_how_to_install_it(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)

@@ -1,4 +1,4 @@
-"""How many workers a machine gets, and which GPU each of them."""
+"""How many workers a machine gets, and which GPU each worker."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Colour tags: kept by PNG and AVIF, elsewhere an ICC profile of the same meaning (checked with LittleCMS)."""
+"""Colour tags: PNG and AVIF keep them, other formats get an equivalent ICC profile (checked with LittleCMS)."""
 
 import io
 import struct
@@ -92,7 +92,7 @@ def test_other_formats_get_a_profile_that_shows_the_same_colours(tmp_path, suffi
         np.testing.assert_allclose(converted(read_picture(tmp_path / f"a.{suffix}").icc, rgb), colours, atol=2.5)
 
 
-def test_pq_and_hlg_stay_what_they_are():
+def test_pq_and_hlg_are_kept():
     for code, middle, linear in ((16, 0.5081, 0.01), (18, 0.5, 1 / 12)):  # PQ 0.5081 is 100 of 10,000 cd/m²
         icc = colour.profile_of(ColourTags(cicp=(9, code, 0, 1)), grey=False)
         at = icc.index(b"curv\0\0\0\0")
@@ -102,7 +102,7 @@ def test_pq_and_hlg_stay_what_they_are():
         assert icc[icc.index(b"cicp\0\0\0\0") + 8 :][:4] == bytes((9, code, 0, 1))
 
 
-def test_avif_says_it_in_its_own_way(tmp_path):
+def test_avif_stores_colour_tags_as_nclx(tmp_path):
     start = Picture(np.full((1, 3, 8, 8), 0.5, np.float32), colour=CASES["cicp_pq"])
     write_picture(start, tmp_path / "a.avif")
     again = read_picture(tmp_path / "a.avif")
@@ -149,7 +149,7 @@ def test_grey_gets_a_grey_profile(tmp_path):
         ColourTags(gamma=1),
     ],
 )
-def test_what_has_no_profile_is_noted(tmp_path, tags):
+def test_tags_without_an_equivalent_profile_are_noted(tmp_path, tags):
     start = Picture(np.full((1, 3, 8, 8), 0.5, np.float32), colour=tags)
     assert [note.kind for note in write_picture(start, tmp_path / "a.jpg")] == ["colour"]
     assert write_picture(start, tmp_path / "a.png") == ()

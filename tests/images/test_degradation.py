@@ -9,7 +9,7 @@ from tinysr_core.images.degradation import choose_clean, jpeg_quality_of_table, 
 
 @pytest.fixture(scope="module")
 def scene() -> Image.Image:
-    """Clouds of all sizes with a few edges: like a photograph in what compression does to it."""
+    """Noise of all scales with a few edges: compression affects it like a photograph."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(240)[:, None], np.fft.rfftfreq(320))[..., None]
     spectrum = np.fft.rfft2(rng.normal(size=(240, 320, 3)), axes=(0, 1)) / (frequency + 0.003) ** 1.7
@@ -86,7 +86,7 @@ def test_quality_of_libjpegs_tables(scene: Image.Image) -> None:
             assert jpeg_quality_of_table(image.quantization[0]) == pytest.approx(quality, abs=5)
 
 
-def test_what_is_cleaned_and_why(scene: Image.Image) -> None:
+def test_clean_is_chosen_with_a_reason(scene: Image.Image) -> None:
     saved = planes(through(scene, quality=60))
     noisy = (planes(scene) + np.random.default_rng(0).normal(0, 8 / 255, (3, 240, 320))).clip(0, 1).astype(np.float32)
     assert str(choose_clean(planes(scene))) == "clean 0: no traces of compression or noise"
@@ -96,7 +96,7 @@ def test_what_is_cleaned_and_why(scene: Image.Image) -> None:
     assert "noise" in choose_clean(noisy).reason
 
 
-def test_a_resized_jpeg_is_cleaned_whatever_its_last_quality(scene: Image.Image) -> None:
+def test_a_resized_jpeg_is_cleaned_at_any_last_quality(scene: Image.Image) -> None:
     saved = through(scene, quality=30)
     again = through(saved.resize((400, 300), Image.Resampling.BICUBIC), quality=95)
     assert choose_clean(planes(again), 95).amount == 1

@@ -1,4 +1,4 @@
-"""EXIF data is patched in place: every byte but orientation, sizes and thumbnail stays where it is."""
+"""EXIF data is patched in place: every byte keeps its offset and value, except orientation, sizes and thumbnail."""
 
 import contextlib
 import io
@@ -19,7 +19,7 @@ EXIF_FORMATS = ["jpg", "png", "webp", "tif", "avif"]
 
 
 def camera_exif(order: str = "<", orientation: int = 6, thumbnail: bool = True) -> bytes:
-    """EXIF as a camera writes it, with a maker note at `MAKER_NOTE_AT` that holds offsets into the whole block."""
+    """EXIF like that of a camera, with a maker note at `MAKER_NOTE_AT` that has offsets into the whole block."""
 
     def entry(tag: int, kind: int, layout: str, *values: object) -> NewEntry:
         data = struct.pack(order + layout, *values)
@@ -53,7 +53,7 @@ def camera_exif(order: str = "<", orientation: int = 6, thumbnail: bool = True) 
 
     block = bytearray(1000)
     block[:8] = header(order, 8)
-    # the maker note's entry is added by hand, because its value stands at a place of its own
+    # the entry of the maker note is added by hand, because its value has a fixed offset
     note_entry = entry(0x927C, LONG, "I", MAKER_NOTE_AT)
     parts = {8: main, details_at: [*details, note_entry], gps_at: gps, second_at: second}
     for at, entries in parts.items():
@@ -108,7 +108,7 @@ def test_every_tag_is_byte_identical_and_the_maker_note_stays_at_its_offset(tmp_
     assert again[inner : inner + 9] == b"look here"
     assert after["details", 0xA002] == (SHORT, 1, struct.pack(order + "H", 40))
     assert after["details", 0xA003] == (SHORT, 1, struct.pack(order + "H", 30))
-    if suffix != "avif":  # AVIF says it outside EXIF
+    if suffix != "avif":  # AVIF stores it outside EXIF
         assert after["main", 0x112] == (SHORT, 1, struct.pack(order + "H", 1))
 
 
@@ -210,8 +210,8 @@ def test_exif_in_two_segments_is_joined(tmp_path):
 
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
-def test_damaged_exif_is_an_error_or_stays_as_it_is(data):
-    """Whatever the bytes are, patching them raises nothing but ValueError and moves nothing."""
+def test_damaged_exif_is_an_error_or_unchanged(data):
+    """For any bytes, patching raises only ValueError, and moves nothing."""
     block = bytearray(camera_exif(data.draw(st.sampled_from("<>"))))
     for _ in range(data.draw(st.integers(1, 6))):
         block[data.draw(st.integers(0, len(block) - 1))] = data.draw(st.integers(0, 255))

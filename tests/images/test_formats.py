@@ -1,4 +1,4 @@
-"""The table of formats and what they carry, cell by cell; docs/formats.md shows it."""
+"""Every cell of the table of formats and what they carry, which is in docs/formats.md."""
 
 import dataclasses
 import io
@@ -34,7 +34,7 @@ KINDS = {
     **{"ICC profile": "profile", "colour tags": "colour", "HDR levels": "hdr levels", "EXIF": "exif", "XMP": "xmp"},
     **{"IPTC": "iptc", "text": "text", "comments": "comments", "gain map": "gain map"},
 }
-"""The kind of the note that says that something was left out."""
+"""What was left out -> the kind of the note about it."""
 
 
 def plain_exif() -> bytes:
@@ -114,7 +114,7 @@ def test_one_thing_is_kept_converted_or_noted(tmp_path, key, thing):
 
 
 def encoded(name: str, folder: Path) -> Path:
-    """A file of format `name` that carries all that is read from it."""
+    """A file of format `name` with everything that is read from it."""
     path = folder / f"source.{name.lower()}"
     everything = {key: value for thing in CARRIED if thing != "colour tags" for key, value in THINGS[thing].items()}
     everything["text"] = (*THINGS["text"]["text"], *THINGS["comments"]["text"])
@@ -205,7 +205,7 @@ def test_notes_can_be_counted_compared_and_sent_to_other_processes():
     assert json.dumps([note]) == '["16 bits per channel were read as 8."]'
 
 
-# PNG text in all its spellings
+# PNG text in all its forms
 
 
 def png_with(folder: Path, *chunks: tuple[bytes, bytes]) -> Path:
@@ -240,7 +240,7 @@ def raw_profile(kind: str, data: bytes) -> tuple[bytes, bytes]:
     return b"tEXt", f"Raw profile type {kind}\0\n{kind}\n{len(data):8}\n{data.hex()}\n".encode()
 
 
-def test_raw_profiles_are_what_they_hold(tmp_path):
+def test_raw_profiles_become_metadata(tmp_path):
     iptc = b"\x1c\x02\x78\0\x03abc"
     damaged = b"tEXt", b"Raw profile type exif\0\nexif\n 9\nxyz\n"
     exif, xmp = raw_profile("exif", b"Exif\0\0" + plain_exif()), raw_profile("xmp", XMP)
@@ -259,7 +259,7 @@ def test_a_text_that_grows_without_end_is_left_out(tmp_path):
     assert [note.kind for note in source.notes] == ["text"]
 
 
-def test_content_credentials_are_left_out_and_said(tmp_path):
+def test_content_credentials_are_left_out_with_a_note(tmp_path):
     assert [note.kind for note in read_picture(png_with(tmp_path, (b"caBX", b"jumb"))).notes] == ["credentials"]
 
 

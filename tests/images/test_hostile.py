@@ -1,4 +1,4 @@
-"""Hostile files of every format end as a picture or as a PictureError, and nothing is left behind."""
+"""Hostile files of every format become a picture or a PictureError."""
 
 import numpy as np
 import pytest

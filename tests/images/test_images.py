@@ -1,4 +1,4 @@
-"""Pictures are made by code here; what is read or written is checked against Pillow, tifffile and imagecodecs."""
+"""Reading and writing of pictures that are made by code, checked against Pillow, tifffile and imagecodecs."""
 
 import dataclasses
 import errno
@@ -21,7 +21,7 @@ from tinysr_core.errors import PictureError, RequestError
 from tinysr_core.images import FORMATS, Picture, read_picture, write_picture
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-GREY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]  # only its header is looked at
+GREY_PROFILE = SRGB[:16] + b"GRAY" + SRGB[20:]  # only its header is read
 LOSSLESS = ["png", "tiff", "webp"]
 
 
@@ -41,7 +41,7 @@ def picture_of(samples: np.ndarray, **more: object) -> Picture:
 
 
 def samples_of(picture: Picture, white: int = 255) -> np.ndarray:
-    """[H,W,channels] integers of a Picture, by the plainest formula."""
+    """[H,W,channels] integers of a Picture, by the simplest formula."""
     planes = picture.pixels if picture.alpha is None else np.concatenate([picture.pixels, picture.alpha], 1)
     return np.moveaxis(np.rint(planes[0].astype(np.float64) * white), 0, -1).astype(np.uint16)
 
@@ -116,7 +116,7 @@ def test_floating_point_tiff_is_read(tmp_path, dtype, channels):
     assert (picture.alpha is None) == (channels != 4)
 
 
-def test_values_outside_the_range_are_limited_and_said(tmp_path):
+def test_values_outside_the_range_are_clipped_with_a_note(tmp_path):
     tifffile = pytest.importorskip("tifffile")
     values = np.array([[[-0.5, 0.25, 3.0], [np.nan, 1.0, np.inf]]], np.float32)
     tifffile.imwrite(tmp_path / "hdr.tif", values, photometric="rgb")
@@ -150,7 +150,7 @@ def test_bigtiff_is_read(tmp_path, white):
     np.testing.assert_array_equal(samples_of(read_picture(tmp_path / "big.tif"), white), samples)
 
 
-def test_more_bits_than_are_read_are_said(tmp_path):
+def test_lost_bits_are_noted(tmp_path):
     codecs = pytest.importorskip("imagecodecs")
     samples = np.full((16, 16, 3), 512, np.uint16)
     (tmp_path / "ten.avif").write_bytes(codecs.avif_encode(samples, bitspersample=10))
@@ -184,7 +184,7 @@ def test_palette_one_bit_and_transparent_colours_are_expanded(tmp_path):
     np.testing.assert_array_equal(samples_of(picture, 65535)[0], [[300, 0], [40000, 65535]])
 
 
-def test_sixteen_bits_without_the_extra_are_read_as_eight_and_said(tmp_path, monkeypatch):
+def test_sixteen_bits_without_the_extra_are_read_as_eight_with_a_note(tmp_path, monkeypatch):
     path = tmp_path / "deep.png"
     write_picture(picture_of(ramp(3, 4, 3, 65535)), path)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -219,7 +219,7 @@ def test_heic_is_read_and_without_the_extra_says_what_to_install(tmp_path, monke
         read_picture(tmp_path / "phone.heic")
 
 
-def test_only_the_first_frame_is_read_and_said(tmp_path):
+def test_only_the_first_frame_is_read_with_a_note(tmp_path):
     frames = [Image.new("RGB", (3, 2), colour) for colour in ("red", "green", "blue")]
     for name in ("a.gif", "a.png", "a.webp", "a.tif", "a.avif"):
         picture = read_picture(saved(tmp_path / name, frames[0], save_all=True, append_images=frames[1:]))
@@ -273,7 +273,7 @@ def test_lab_is_converted(tmp_path):
     assert picture.notes == ("Lab was converted to sRGB.",)
 
 
-def test_a_profile_that_does_not_fit_is_left_out_and_said(tmp_path):
+def test_a_profile_that_does_not_fit_is_left_out_with_a_note(tmp_path):
     grey = Image.new("L", (2, 2))
     assert read_picture(saved(tmp_path / "a.png", grey, icc_profile=GREY_PROFILE)).icc == GREY_PROFILE
     picture = read_picture(saved(tmp_path / "b.png", grey, icc_profile=SRGB))
@@ -313,7 +313,7 @@ def test_sixteen_bit_pictures_are_turned_and_carry_exif(tmp_path):
     exif = camera_exif(8).tobytes().removeprefix(b"Exif\0\0")
     chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
     (tmp_path / "early.png").write_bytes(data[:33] + chunk + data[33:])
-    (tmp_path / "late.png").write_bytes(data[:-12] + chunk + data[-12:])  # behind the pixels, as some tools do
+    (tmp_path / "late.png").write_bytes(data[:-12] + chunk + data[-12:])  # after the pixels, as some tools write it
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb", iccprofile=SRGB, resolution=(300, 300),
                      resolutionunit="inch", extratags=[(274, "H", 1, 8), (271, "s", 0, "Camera")])  # fmt: skip
     for name in ("early.png", "late.png", "a.tif"):
@@ -323,7 +323,7 @@ def test_sixteen_bit_pictures_are_turned_and_carry_exif(tmp_path):
     assert (picture.icc, picture.dpi) == (SRGB, (300, 300))
 
 
-def test_exif_keeps_what_is_true_of_the_picture_only(tmp_path):
+def test_exif_keeps_only_what_describes_the_picture(tmp_path):
     exif = camera_exif(1).tobytes()
     image = Image.new("RGB", (4, 3))
     tiff = read_picture(saved(tmp_path / "a.tif", image, exif=exif))
@@ -385,7 +385,7 @@ def test_damaged_exif_does_not_lose_the_picture(tmp_path):
     assert picture.notes == ("The EXIF data is damaged and was left out.",)
 
 
-# reading: files that are not what they should be
+# reading: damaged and foreign files
 
 
 @pytest.mark.parametrize("key", FORMATS)
@@ -464,7 +464,7 @@ def test_an_unreadable_file_is_refused(tmp_path, monkeypatch):
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)  # tests may run as root, whom no mode stops
+    monkeypatch.setattr(Path, "open", refuse)  # root, which may run the tests, ignores file modes
     with pytest.raises(PictureError, match=r"cannot be read: Permission denied\."):
         read_picture(path)
 
@@ -599,7 +599,7 @@ def test_halves_are_rounded_up(tmp_path):
     assert np.asarray(Image.open(tmp_path / "a.png")).item() == 128
 
 
-def test_what_a_format_cannot_hold_is_said(tmp_path):
+def test_what_a_format_cannot_hold_is_noted(tmp_path):
     picture = Picture(np.zeros((1, 3, 2, 2), np.float32), np.full((1, 1, 2, 2), 0.5, np.float32), bits=16)
     assert write_picture(picture, tmp_path / "a.jpg") == (
         "JPEG holds 8 bits per channel; the picture's 16 were rounded to that.",

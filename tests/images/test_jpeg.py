@@ -1,4 +1,4 @@
-"""What is special about JPEG: gain maps and other further pictures, quality like the source's, comments."""
+"""JPEG: gain maps and other further pictures, the quality of the source, comments."""
 
 import io
 import struct
@@ -36,7 +36,7 @@ def saved(image: Image.Image, **options: object) -> bytes:
 
 
 def ultra_hdr(orientation: int = 1, code: int = 0, second: bytes | None = None) -> bytes:
-    """An Ultra HDR file, made by the plainest means: the map is dark on its left and bright on its right."""
+    """A simple Ultra HDR file: the map is dark on the left and bright on the right."""
     shades = np.repeat(np.array([[40, 40, 200, 200]], np.uint8), 3, 0)
     second = second or saved(Image.fromarray(np.kron(shades, np.ones((8, 8), np.uint8))), xmp=MAP_XMP)
     exif = Image.Exif()
@@ -105,12 +105,12 @@ def test_a_damaged_gain_map_costs_only_itself(tmp_path):
 def test_previews_are_dropped_and_other_pictures_are_noted(tmp_path):
     other = saved(Image.new("RGB", (8, 8)))
     (tmp_path / "a.jpg").write_bytes(ultra_hdr(code=0x010002, second=other))
-    assert [note.kind for note in read_picture(tmp_path / "a.jpg").notes] == ["gain map"]  # the XMP speaks of one
+    assert [note.kind for note in read_picture(tmp_path / "a.jpg").notes] == ["gain map"]  # the XMP announces one
     (tmp_path / "a.jpg").write_bytes(ultra_hdr(code=0x020002, second=other))
     assert [note.kind for note in read_picture(tmp_path / "a.jpg").notes] == ["frames", "gain map"]
 
 
-def test_the_video_of_a_motion_photo_is_said_to_be_left_out(tmp_path):
+def test_the_video_of_a_motion_photo_is_left_out_with_a_note(tmp_path):
     (tmp_path / "a.jpg").write_bytes(saved(Image.new("RGB", (8, 8)), xmp=main_xmp(9, motion=True)) + b"video")
     source = read_picture(tmp_path / "a.jpg")
     assert "video" in [note.kind for note in source.notes]

@@ -39,7 +39,7 @@ def test_folders_are_searched_with_care(tmp_path: Path) -> None:
             decode(path)
 
 
-def test_folders_that_help_nobody_are_named(tmp_path: Path) -> None:
+def test_folders_without_photographs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none is not a folder"):
         list_photos([tmp_path / "none"])
     with pytest.raises(DataError, match="no photographs"):
@@ -98,7 +98,7 @@ def test_the_cache_holds_what_was_decoded_and_is_made_once(tmp_path: Path) -> No
     part: object = cache[photos[0]]
     while isinstance(part, np.ndarray):
         part = part.base
-    assert isinstance(part, mmap.mmap)  # in memory only as far as it is looked at
+    assert isinstance(part, mmap.mmap)  # only the parts in use are in memory
     assert PhotoCache(photos, file, 0.001)[photos[0]].shape == (20, 30, 3)
     write(photos[1], 9)
     np.testing.assert_array_equal(PhotoCache(photos, file)[photos[1]], noise(seed=9))
@@ -106,12 +106,12 @@ def test_the_cache_holds_what_was_decoded_and_is_made_once(tmp_path: Path) -> No
     assert not file.exists()
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot be stored in .*nowhere"):
         PhotoCache([write(tmp_path / "a.png")], tmp_path / "nowhere" / "cache")
 
 
-def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""Kinds of TIFF and of files that are read rightly, or refused by their own name."""
+"""Kinds of TIFF and of files: read correctly, or refused with their name."""
 
 import io
 import os
@@ -40,7 +40,7 @@ def test_bigtiff_is_read_and_written_as_anything(tmp_path, order, dtype):
     picture = read(tmp_path, samples, photometric="rgb", bigtiff=True, byteorder=order, software="scanner")
     np.testing.assert_allclose(np.moveaxis(picture.pixels[0], 0, -1), samples / white, atol=1e-6)
     assert b"scanner" in picture.exif
-    assert b"shape" not in picture.exif  # tifffile's note about the size, which is no longer true
+    assert b"shape" not in picture.exif  # tifffile's description of the old size
     for key in FORMATS:
         write_picture(picture, tmp_path / f"b.{key}")
         assert read_picture(tmp_path / f"b.{key}").pixels.shape == picture.pixels.shape
@@ -102,7 +102,7 @@ def test_complex_numbers_are_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("samples", [np.zeros((4, 5), np.int16), np.zeros((4, 5, 3), np.int16)])
-def test_without_the_extra_signed_samples_are_not_taken_for_others(tmp_path, monkeypatch, samples):
+def test_without_the_extra_signed_samples_are_refused(tmp_path, monkeypatch, samples):
     tifffile.imwrite(tmp_path / "a.tif", samples, photometric="rgb" if samples.ndim == 3 else "minisblack")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(PictureError, match="pip install"):

@@ -1,4 +1,4 @@
-"""XMP is copied; what speaks of sizes, orientation, regions and other parts of the file is made true."""
+"""XMP is copied; sizes, orientation, regions and references to other parts of the file are corrected."""
 
 import io
 
@@ -41,12 +41,12 @@ def test_sizes_in_both_spellings_become_those_of_the_result():
         assert result == wanted
 
 
-def test_whatever_prefix_is_used():
+def test_any_prefix_is_understood():
     text = packet().replace("xmlns:tiff", "xmlns:t").replace('rdf:about=""', 'rdf:about="" t:ImageWidth="4"')
     assert 't:ImageWidth="40"' in xmp.stamped(text, 30, 40, (3, 4))
 
 
-def test_what_only_looks_like_a_size_is_left_alone():
+def test_other_numbers_are_unchanged():
     text = packet('dc:title="tiff:ImageWidth=&quot;4&quot;"', "<!-- <tiff:ImageWidth>4</tiff:ImageWidth> --><dc:x/>")
     assert xmp.stamped(text, 30, 40, (3, 4)) == text
 
@@ -58,7 +58,7 @@ def test_captions_keep_their_line_ends():
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_face_regions_are_turned_like_the_pixels(turn):
-    """A region around one bright pixel lies around that pixel in the upright picture too."""
+    """A region around one bright pixel is around that pixel in the upright picture too."""
     height, width, row, column = 4, 5, 1, 3
     stored = np.zeros((height, width), np.uint8)
     stored[row, column] = 255
@@ -106,7 +106,7 @@ def test_regions_and_panoramas_in_pixels_are_scaled():
         assert expected in result
 
 
-def test_thumbnails_and_places_are_taken_out():
+def test_thumbnails_and_locations_are_removed():
     text = packet(
         'exif:GPSLatitude="48,8N" xmp:Rating="5"',
         "<xmp:Thumbnails><rdf:Alt><rdf:li>base64</rdf:li></rdf:Alt></xmp:Thumbnails><exif:GPSAltitude>1</exif:GPSAltitude>",
@@ -136,7 +136,7 @@ def test_long_packets_are_split_for_jpeg_and_joined_again(tmp_path):
 
 
 @pytest.mark.parametrize("data", [b"<a", b"\xff\xfe", b"\x00\x80", b'<!DOCTYPE a [<!ENTITY b "c">]><a/>'])
-def test_what_is_no_xmp_is_left_out_and_said(tmp_path, data):
+def test_damaged_xmp_is_left_out_with_a_note(tmp_path, data):
     Image.new("RGB", (4, 3)).save(tmp_path / "a.webp", xmp=data)
     picture = read_picture(tmp_path / "a.webp")
     assert picture.xmp is None

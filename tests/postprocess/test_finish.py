@@ -159,7 +159,7 @@ def test_parts_that_stay_in_the_cache_change_nothing(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_torch_gives_what_numpy_gives(operation: Callable[..., torch.Tensor]) -> None:
+def test_torch_equals_numpy(operation: Callable[..., torch.Tensor]) -> None:
     image = to_float(soft(160, 240))
     result = operation(torch.from_numpy(image))
     assert result.dtype == torch.float32
@@ -232,7 +232,7 @@ def test_the_doubled_picture_is_never_whole_in_memory() -> None:
         lambda: anti_alias(np.zeros((1, 3, 0, 4), np.float32)),
     ],
 )
-def test_nonsense_is_refused(call: Callable[[], np.ndarray]) -> None:
+def test_invalid_arguments_are_refused(call: Callable[[], np.ndarray]) -> None:
     with pytest.raises(RequestError):
         call()
 

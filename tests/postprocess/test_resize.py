@@ -32,7 +32,7 @@ def test_is_pillows_resize_in_float(height, width, new_height, new_width, kernel
 
 @settings(max_examples=30)
 @given(sides, sides, sides, sides, kernels)
-def test_torch_gives_what_numpy_gives(height, width, new_height, new_width, kernel):
+def test_torch_equals_numpy(height, width, new_height, new_width, kernel):
     picture = noise(1, 3, height, width)
     result = resize(torch.from_numpy(picture), new_height, new_width, kernel)
     np.testing.assert_allclose(result.numpy(), resize(picture, new_height, new_width, kernel), atol=2e-6)
@@ -41,7 +41,7 @@ def test_torch_gives_what_numpy_gives(height, width, new_height, new_width, kern
 @pytest.mark.parametrize("size", [(75, 50), (20, 13), (300, 200), (150, 31)])
 @pytest.mark.parametrize("kernel", ["bicubic", "lanczos"])
 def test_is_pillows_eight_bit_resize_to_one_level(size, kernel):
-    # Mid-grey values: Pillow clips between its two passes, which a float picture does not need.
+    # Mid-grey values, because Pillow clips between its two passes.
     levels = np.random.default_rng(1).integers(80, 176, (150, 100, 3), np.uint8)
     ours = resize(levels.transpose(2, 0, 1)[None].astype(np.float32), *size, kernel)[0].transpose(1, 2, 0)
     theirs = np.asarray(Image.fromarray(levels).resize(size[::-1], RESAMPLING[kernel]), np.float32)
@@ -67,7 +67,7 @@ def test_any_float_precision(dtype):
     picture = torch.from_numpy(noise(1, 3, 40, 30)).to(dtype)
     result = resize(picture, 57, 91)
     assert result.dtype == dtype
-    # Computed in single precision at least: what is lost is the rounding of the result.
+    # Computed in single precision, so that only the result is rounded.
     torch.testing.assert_close(result, resize(picture.float(), 57, 91).to(dtype), rtol=1e-2, atol=1e-3)
 
 
@@ -79,7 +79,7 @@ def test_torch_keeps_to_one_thread_on_a_cpu_and_tells_progress():
     assert torch.get_num_threads() == threads
 
 
-def test_what_progress_raises_cancels():
+def test_an_exception_of_progress_cancels():
     def cancel(done, total):
         raise KeyboardInterrupt
 
@@ -129,6 +129,6 @@ def test_memory_is_the_result_and_little_more():
         ((1, 3, 4, 4), np.uint8, (2, 2), "bicubic", "uint8"),
     ],
 )
-def test_nonsense_is_refused(shape, dtype, size, kernel, message):
+def test_invalid_arguments_are_refused(shape, dtype, size, kernel, message):
     with pytest.raises(RequestError, match=message):
         resize(np.zeros(shape, dtype), *size, kernel)

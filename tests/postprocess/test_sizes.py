@@ -55,13 +55,13 @@ def test_megapixels_keep_the_ratio(height, width, millions):
 
 @pytest.mark.parametrize("kind", [Factor, Megapixels])
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf])
-def test_nonsense_numbers_are_refused(kind, value):
+def test_invalid_numbers_are_refused(kind, value):
     with pytest.raises(RequestError, match="positive number"):
         kind(value)
 
 
 @pytest.mark.parametrize("value", [0, -5, 1.5, math.nan])
-def test_nonsense_sides_are_refused(value):
+def test_invalid_sides_are_refused(value):
     with pytest.raises(RequestError, match="whole number"):
         LongestSide(value)
     with pytest.raises(RequestError, match="The height"):

@@ -238,7 +238,7 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     assert max(peaks[15:]) < max(peaks[:15]) + 100_000
 
 
-def test_what_cannot_be_is_told(tmp_path: Path) -> None:
+def test_invalid_requests_and_files_are_refused(tmp_path: Path) -> None:
     source = write(tmp_path / "in.mp4")
     with pytest.raises(RequestError, match="prores"):
         transcode(source, tmp_path / "out.mp4", twice, Encoding("prores"), request="")

@@ -85,7 +85,7 @@ def job_to(source: Path, output: Path, settings: Settings, wanted: str | None) -
         suffixes = ", ".join(kind.suffixes[0] for kind in FORMATS.values())
         raise RequestError(f"The suffix of {output} is not that of a format that can be written: {suffixes}.")
     if wanted not in (None, own):
-        raise RequestError(f"{output} has the suffix of a {FORMATS[own].name}, but the format asked for is {wanted}.")
+        raise RequestError(f"{output} has the suffix of a {FORMATS[own].name}, but --format is {wanted}.")
     return Job(source, output, own)
 
 

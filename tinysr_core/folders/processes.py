@@ -34,7 +34,7 @@ class _Task:
     number: int
     """Number of the worker, from 0."""
     workers: int | None
-    """Number of workers that the user asked for; None: none."""
+    """Number of workers that the user asked for; None: not given."""
     threads: int
     """Threads of the network in this worker."""
 

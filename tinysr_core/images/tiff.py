@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """A directory as it is stored."""
+    """A directory of a TIFF. Positions are offsets in the file."""
 
     at: int
     entries: dict[int, Entry]
@@ -93,7 +93,7 @@ class Tiff:
         """
         entry_size, inline, count_size = (20, 8, 8) if self.big else (12, 4, 2)
         if not 8 <= at <= len(self.data) - count_size:
-            raise ValueError("a directory lies outside the file")
+            raise ValueError("a directory is outside the file")
         count: int = struct.unpack(self.order + ("Q" if self.big else "H"), self.data[at : at + count_size])[0]
         table = at + count_size
         if count > _MOST_ENTRIES or table + count * entry_size > len(self.data):

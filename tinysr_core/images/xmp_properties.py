@@ -114,6 +114,6 @@ def value_of(xmp: str, one: Property) -> str:
 
 
 def number_in(text: str) -> float | None:
-    """The number that is all of `text`; None where it is none."""
+    """`text` as a number; None where it is not a number."""
     text = text.strip()
     return float(text) if _NUMBER.fullmatch(text) else None

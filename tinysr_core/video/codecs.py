@@ -71,7 +71,7 @@ class Encoding:
         """Check that a file can hold the codec.
 
         Raises:
-            RequestError: `path` has the suffix of no such file.
+            RequestError: `path` has another suffix.
         """
         suffixes = CODECS[self.codec].suffixes
         if path.suffix.lower() not in suffixes:
