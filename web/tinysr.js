@@ -57,10 +57,10 @@ app.registerExtension({
     const changed = node.onConnectionsChange
     node.onConnectionsChange = function (...values) {
       const result = changed?.apply(this, values)
-      showWhatMatters(node)
+      setTimeout(() => showWhatMatters(node))
       return result
     }
-    setTimeout(() => showWhatMatters(node)) // when a saved workflow has set its values
+    setTimeout(() => showWhatMatters(node)) // a saved workflow sets its values first
   },
 
   loadedGraphNode(node) {
