@@ -196,4 +196,4 @@ def test_the_worker_runs_without_torch(tmp_path: Path) -> None:
         while answers[-1]["type"] in ("hello", "progress"):
             answers.append(json.loads(worker.stdout.readline()))
         worker.kill()
-    assert answers[-1] == {"type": "done", "width": 12, "height": 10, "channels": 3, "clipped": False}
+    assert answers[-1] == {"type": "done", "width": 12, "height": 10, "channels": 3, "clipped": False, "networks": []}
