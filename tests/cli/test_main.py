@@ -206,7 +206,7 @@ def test_evaluate_refuses_invalid_requests(network: Path, tmp_path: Path, capsys
         (["--lpips", str(tmp_path)], "There is no lpips_alex.safetensors"),
         (["--detail", "0.5"], "has no faithful twin"),
         (["--data", str(tmp_path / "nowhere")], "nowhere"),
-        ([str(network)], "Two networks to be measured are called net-x2"),
+        ([str(network)], "Two networks"),
     ]:
         assert main([*evaluate, *options]) in (1, 2), options
         assert message in capsys.readouterr().err

@@ -31,7 +31,7 @@ class GimpInstall:
 
         status = _show(install_plugin(_profiles(self.folder), str(self.python)), "The plug-in is installed in")
         if status == 0:
-            print("Start GIMP again; the plug-in is Filters > Enhance > TinySR (AI Upscale).")
+            print("Restart GIMP; the plug-in is Filters > Enhance > TinySR (AI Upscale).")
         return status
 
 
