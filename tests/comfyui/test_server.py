@@ -199,6 +199,33 @@ def test_the_stock_nodes_run_our_checkpoint(server, reference, picture, random_c
         np.testing.assert_allclose(planes(np.load(file)[0]), expected, atol=1e-5, err_msg=file.name)
 
 
+def test_every_widget_may_be_linked(server, picture, video):
+    definitions = server.get("/object_info")
+    workflow = {
+        "image": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
+        "video": {"class_type": "LoadVideo", "inputs": {"file": "example.mp4"}},
+    }
+    links = {"UPSCALE_MODEL": ["TinySRLoader", 0], "IMAGE": ["image", 0], "MASK": ["image", 1], "VIDEO": ["video", 0]}
+    for name in ("TinySRLoader", "TinySRUpscale", "TinySRSharpenAA", "TinySRUpscaleVideo"):
+        inputs = workflow.setdefault(name, {"class_type": name, "inputs": {}})["inputs"]
+        for group in ("required", "optional"):
+            for widget, (kind, options) in definitions[name]["input"].get(group, {}).items():
+                if not isinstance(kind, list) and kind in links:
+                    inputs[widget] = links[kind]
+                    continue
+                value = options.get("default", kind[0] if isinstance(kind, list) else None)
+                workflow[f"{name} {widget}"] = {"class_type": "TestValue", "inputs": {"text": json.dumps(value)}}
+                inputs[widget] = [f"{name} {widget}", 0]
+    workflow["TinySRSharpenAA"]["inputs"]["image"] = ["TinySRUpscale", 0]
+    workflow["save"] = {
+        "class_type": "TestSaveTensor",
+        "inputs": {"name": "linked.npy", "tensor": ["TinySRSharpenAA", 0]},
+    }
+    names = {path.name for path in server.run(workflow)}
+    assert "linked.npy" in names and any(name.endswith(".mp4") for name in names)
+    assert np.load(server.base / "output" / "linked.npy").shape == (1, 160, 192, 3)
+
+
 def test_a_missing_checkpoint_is_told(server, picture):
     workflow = json.loads((WORKFLOWS / "Portrait x2.json").read_text())
     workflow["1"]["inputs"]["checkpoint"] = "gone-x2.safetensors"

@@ -8,7 +8,7 @@ import torch
 from tinysr_core.engines import RunOptions, load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.evaluation import methods
-from tinysr_core.evaluation.methods import network, peer
+from tinysr_core.evaluation.methods import network, spandrel_network
 from tinysr_core.evaluation.table import to_8_bits, to_float
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.pipeline import enhance
@@ -49,7 +49,7 @@ def test_unknown_models_and_finishes_are_told(model: str) -> None:
 def test_without_spandrel_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(methods, "find_spec", lambda name: None)
     with pytest.raises(RequestError, match="needs the package spandrel; `pip install spandrel` adds it"):
-        peer(Path("net.pth"), 2)
+        spandrel_network(Path("net.pth"), 2)
 
 
 class Run:
@@ -78,9 +78,9 @@ def compact(tmp_path: Path) -> tuple[Path, Any]:
     return tmp_path / "compact.pth", spandrel.ModelLoader("cpu").load_from_state_dict(state)
 
 
-def test_a_peer_is_run_as_spandrel_runs_it(compact: tuple[Path, Any]) -> None:
+def test_another_network_is_run_as_spandrel_runs_it(compact: tuple[Path, Any]) -> None:
     path, descriptor = compact
-    name, run = peer(path, 2)
+    name, run = spandrel_network(path, 2)
     assert name == "compact"
     with torch.no_grad():
         expected = to_8_bits(descriptor(torch.from_numpy(to_float(LR))).numpy())
@@ -88,18 +88,18 @@ def test_a_peer_is_run_as_spandrel_runs_it(compact: tuple[Path, Any]) -> None:
     assert run(LR).shape == (24, 20, 3)
 
 
-def test_peers_that_cannot_be_measured_are_told(compact: tuple[Path, Any], tmp_path: Path) -> None:
+def test_networks_that_cannot_be_measured_are_errors(compact: tuple[Path, Any], tmp_path: Path) -> None:
     path, _ = compact
     with pytest.raises(RequestError, match="enlarges 2 times, not 4"):
-        peer(path, 4)
+        spandrel_network(path, 4)
     with pytest.raises(CheckpointError, match=r"nowhere\.pth cannot be read: No such file"):
-        peer(tmp_path / "nowhere.pth", 2)
+        spandrel_network(tmp_path / "nowhere.pth", 2)
     torch.save({"odd": torch.zeros(3)}, tmp_path / "odd.pth")
     with pytest.raises(CheckpointError, match="spandrel does not support"):
-        peer(tmp_path / "odd.pth", 2)
+        spandrel_network(tmp_path / "odd.pth", 2)
     (tmp_path / "torn.pth").write_bytes(path.read_bytes()[:500])
     torch.save({"params": Run(tmp_path / "has-run")}, tmp_path / "evil.pth")
     for name in ("torn", "evil"):
         with pytest.raises(CheckpointError, match="is damaged, or holds more than plain weights"):
-            peer(tmp_path / f"{name}.pth", 2)
+            spandrel_network(tmp_path / f"{name}.pth", 2)
     assert not (tmp_path / "has-run").exists()

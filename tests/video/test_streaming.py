@@ -12,6 +12,7 @@ import pytest
 
 from tinysr_core.engines import Upscaler, load_upscaler
 from tinysr_core.errors import PictureError, RequestError
+from tinysr_core.images import Clean
 from tinysr_core.postprocess import ExactSize, Finish, resize
 from tinysr_core.video import (
     CODECS,
@@ -200,6 +201,21 @@ def test_rotated_videos_are_turned_upright_with_the_shape_of_their_pixels(tmp_pa
     assert np.abs(frame.astype(int) - upright).mean() < 8
     with av.open(str(tmp_path / "out.mp4")) as file:
         assert file.streams.video[0].sample_aspect_ratio == Fraction(1, 2)
+
+
+def test_all_frames_are_cleaned_alike(tmp_path: Path) -> None:
+    source = write(tmp_path / "in.mp4", audio=False)
+
+    class Choosing(Upscaler):
+        @property
+        def for_video(self) -> tuple[Upscaler, Clean]:
+            return Upscaler(self.engine), Clean(1, "a test")
+
+        def for_picture(self, image: Any, jpeg_quality: float | None = None) -> tuple[Upscaler, Clean]:
+            raise AssertionError("asked for each frame")
+
+    clean = upscale_video(source, tmp_path / "out.mp4", Choosing(Repeat()), model="repeat")
+    assert clean is not None and clean.reason == "a test"
 
 
 def test_time_left() -> None:

@@ -69,7 +69,7 @@ class Evaluate:
             evaluate,
             interpolation,
             network,
-            peer,
+            spandrel_network,
         )
         from ..loss import load_lpips
 
@@ -92,7 +92,7 @@ class Evaluate:
                 for detail in self.detail
                 for clean in self.clean
             ]
-            + [peer(path, self.scale, self.device) for path in self.spandrel]
+            + [spandrel_network(path, self.scale, self.device) for path in self.spandrel]
         )
         methods = {kernel: interpolation(kernel, self.scale) for kernel in self.methods} | networks
         lpips = load_lpips("alex", self.lpips) if self.lpips else None

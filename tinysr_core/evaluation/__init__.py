@@ -1,7 +1,7 @@
 """Quality measurements: PSNR, SSIM, LPIPS and identity, tables over methods, and crops of the worst results."""
 
 from .identity import FaceRecognizer
-from .methods import by_name, network, peer
+from .methods import by_name, network, spandrel_network
 from .metrics import lpips_distance, psnr_y, texture_distance
 from .table import Measurement, Method, as_csv, as_json, as_markdown, evaluate, interpolation, to_8_bits, to_float
 from .worst import Worst
@@ -19,8 +19,8 @@ __all__ = [
     "interpolation",
     "lpips_distance",
     "network",
-    "peer",
     "psnr_y",
+    "spandrel_network",
     "texture_distance",
     "to_8_bits",
     "to_float",

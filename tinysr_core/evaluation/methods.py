@@ -54,7 +54,7 @@ def network(model: str, scale: int, options: RunOptions = DEFAULT_OPTIONS) -> tu
     return f"{title} ({', '.join(marks)})" if marks else title, run
 
 
-def peer(path: Path, scale: int, device: str = "auto") -> tuple[str, Method]:
+def spandrel_network(path: Path, scale: int, device: str = "auto") -> tuple[str, Method]:
     """The name in the table and the method for any single-image network that spandrel supports, without tiles.
 
     The file is safetensors or a pickle of weights alone; reading it runs no code from it.

@@ -1,5 +1,6 @@
-"""Two ComfyUI nodes for the tests: tensors come from and go to .npy files, since picture files hold only 8 bits."""
+"""ComfyUI nodes for the tests: tensors from and to .npy files, since picture files hold only 8 bits; any value."""
 
+import json
 from pathlib import Path
 
 import folder_paths
@@ -35,4 +36,24 @@ class SaveTensor:
         return {"ui": {"tensors": [{"filename": name, "type": "output", "subfolder": ""}]}}
 
 
-NODE_CLASS_MAPPINGS = {"TestLoadTensor": LoadTensor, "TestSaveTensor": SaveTensor}
+class AnyType(str):
+    """A type that ComfyUI takes for every other."""
+
+    def __ne__(self, other):
+        return False
+
+
+class Value:
+    CATEGORY = "testing"
+    RETURN_TYPES = (AnyType("*"),)
+    FUNCTION = "value"
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"text": ("STRING", {})}}
+
+    def value(self, text):
+        return (json.loads(text),)
+
+
+NODE_CLASS_MAPPINGS = {"TestLoadTensor": LoadTensor, "TestSaveTensor": SaveTensor, "TestValue": Value}
