@@ -372,6 +372,16 @@ def test_a_preview_equals_the_outcome(photos: Path) -> None:
     assert 0 < seconds_per_pixel(FileUpscaler(SETTINGS), SETTINGS) < 1
 
 
+def test_an_exception_of_progress_cancels(photos: Path) -> None:
+    def cancel(picture: Path, share: float) -> None:
+        if share > 0:
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        list(run_job(plan_jobs([photos], None, SETTINGS), SETTINGS, cancel))
+    assert not list(photos.parent.glob("photos_x2/*.png"))
+
+
 def test_too_little_memory_is_an_error_with_both_numbers(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_upscaler, "available_bytes", lambda: 10_000)
     outcome = work(photos, SETTINGS)[0]

@@ -100,7 +100,7 @@ class Upscale:
     subsampling: Annotated[
         Literal["4:4:4", "4:2:2", "4:2:0"] | None, arg(help_behavior_hint="(default: like a JPEG source's, else 4:4:4)")
     ] = None
-    """Chroma samples of JPEGs."""
+    """Chroma subsampling of JPEGs."""
     keep: Literal["all", "none", "no-gps"] = "all"
     """Which metadata the results have; none still keeps colours and resolution."""
     strip: Flag = False
@@ -128,8 +128,9 @@ class Upscale:
         if "-" in (*self.inputs, self.output):
             return upscale_stream(self.inputs, self.output, self.show, settings, partial(self.plan, settings))
         plan = self.plan(settings, [Path(name) for name in self.inputs], self.output)
-        if not self.show.quiet and (self.format or self.quality) and any(job.is_video for job in plan.jobs):
-            say("--format and --quality are for pictures; --video-codec and --video-quality are for videos.")
+        for_pictures = self.format or self.quality or self.subsampling
+        if for_pictures and not self.show.quiet and any(job.is_video for job in plan.jobs):
+            say("--format, --quality and --subsampling are for pictures; use --video-codec and --video-quality.")
         if self.show.dry_run:
             return show_plan(plan, settings, as_json=self.show.json)
         outcomes = show_job(plan, settings, self.show, workers=self.workers, cluster=self.cluster)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ParamSpec
 
 from ..engines import Upscaler, beyond_scale
 from ..errors import MemoryLimitError, PictureError, TinySRError
@@ -21,6 +22,7 @@ from .outcome import Outcome
 from .settings import Settings
 
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+P = ParamSpec("P")
 
 
 class FileUpscaler:
@@ -38,12 +40,12 @@ class FileUpscaler:
         self._network(settings.checkpoint())
 
     def upscale(self, job: Job, progress: Progress) -> Outcome:
-        """Upscale one picture. An error becomes its outcome."""
-        return _attempt(job, lambda outcome: self._upscale(job, progress, outcome))
+        """Upscale one picture. An error becomes its outcome; an exception of `progress` is raised."""
+        return _attempt(job, lambda outcome: self._upscale(job, _cancelling(progress), outcome))
 
     def upscale_video(self, job: Job, progress: Callable[[VideoProgress], None]) -> Outcome:
-        """Upscale one video, or resume an interrupted run. An error becomes its outcome."""
-        return _attempt(job, lambda outcome: self._upscale_video(job, progress, outcome))
+        """Upscale one video, or resume an interrupted run. Errors as for `upscale`."""
+        return _attempt(job, lambda outcome: self._upscale_video(job, _cancelling(progress), outcome))
 
     def _upscale(self, job: Job, progress: Progress, outcome: Outcome) -> None:
         from ..pipeline import enhance
@@ -143,12 +145,30 @@ class FileUpscaler:
         return self._loaded[path]
 
 
+class _Cancelled(BaseException):
+    """Carries an exception of a progress callback, as its cause, past the handlers of errors."""
+
+
+def _cancelling(progress: Callable[P, None]) -> Callable[P, None]:
+    """`progress`, with its exceptions as `_Cancelled`."""
+
+    def report(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            progress(*args, **kwargs)
+        except Exception as error:
+            raise _Cancelled from error
+
+    return report
+
+
 def _attempt(job: Job, work: Callable[[Outcome], None]) -> Outcome:
     """Run `work`, which completes the outcome; an error is recorded in it."""
     outcome = Outcome(job.input, job.output, "failed")
     start = time.monotonic()
     try:
         work(outcome)
+    except _Cancelled as cancelled:
+        raise cancelled.__cause__ or cancelled from None
     except TinySRError as error:
         outcome.error = str(error)
         if isinstance(error, MemoryLimitError):

@@ -37,7 +37,7 @@ class Settings:
     quality: int | None = None
     """1 to 100 for JPEG, WebP and AVIF; None: see `write_picture`."""
     subsampling: Subsampling | None = None
-    """Chroma samples of JPEGs; None: see `write_picture`."""
+    """Chroma subsampling of JPEGs; None: see `write_picture`."""
     keep: Keep = "all"
     """Which metadata the results have; see `write_picture`."""
     strict: bool = False

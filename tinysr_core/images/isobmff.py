@@ -104,7 +104,7 @@ def _item_kinds(data: Bytes, start: int, end: int) -> dict[int, tuple[bytes, byt
 
 
 def _described(data: Bytes, start: int, end: int) -> dict[int, set[int]]:
-    """The items that each item of metadata is about (references of type cdsc)."""
+    """Item of metadata -> the items that it describes (references of type cdsc)."""
     described: dict[int, set[int]] = {}
     wide = 4 if bytes(data[start : start + 1])[0] else 2
     for name, at, stop in _boxes(data, start + 4, end):

@@ -117,8 +117,10 @@ def photoshop_segments(block: bytes) -> bytes:
 
 
 def apple_gain_map(image: Image.Image, xmp: bytes | None) -> bytes:
-    """A gain map of a HEIC file as the JPEG file that Apple puts behind a JPEG. `xmp` is its packet, where it has one;
-    without it, the map says that it is of version 1."""
+    """A gain map of a HEIC file, as the JPEG file that Apple appends to a JPEG.
+
+    `xmp` is the XMP packet of the map; None: a packet that says version 1.
+    """
     stream = BytesIO()
     image.save(stream, "JPEG", quality=95, extra=segment(0xE1, XMP + (xmp or _APPLE_GAIN_MAP)))
     return stream.getvalue()

@@ -15,7 +15,7 @@ from ..errors import PictureError, installs
 from . import deep, metadata
 from .decoders import jpeg_encoding, kind_of, load_truncated, load_whole, open_image, stated_bits
 from .picture import JpegEncoding, Note, Picture
-from .shallow import shallow_source
+from .pillow_samples import pillow_samples
 from .source import DAMAGE, Source
 from .stored import Stored, profile_kind, upright
 from .tiff import FileBytes, Tiff
@@ -46,7 +46,7 @@ def read_picture(path: str | Path, *, strict: bool = False, max_pixels: int = MA
 def from_pil(image: Image.Image) -> Picture:
     """Convert a Pillow picture of any mode to a `Picture`: upright, with all metadata that Pillow has."""
     image.load()
-    return _picture(shallow_source(image), metadata.metadata_of(image), jpeg_encoding(image))
+    return _picture(pillow_samples(image), metadata.metadata_of(image), jpeg_encoding(image))
 
 
 def read_rgb8(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -158,7 +158,7 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tup
         image = load_truncated(stream)
     else:
         image.load()
-    source = shallow_source(image)
+    source = pillow_samples(image)
     if truncated:
         source.notes.append(Note("truncated", "The file is truncated; part of the picture is missing or blurred."))
     if frames > 1:

@@ -42,7 +42,7 @@ def write_picture(
     Args:
         quality: 1 to 100 for JPEG, WebP and AVIF; 100 makes WebP lossless. The other formats are always lossless.
             None: 95; 90 for AVIF; for a JPEG made from a JPEG the quality of its source, but at least 75.
-        subsampling: chroma samples of a JPEG; None: as the source if it is a JPEG, else 4:4:4.
+        subsampling: chroma subsampling of a JPEG; None: that of the source if it is a JPEG, else 4:4:4.
         format: a key of `FORMATS`; None: by the suffix of `path`.
         keep: which metadata is written: "all"; "none": only colours and resolution; "no-gps": all but the GPS location.
 

@@ -113,8 +113,7 @@ def _encode_segments(
     present = len(_segments(folder, encoding))
     done = resumed = present * SEGMENT
     total = frame_count(video, span)
-    together = 0
-    began = time.monotonic()
+    together, began = 0, 0.0
     with closing(decoded_frames(video, source, span)) as decoded:
         frames = itertools.islice(decoded, done, None)  # decoding again is quick; seeking is not exact in every format
 
@@ -133,6 +132,7 @@ def _encode_segments(
             if first is None:
                 return
             together = together or at_once(*upright_sides(first))
+            began = began or time.monotonic()  # decoding finished frames again does not count
             segment = itertools.chain([first], itertools.islice(frames, SEGMENT - 1))
             with atomic_write(folder / _segment_name(number, encoding)) as path:
                 _encode_segment(path, transformed(segment), video.streams.video[0], encoding)
@@ -168,7 +168,7 @@ def _encode_segment(path: Path, frames: Iterator[tuple[Any, Any]], source: Any, 
 
 
 def _kept(metadata: dict[str, str], keep: Keep) -> dict[str, str]:
-    """The metadata of a file that its result has. QuickTime and MP4 name the place "location"."""
+    """The metadata that `keep` allows. QuickTime and MP4 store GPS locations under keys with "location"."""
     if keep == "none":
         return {}
     return {key: value for key, value in metadata.items() if keep == "all" or "location" not in key.lower()}

@@ -14,7 +14,7 @@ from .source import BAND_ROWS, Source, unit_range
 _Convert = Callable[[Image.Image], FloatArray]
 
 
-def shallow_source(image: Image.Image) -> Source:
+def pillow_samples(image: Image.Image) -> Source:
     """The samples of a loaded picture. Palettes are expanded, a transparent colour becomes alpha, CMYK and Lab sRGB."""
     notes: list[Note] = []
     icc: bytes | None = image.info.get("icc_profile")
