@@ -99,7 +99,13 @@ def read_header(path: Path, *, max_pixels: int = MAX_PIXELS) -> Header:
             found = deep.tiff_kind(tiff, tiff.directory(tiff.first))
             width, height, tables = found.width, found.height, dict[int, list[int]]()
         else:
-            image = open_image(kind, stream, path)
+            try:
+        image = open_image(kind, stream, path)
+    except SyntaxError:
+        if tiff_kind is None or not deep.can_read_deep():
+            raise
+        stream.seek(0)  # a TIFF whose samples this version of Pillow does not know
+        return deep.read_tiff(stream, tiff_kind), stored, None
             width, height = image.size
             tables = getattr(image, "quantization", {})
         _refuse_bomb(path, width, height, max_pixels)
