@@ -26,7 +26,7 @@ IDLE = (
     "import tinysr_core.gimp.worker as worker\n"
     "class Idle:\n"
     "    def __call__(self, request, planes, progress):\n"
-    "        return worker.Answer(planes.repeat(2, 2).repeat(2, 3))\n"
+    "        return worker.Answer([planes.repeat(2, 2).repeat(2, 3)])\n"
     "worker.Enlarger = Idle\n"
     "raise SystemExit(worker.main())"
 )

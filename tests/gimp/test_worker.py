@@ -50,7 +50,7 @@ def repeat(request: Request, planes: Planes, progress: Progress) -> Answer:
     progress(1, 2)
     rows = np.arange(request.result_height) * request.height // request.result_height
     columns = np.arange(request.result_width) * request.width // request.result_width
-    return Answer(planes[:, :, rows][:, :, :, columns])
+    return Answer([planes[:, :, rows][:, :, :, columns]])
 
 
 def answers(data: bytes) -> Iterator[dict[str, Any]]:

@@ -74,8 +74,8 @@ Planes = NDArray[np.float32]
 class Answer:
     """The result of a request."""
 
-    planes: Planes
-    """[1,C,result_height,result_width]"""
+    parts: Sequence[Planes]
+    """The channels of the result: colours and alpha, each [1,C,result_height,result_width]."""
     networks: Sequence[int] = ()
     """The scales of the networks, if the first one did not reach the size."""
 
@@ -113,11 +113,13 @@ def serve(source: BinaryIO, sink: BinaryIO, compute: Compute, client_gone: Calla
 def _answer(request: Request, planes: Planes, sink: BinaryIO, compute: Compute) -> None:
     clipped = _make_displayable(planes)
     answer = compute(request, planes, lambda done, total: _say(sink, type="progress", done=done, total=total))
-    _, channels, height, width = answer.planes.shape
+    height, width = answer.parts[0].shape[2:]
+    channels = sum(part.shape[1] for part in answer.parts)
     size = {"width": width, "height": height, "channels": channels}
     _say(sink, type="done", **size, clipped=clipped, networks=list(answer.networks))
     for rows in _strips(height, width * channels):
-        sink.write(np.ascontiguousarray(answer.planes[0, :, rows].transpose(1, 2, 0), np.float32).data)
+        strip = np.concatenate([part[0, :, rows] for part in answer.parts])  # a second whole result would be too much
+        sink.write(np.ascontiguousarray(strip.transpose(1, 2, 0), np.float32).data)
     sink.flush()
 
 
@@ -130,13 +132,13 @@ class Enlarger:
     def __call__(self, request: Request, planes: Planes, progress: Progress) -> Answer:
         """See `Compute`."""
         if request.network is None:
-            return Answer(_at_size(planes, request.size))
+            return Answer([_at_size(planes, request.size)])
         if request.kind == "mask":
             planes = planes.prod(axis=1, keepdims=True)
             if request.size == planes.shape[2:]:
-                return Answer(planes)
+                return Answer([planes])
             upscaler = self._upscaler(request, request.network)
-            return Answer(enhance_mask(upscaler, planes, request.size, progress=progress))
+            return Answer([enhance_mask(upscaler, planes, request.size, progress=progress)])
         upscaler = self._upscaler(request, request.network)
         colours = 3 if request.channels > 2 else 1
         same_size = request.size == planes.shape[2:]
@@ -148,10 +150,10 @@ class Enlarger:
             replace(request.finish, size=size),
             progress=progress,
         )
-        enlarged = colour if alpha is None else np.concatenate([colour, alpha], axis=1)
+        parts = [colour] if alpha is None else [colour, alpha]
         factor = max(request.result_width / request.width, request.result_height / request.height)
         networks = upscaler.steps(factor) if factor > upscaler.scale else ()
-        return Answer(_at_size(enlarged, request.size), networks)
+        return Answer([_at_size(part, request.size) for part in parts], networks)
 
     def _upscaler(self, request: Request, wanted: NetworkChoice) -> Upscaler:
         is_large = request.width * request.height >= LARGE_PICTURE
