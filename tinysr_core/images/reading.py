@@ -99,13 +99,7 @@ def read_header(path: Path, *, max_pixels: int = MAX_PIXELS) -> Header:
             found = deep.tiff_kind(tiff, tiff.directory(tiff.first))
             width, height, tables = found.width, found.height, dict[int, list[int]]()
         else:
-            try:
-        image = open_image(kind, stream, path)
-    except SyntaxError:
-        if tiff_kind is None or not deep.can_read_deep():
-            raise
-        stream.seek(0)  # a TIFF whose samples this version of Pillow does not know
-        return deep.read_tiff(stream, tiff_kind), stored, None
+            image = open_image(kind, stream, path)
             width, height = image.size
             tables = getattr(image, "quantization", {})
         _refuse_bomb(path, width, height, max_pixels)
@@ -151,7 +145,13 @@ def _source(stream: IO[bytes], path: Path, max_pixels: int, strict: bool) -> tup
     if tiff_kind is not None and tiff_kind.is_deep and deep.can_read_deep():
         return deep.read_tiff(stream, tiff_kind), stored, None
 
-    image = open_image(kind, stream, path)
+    try:
+        image = open_image(kind, stream, path)
+    except SyntaxError:
+        if tiff_kind is None or not deep.can_read_deep():
+            raise
+        stream.seek(0)  # a TIFF whose samples this version of Pillow does not know
+        return deep.read_tiff(stream, tiff_kind), stored, None
     _refuse_bomb(path, *image.size, max_pixels)
     file_bits = stated_bits(kind, head) if tiff_kind is None else tiff_kind.bits
     if kind == "PNG" and file_bits == 16 and image.mode in ("RGB", "RGBA") and deep.can_read_deep():
