@@ -1,9 +1,12 @@
 """Hostile files of every format become a picture or a PictureError."""
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tinysr_core.errors import PictureError
 from tinysr_core.images import Picture, Text, photoshop, read_picture, write_picture
@@ -50,3 +53,15 @@ def test_changed_bytes_never_end_in_anything_but_a_picture_or_an_error(tmp_path_
     except PictureError:
         pass
     assert not [path for path in folder.iterdir() if "partial" in path.name]
+
+
+@pytest.mark.parametrize("per_metre", [0, -1, 2**31 - 1, 40_000_000])
+def test_a_resolution_that_no_format_holds_is_left_out(tmp_path, per_metre):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.bmp")
+    data = bytearray((tmp_path / "a.bmp").read_bytes())
+    struct.pack_into("<ii", data, 38, per_metre, per_metre)  # BITMAPINFOHEADER
+    (tmp_path / "a.bmp").write_bytes(data)
+    picture = read_picture(tmp_path / "a.bmp")
+    assert picture.dpi is None
+    for suffix in ("bmp", "jpg", "png", "tif", "webp"):
+        write_picture(picture, tmp_path / f"b.{suffix}")

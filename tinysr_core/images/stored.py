@@ -10,6 +10,9 @@ from .tiff import Tiff
 
 _PROFILE_KINDS = {b"RGB ": "RGB", b"GRAY": "grey", b"CMYK": "CMYK", b"Lab ": "Lab"}
 
+MOST_DPI = 65535
+"""A JPEG holds no larger resolution (JFIF, 16 bits), and no device has one: the header is damaged."""
+
 
 @dataclass
 class Stored:
@@ -69,7 +72,7 @@ class Stored:
         if found is None and self.exif is not None:
             tiff = Tiff(self.exif)
             found = exif_data.resolution(tiff, tiff.directory(tiff.first))
-        return found if found is not None and all(0 < value < 1e6 for value in found) else None
+        return found if found is not None and all(0 < value <= MOST_DPI for value in found) else None
 
 
 def profile_kind(icc: bytes) -> str | None:
