@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tinysr_core.errors import PictureError
-from tinysr_core.images import Picture, Text, photoshop, read_picture, write_picture
+from tinysr_core.images import Picture, Text, from_pil, photoshop, read_picture, write_picture
 
 from .test_exif import camera_exif
 from .test_jpeg import ultra_hdr
@@ -53,6 +53,12 @@ def test_changed_bytes_never_end_in_anything_but_a_picture_or_an_error(tmp_path_
     except PictureError:
         pass
     assert not [path for path in folder.iterdir() if "partial" in path.name]
+
+
+@pytest.mark.parametrize("size", [(0, 3), (3, 0)])
+def test_a_picture_without_pixels_is_refused(size):
+    with pytest.raises(ValueError, match="no pixels"):
+        from_pil(Image.new("RGB", size))
 
 
 @pytest.mark.parametrize("per_metre", [0, -1, 2**31 - 1, 40_000_000])

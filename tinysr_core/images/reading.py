@@ -234,7 +234,9 @@ def _picture(source: Source, stored: Stored, jpeg: JpegEncoding | None) -> Pictu
 
 
 def _upright_sides(source: Source, orientation: int) -> tuple[int, int]:
-    """Height and width of the upright picture."""
+    """Height and width of the upright picture. Raises ValueError if it has no pixels."""
+    if not source.height or not source.width:
+        raise ValueError("it has no pixels")
     return (source.height, source.width) if orientation < 5 else (source.width, source.height)
 
 
