@@ -88,7 +88,10 @@ def print_times(found: dict, repeats: int) -> None:
         print(f"| preview of a 256 x 256 crop, {instructions} | {shown(times['same'])} |")
         print(f"| the same after *Detail* has moved, {instructions} | {shown(times['detail'])} |")
         print(f"| the same after *Clean* has moved, {instructions} | {shown(times['clean'])} |")
-    print("\nThe worker loads its libraries while the user looks at the dialog.")
+    print(
+        "\nThe worker loads its libraries while the user looks at the dialog. *AVX2 at most*: oneDNN, torch and MKL "
+        "are kept from newer instructions by environment variables, on the same processor."
+    )
 
 
 def print_memory(found: dict) -> None:
