@@ -86,8 +86,14 @@ def fused(model: TinySR) -> Run:
 
 def compiled(model: TinySR, mode: str, image: Tensor) -> Run:
     kernel = network._skip_kernel(2, torch.float32, image.device)
+    make = network._skip_kernel
     network._skip_kernel = lambda *_: kernel  # else torch compiles its NumPy code and runs it in each call
-    return torch.compile(model, mode=mode, dynamic=False)
+    try:
+        run = torch.compile(model, mode=mode, dynamic=False)
+        run(image)  # compiles
+    finally:
+        network._skip_kernel = make
+    return run
 
 
 def graphed(run: Run, image: Tensor) -> Run:
