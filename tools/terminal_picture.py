@@ -33,7 +33,7 @@ def output_of(command: str) -> str:
         except OSError:  # how Linux says that the other end is closed
             pass
     lines = printed.decode().replace("\r\n", "\n").split("\n")
-    # Of a line that is begun anew or wiped, only the last version stays; a progress bar is wiped at the end.
+    # Only the last version of a rewritten line stays. A progress bar is erased at the end.
     last = [re.split(r"\r|\x1b\[2K|\x1b\[1A", line)[-1] for line in lines]
     return "\n".join(line for line in last if "time left" not in line).strip("\n")
 

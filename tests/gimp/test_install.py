@@ -223,7 +223,7 @@ def test_sandboxes_are_entered_and_advised_on(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("damage", "words"),
     [
         (lambda plugin: (plugin / "runtime.json").write_text("{"), "runtime.json is damaged"),
         (lambda plugin: (plugin / "runtime.json").unlink(), "runtime.json is damaged"),
@@ -242,10 +242,10 @@ def test_sandboxes_are_entered_and_advised_on(
         ),
     ],
 )
-def test_check_says_what_is_wrong(profile: Profile, spoil: object, words: str) -> None:
+def test_check_says_what_is_wrong(profile: Profile, damage: object, words: str) -> None:
     install_plugin([profile])
-    assert callable(spoil)
-    spoil(profile.plugin)
+    assert callable(damage)
+    damage(profile.plugin)
     (report,) = check_plugin([profile])
     assert report.installed
     assert report.problem is not None

@@ -197,7 +197,7 @@ json_values = st.recursive(
 
 @st.composite
 def conversations(draw: st.DrawFn) -> bytes:
-    """Well-formed requests with some fields, bytes or their ends spoilt; or anything at all."""
+    """Well-formed requests with some fields, bytes or their ends damaged; or anything at all."""
     if draw(st.booleans()):
         return draw(st.binary(max_size=200))
     small = st.integers(1, 9)
@@ -205,8 +205,8 @@ def conversations(draw: st.DrawFn) -> bytes:
     request = REQUEST | sizes | {"channels": draw(st.integers(1, 4))}
     data = frame(request)
     if draw(st.booleans()):
-        spoilt = draw(st.dictionaries(st.sampled_from([*REQUEST, "detail", "extra"]), json_values, max_size=2))
-        data = json.dumps(request | spoilt).encode() + data[data.index(b"\n") :]
+        damaged = draw(st.dictionaries(st.sampled_from([*REQUEST, "detail", "extra"]), json_values, max_size=2))
+        data = json.dumps(request | damaged).encode() + data[data.index(b"\n") :]
     if draw(st.booleans()):
         place = draw(st.integers(0, len(data) - 1))
         data = data[:place] + draw(st.binary(max_size=4)) + data[place + draw(st.integers(0, 4)) :]
