@@ -114,9 +114,11 @@ def test_frames_times_and_audio_come_through(tmp_path: Path, codec: str) -> None
 
 @pytest.mark.parametrize("tags", [(1, 1, 1, 1), (5, 1, 6, 5), (9, 1, 16, 9), (2, 0, 2, 2)])
 def test_colours_and_depth_stay(tmp_path: Path, tags: tuple[int, int, int, int]) -> None:
-    if tags[0] == 9 and int(av.__version__.split(".")[0]) < 18:
-        pytest.skip("PyAV before 18 encodes BT.2020 with the matrix of BT.601")
     source = write(tmp_path / "in.mp4", tags=tags, pixel_format="yuv420p10le", audio=False)
+    if tags[0] == 9 and int(av.__version__.split(".")[0]) < 18:  # it uses the matrix of BT.601
+        with pytest.raises(RequestError, match="PyAV 18"):
+            transcode(source, tmp_path / "out.mp4", twice, Encoding(quality=1), request="twice")
+        return
     transcode(source, tmp_path / "out.mp4", twice, Encoding(quality=1), request="twice")
     with av.open(str(source)) as before, av.open(str(tmp_path / "out.mp4")) as after:
         first, second = next(before.decode(video=0)), next(after.decode(video=0))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import RequestError
+
 Pixels = NDArray[np.float32]
 
 UNSPECIFIED = 2
@@ -17,9 +19,9 @@ LIMITED_RANGE, FULL_RANGE = 1, 2
 """FFmpeg's numbers for the range of samples."""
 HD_HEIGHT = 720
 """Players take BT.709 for an unspecified matrix from this height on, and BT.601 below it."""
-BT_709, BT_601 = 1, 5
+BT_709, BT_601, BT_2020 = 1, 5, 9
 """Numbers of matrices in FFmpeg's scaler."""
-MATRICES = {1: BT_709, 4: 4, 5: BT_601, 6: BT_601, 7: 7, 9: 9}
+MATRICES = {1: BT_709, 4: 4, 5: BT_601, 6: BT_601, 7: 7, 9: BT_2020}
 """Matrix in H.273 -> matrix in FFmpeg's scaler."""
 
 
@@ -82,8 +84,17 @@ def to_pixels(frame: Any, colours: Colours) -> Pixels:
 
 
 def to_frame(pixels: Any, colours: Colours, pixel_format: str) -> Any:
-    """A picture [1,3,H,W] in [0,1] as an `av.VideoFrame` of `pixel_format`."""
-    from av import VideoFrame
+    """A picture [1,3,H,W] in [0,1] as an `av.VideoFrame` of `pixel_format`.
+
+    Raises:
+        RequestError: this PyAV would write wrong colours.
+    """
+    from av import VideoFrame, __version__
+
+    if colours.scaler_matrix == BT_2020 and int(__version__.split(".")[0]) < 18:
+        raise RequestError(
+            f"PyAV {__version__} writes BT.2020 colours wrongly; use PyAV 18 or later, with Python 3.11 or later."
+        )
 
     kind, most = (np.uint16, 65535) if colours.deep else (np.uint8, 255)
     levels = np.rint(np.asarray(pixels)[0].transpose(1, 2, 0) * np.float32(most)).astype(kind)
