@@ -3,7 +3,7 @@
     python benchmarks/readme_tables.py
 
 The quality table comes from results/quality.csv, which `python benchmarks/model_cards.py` makes, and results/peers.csv.
-`<!-- table: rivals SCALE -->` is the table of rivals.py. A line `<!-- table: FILE.md HEADING -->` copies the first table
+`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: FILE.md HEADING -->` copies the first table
 below that heading in results/FILE.md.
 """
 
