@@ -1,9 +1,10 @@
-"""Update the tables in README.md from the committed results, between their markers.
+"""Update the tables in README.md and docs/how-it-works.md from the committed results, between their markers.
 
     python benchmarks/readme_tables.py
 
 The quality table comes from results/quality.csv, which `python benchmarks/model_cards.py` makes, and results/peers.csv.
-A line `<!-- table: FILE.md HEADING -->` copies the first table below that heading in results/FILE.md.
+`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: FILE.md HEADING -->` copies the first table
+below that heading in results/FILE.md.
 """
 
 import csv
@@ -12,12 +13,15 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
+import rivals
+
 from tinysr_core import find_checkpoint
 from tinysr_core.model import read_info
 from tinysr_core.util import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "how-it-works.md")
 COLUMNS = (("set5", 2), ("portraits_cc0", 2), ("set5", 4), ("portraits_cc0", 4))
 HEADS = ("Set5 ×2", "10 portraits ×2", "Set5 ×4", "10 portraits ×4")
 PEERS = ("CARN-M", "EFDN", "SMFANet", "Fast-SRGAN (GAN)")
@@ -91,9 +95,14 @@ def filled(text: str) -> str:
 
     def table(marked: re.Match[str]) -> str:
         name, _, heading = marked["what"].partition(" ")
-        if name != "quality" and not (RESULTS / name).exists():
+        if name == "quality":
+            content = quality_table()
+        elif name == "rivals":
+            content = rivals.table(int(heading))
+        elif (RESULTS / name).exists():
+            content = copied_table(name, heading)
+        else:
             return marked[0]  # not measured yet
-        content = quality_table() if name == "quality" else copied_table(name, heading)
         return f"{marked[1]}{content}\n{marked[3]}"
 
     return MARKED.sub(table, text)
@@ -105,10 +114,10 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = filled(readme.read_text(encoding="utf-8"))
-    with atomic_write(readme) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    for page in PAGES:
+        text = filled(page.read_text(encoding="utf-8"))
+        with atomic_write(page) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
