@@ -9,18 +9,16 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..model import Checkpoint, skip_kernel
 from .engine import Gate
+from .int8 import STEPS, largest_weights, steps_of
 from .openvino_runtime import openvino
 
 op = openvino.opset13
 
 VERSION = 3
 """Incremented when a change of the graphs invalidates saved calibrations."""
-STEPS = 127
-"""Quantisation steps from 0 to the largest weight of an output channel."""
 GATE_STEPS = 4096
 """With int8 layers, the gate is rounded to multiples of 1 / 4096. Its values from the whole picture and from tiles
 differ in the last digits; rounding makes them equal, so that later rounding to integers cannot amplify the
@@ -102,25 +100,11 @@ class Graphs:
         kernel: openvino.Node = _constant(weight)
         if self.ranges is not None and number > 0:
             x = _quantised(x, np.zeros(1), np.array([self.ranges[number - 1]]), 256)
-            largest = np.maximum(np.abs(weight).max((1, 2, 3), keepdims=True), np.finfo(np.float32).tiny)
-            kernel = _quantised(_constant(rounded(weight, largest)), -largest, largest, 2 * STEPS + 1)
+            largest = largest_weights(weight)
+            rounded = (steps_of(weight) * (largest / STEPS)).astype(np.float32)
+            kernel = _quantised(_constant(rounded), -largest, largest, 2 * STEPS + 1)
         border = [weight.shape[2] // 2] * 2
         return op.add(op.convolution(x, kernel, [1, 1], border, border, [1, 1]), _constant(bias[:, None, None]))
-
-
-def rounded(weight: NDArray[np.float32], largest: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round kernels [out,in,k,k] to `STEPS` steps up to `largest` [out,1,1,1], by the largest-remainder method.
-
-    All weights of a kernel are rounded down; then those with the largest remainders are rounded up, until the sum of
-    the kernel is off by at most half a step. Flat areas therefore keep their brightness. Rounding each weight to the
-    nearest step would add up errors there: the result would be 3 to 5 dB further from that of fp32.
-    """
-    steps = (weight / largest * STEPS).reshape(*weight.shape[:2], -1)
-    down = np.floor(steps)
-    remainders = steps - down
-    rank = np.argsort(np.argsort(-remainders))
-    up = rank < np.rint(remainders.sum(-1, keepdims=True))
-    return ((down + up).reshape(weight.shape) * (largest / STEPS)).astype(np.float32)
 
 
 def _model(outputs: list[openvino.Node], inputs: list[Any], name: str) -> openvino.Model:
