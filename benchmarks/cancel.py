@@ -3,8 +3,8 @@
     path/to/ComfyUI's/python benchmarks/cancel.py path/to/ComfyUI portrait.jpg [--only WORD] [--times 7]
 
 Each workflow is queued again and again and cancelled at another moment. Measured is the time from `POST /interrupt` to
-the entry of the prompt in the history, and the processor time of the server in between: on an idle machine with n cores,
-the time would be between that and an n-th of it. The first run loads and compiles the network. Prints Markdown.
+the entry of the prompt in the history, and the processor time of the server in between. On an idle machine with n
+cores, the time would be between that and an n-th of it. The first run loads and compiles the network. Prints Markdown.
 Results: results/comfyui.md.
 """
 
@@ -24,11 +24,19 @@ from spandrel.architectures.Compact import Compact
 from spandrel.architectures.ESRGAN import ESRGAN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "comfyui"))
-from comfyui_server import Server, Workflow  # noqa: E402
+from comfyui_server import Server, Workflow
 
 WIDGETS = {"size": "network scale", "factor": 2.0, "width": 0, "height": 0, "megapixels": 4.0, "tile": 0}
 VIDEO = {"codec": "h264", "filename_prefix": "TinySR/video", "quality": 18, "divisible_by": 2}
-FINISH = {"sharpen": True, "radius": 1.2, "percent": 100, "threshold": 1, "anti_alias": True, "blur": 0.5, "amount": 1.0}
+FINISH = {
+    "sharpen": True,
+    "radius": 1.2,
+    "percent": 100,
+    "threshold": 1,
+    "anti_alias": True,
+    "blur": 0.5,
+    "amount": 1.0,
+}
 FOREIGN = {"Compact x4": "compact.safetensors", "ESRGAN x4": "esrgan.safetensors"}
 SIDES = (512, 1536, 2500, 3000)
 
@@ -61,7 +69,10 @@ def workflows() -> dict[str, Workflow]:
     def picture(name: str, **widgets: object) -> Workflow:
         upscale = {"upscale_model": ["1", 0], "image": ["2", 0], **WIDGETS, "device": "auto", **widgets}
         return {
-            "1": {"class_type": "TinySRLoader", "inputs": {"checkpoint": "tinysr-portrait-x2.safetensors", "clean": "0"}},
+            "1": {
+                "class_type": "TinySRLoader",
+                "inputs": {"checkpoint": "tinysr-portrait-x2.safetensors", "clean": "0"},
+            },
             "2": {"class_type": "LoadImage", "inputs": {"image": name}},
             "3": {"class_type": "TinySRUpscale", "inputs": upscale},
             "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 0]}},

@@ -22,7 +22,8 @@ function made(comfyClass) {
   return { comfyClass, widgets, inputs, size, computeSize, setSize(size) { this.size = size } }
 }
 const soon = () => new Promise((resolve) => setTimeout(resolve))
-const shown = ({ widgets }) => widgets.filter(({ hidden, options }) => !hidden && !options.hidden).map(({ name }) => name)
+const isShown = ({ hidden, options }) => !hidden && !options.hidden
+const shown = ({ widgets }) => widgets.filter(isShown).map(({ name }) => name)
 
 const answers = []
 for (const [comfyClass, values, linked] of settings) {
