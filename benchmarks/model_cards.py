@@ -19,7 +19,7 @@ from typing import Any
 import identity
 import photos
 import torch
-from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, Measured, measure
+from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, STANDARD_SCALES, Measured, measure, sets_at
 
 from tinysr_core.errors import TinySRError
 from tinysr_core.evaluation import as_markdown
@@ -148,7 +148,8 @@ def slider(checkpoint: Checkpoint, measured: Figures) -> Mapping[str, Mapping[st
     """Detail -> data -> means, from the twin (0) to the checkpoint (1)."""
     stem = checkpoint.path.stem
     methods = {"0": checkpoint.card["twin"], **{f"{d:g}": f"{stem} (detail {d:g})" for d in SLIDER}, "1": stem}
-    return {detail: {data: rounded(measured[method][data]) for data in PART_SETS} for detail, method in methods.items()}
+    sets = sets_at(checkpoint.config.scale, PART_SETS)
+    return {detail: {data: rounded(measured[method][data]) for data in sets} for detail, method in methods.items()}
 
 
 def clean_slider(photographs: Sequence[photos.Row], scale: int) -> Mapping[str, Mapping[str, Means]]:
@@ -248,7 +249,7 @@ def figures_table(checkpoints: Sequence[Checkpoint], rows: Sequence[Measured]) -
         scale = checkpoint.config.scale
         measured = figures(rows, scale)
         for title, method in (("bicubic", "bicubic"), (f"**{model_name(checkpoint.path)}**", checkpoint.path.stem)):
-            lines.append([f"×{scale}", title, *(triple(measured[method][data]) for data in SETS)])
+            lines.append([f"×{scale}", title, *triples(measured[method])])
     return table(["scale", "method", *SETS], lines)
 
 
@@ -256,7 +257,7 @@ def slider_table(checkpoint: Checkpoint) -> str:
     details = checkpoint.card["detail"]
     return table(
         [f"×{checkpoint.config.scale}", *(f"detail {detail}" for detail in details)],
-        [[data, *(pair(means[data]) for means in details.values())] for data in PART_SETS],
+        [[data, *(pair(means[data]) for means in details.values())] for data in details["0"]],
     )
 
 
@@ -314,7 +315,7 @@ def quality_page(
         " protocol on these pictures; their figures are quoted from [peers.csv](peers.csv), not measured by this"
         " script.\n",
     ]
-    for scale in SCALES:
+    for scale in STANDARD_SCALES:
         parts += [f"### ×{scale}\n", peers_table(paths, rows, peers, scale)]
     parts += [
         "## Identity\n",
@@ -354,6 +355,10 @@ def peers_table(paths: Sequence[Path], rows: Sequence[Measured], peers: Path, sc
             for (parameters, name), cells in sorted(lines.items())
         ],
     )
+
+
+def triples(measured: Mapping[str, Means]) -> list[str]:
+    return [triple(measured[data]) if data in measured else "-" for data in SETS]
 
 
 def triple(means: Means) -> str:

@@ -155,6 +155,14 @@ def test_a_chain_is_exact_in_tiles_and_tells_steady_progress() -> None:
     np.testing.assert_array_equal(chain(4).enlarge(image, 4), chain(4).upscale(image))
 
 
+def test_auto_has_the_same_size_where_the_cleaned_network_is_smaller() -> None:
+    loaded = {False: upscaler(dataclasses.replace(SMALL, scale=8)), True: chain(4)}
+    auto = AutoUpscaler(lambda clean: loaded[clean > 0])
+    noisy, calm = picture(40, 50), np.full((1, 3, 40, 50), 0.5, np.float32)
+    np.testing.assert_array_equal(auto.upscale(noisy), loaded[True].enlarge(noisy, 8))
+    np.testing.assert_array_equal(auto.upscale(calm), loaded[False].upscale(calm))
+
+
 def test_the_note_says_what_was_done() -> None:
     assert beyond_scale([4, 2], 8) == "×8 is reached by networks for ×4, then ×2."
     assert beyond_scale([4, 2], 6.5).endswith("by networks for ×4, then ×2 and a bicubic resize.")

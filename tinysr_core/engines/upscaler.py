@@ -215,7 +215,8 @@ class AutoUpscaler(Upscaler):
 
     Args:
         load: loads the upscaler for an amount from 0 to 1. It is called once per amount, with 0 immediately, so that
-            invalid options raise an error at once.
+            invalid options raise an error at once. Upscalers for other amounts may have a smaller scale, and continue
+            with their followers.
     """
 
     def __init__(self, load: Callable[[float], Upscaler]) -> None:
@@ -254,7 +255,7 @@ class AutoUpscaler(Upscaler):
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
         """See `Upscaler.upscale`; `for_picture` chooses the network."""
         _require_pictures(image)
-        return self.for_picture(image)[0].upscale(image, progress)
+        return self.for_picture(image)[0].enlarge(image, self.scale, progress)
 
 
 def _require_pictures(image: Any) -> None:
