@@ -166,6 +166,8 @@ def _run(
     height, width = image.shape[2:]
     source = engine.moved(image)
     gate = _gates(engine, source, windows)
+    if progress is not None and gate is not None:
+        progress(0, len(some))  # can cancel: the gate of a large picture takes about as long as a tile
     writer = TileWriter(result)
     finite: list[Any] = []  # read after the last tile, so that a GPU does not wait
     for done, window in enumerate(some, 1):
