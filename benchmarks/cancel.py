@@ -122,7 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("comfyui", type=Path)
     parser.add_argument("photo", type=Path)
-    parser.add_argument("--only", nargs="+", default=[""], help="measure only workflows with one of these in their names")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts of names: measure only these workflows")
     parser.add_argument("--times", type=int, default=7, help="how often each workflow is cancelled")
     arguments = parser.parse_args()
     print("| work | first run | median | longest | processor time, first run | median | longest | load average |")
