@@ -25,6 +25,16 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "how-it-works.md")
 COLUMNS = (("set5", 2), ("portraits_cc0", 2), ("set5", 4), ("portraits_cc0", 4))
 HEADS = ("Set5 ×2", "10 portraits ×2", "Set5 ×4", "10 portraits ×4")
 PEERS = ("CARN-M", "EFDN", "SMFANet", "Fast-SRGAN (GAN)")
+SPEED_HEADING = "1024 x 1024"
+SPEED_HEADS = (
+    "method",
+    "seconds",
+    "speed, stock node = 1",
+    "share of matmul",
+    "memory MB",
+    "AVX2 alone: seconds",
+    "AVX2 alone: speed",
+)
 MARKED = re.compile(r"(<!-- table: (?P<what>[^\n]*?) -->\n).*?(<!-- end of table -->)", re.S)
 
 Scores = dict[tuple[str, int], tuple[float, float]]
@@ -88,6 +98,23 @@ def copied_table(name: str, heading: str) -> str:
     if found is None:
         raise SystemExit(f"{name} has no table below {heading!r}.")
     return found[0].rstrip("\n")
+
+
+def speed_table() -> str:
+    """Seconds and relative speed with the newest instructions and with AVX2 alone, and memory."""
+    newest, avx2 = (
+        {row[0]: row[1:] for row in map(_cells, copied_table(name, SPEED_HEADING).splitlines()[2:])}
+        for name in ("speed.md", "speed_avx2.md")
+    )
+    lines = [f"| {' | '.join(SPEED_HEADS)} |", "|---" * len(SPEED_HEADS) + "|"]
+    for method, (seconds, _, speed, share, memory) in newest.items():
+        limited = avx2.get(method, ["-", "", "-"])  # bf16 needs newer instructions
+        lines.append(f"| {' | '.join((method, seconds, speed, share, memory, limited[0], limited[2]))} |")
+    return "\n".join(lines)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def filled(text: str) -> str:
