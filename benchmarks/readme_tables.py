@@ -3,8 +3,9 @@
     python benchmarks/readme_tables.py
 
 The quality table comes from results/quality.csv, which `python benchmarks/model_cards.py` makes, and results/peers.csv.
-`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: FILE.md HEADING -->` copies the first table
-below that heading in results/FILE.md.
+`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: speed -->` joins the tables of results/speed.md
+and results/speed_avx2.md. `<!-- table: FILE.md HEADING -->` copies the first table below that heading in
+results/FILE.md.
 """
 
 import csv
@@ -124,6 +125,8 @@ def filled(text: str) -> str:
         name, _, heading = marked["what"].partition(" ")
         if name == "quality":
             content = quality_table()
+        elif name == "speed":
+            content = speed_table()
         elif name == "rivals":
             content = rivals.table(int(heading))
         elif (RESULTS / name).exists():
