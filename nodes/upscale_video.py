@@ -140,4 +140,4 @@ def _told(progress: VideoProgress) -> str:
     if left is None:
         return frames_done
     minutes, seconds = divmod(round(left), 60)
-    return f"{frames_done}, {progress.frames_per_second:.1f} frames/s, {minutes}:{seconds:02} left"
+    return f"{frames_done}, {progress.frames_per_second:.2f} frames/s, {minutes}:{seconds:02} left"

@@ -150,4 +150,4 @@ def test_a_size_beyond_the_network_is_told(run, model, clip, output, texts, capl
 def test_progress_tells_speed_and_time_left(run, model, clip, output, texts):
     run("TinySRUpscaleVideo", model, clip, unique_id="3")
     assert texts[0] == "0 of 6 frames"
-    assert re.fullmatch(r"6 of 6 frames, \d+\.\d frames/s, 0:00 left", texts[-1])
+    assert re.fullmatch(r"6 of 6 frames, \d+\.\d\d frames/s, 0:00 left", texts[-1])

@@ -12,7 +12,7 @@ from torch import Tensor
 from tinysr_core.cli.main import main
 from tinysr_core.engines import ncnn_export as export
 from tinysr_core.engines.int8 import calibration_pictures, psnr
-from tinysr_core.engines.ncnn_export import export_ncnn, mean_gate, named_scale, ncnn_model, run_ncnn, with_frozen_gate
+from tinysr_core.engines.ncnn_export import export_ncnn, mean_gate, named_scale, ncnn_model, run_ncnn, with_fixed_gate
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.errors import RequestError
 from tinysr_core.model.catalog import find_checkpoint
@@ -82,7 +82,7 @@ def interpreted(param: str, weights: bytes, image: np.ndarray) -> np.ndarray:
 def test_the_files_compute_the_network_with_its_mean_gate(scale: int, attention: bool) -> None:
     source = checkpoint(scale, attention)
     image = np.random.default_rng(0).random((1, 3, 20, 31), np.float32)
-    result = interpreted(*ncnn_model(with_frozen_gate(source)), image)
+    result = interpreted(*ncnn_model(with_fixed_gate(source)), image)
     np.testing.assert_allclose(result, with_gate(source, image), atol=1e-4)
 
 

@@ -99,7 +99,7 @@ class JobDisplay:
     def update_video(self, video: Path, progress: "VideoProgress") -> None:
         """Show the current video, and how far it is."""
         total = f" of {progress.total}" if progress.total else ""
-        speed = f", {progress.frames_per_second:.1f} frames/s" if progress.frames_per_second else ""
+        speed = f", {progress.frames_per_second:.2f} frames/s" if progress.frames_per_second else ""
         share = min(progress.done / progress.total, 1) if progress.total else None
         self._show(f"{video.name}, frame {progress.done}{total}{speed}", share, progress.seconds_left)
 

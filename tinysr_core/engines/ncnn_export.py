@@ -53,13 +53,13 @@ def export_ncnn(checkpoint: Checkpoint, path: Path) -> float | None:
             f"Upscayl reads the scale from the file name, and {path.stem!r} does not say ×{scale}. Choose a name like "
             f"portrait-x{scale}.param."
         )
-    frozen = with_frozen_gate(checkpoint)
-    param, weights = ncnn_model(frozen)
+    fixed = with_fixed_gate(checkpoint)
+    param, weights = ncnn_model(fixed)
     try:
         with atomic_write(path.with_suffix(".bin")) as weights_file, atomic_write(path) as param_file:
             weights_file.write_bytes(weights)
             param_file.write_text(param, encoding="ascii")
-            closeness = _closeness(frozen, param_file, weights_file) if find_spec("ncnn") else None
+            closeness = _closeness(fixed, param_file, weights_file) if find_spec("ncnn") else None
             if closeness is not None and not closeness >= CLOSE:
                 raise RequestError(
                     f"ncnn's results for {checkpoint.path.stem} have a PSNR of only {closeness:.1f} dB to PyTorch's "
@@ -75,7 +75,7 @@ def named_scale(name: str) -> int | None:
     return next((scale for scale in NAMED_SCALES if f"x{scale}" in name or f"{scale}x" in name), None)
 
 
-def with_frozen_gate(checkpoint: Checkpoint) -> Checkpoint:
+def with_fixed_gate(checkpoint: Checkpoint) -> Checkpoint:
     """The network without attention that equals `checkpoint` with its mean gate.
 
     The gate is positive, so the last ReLU of the trunk gives the same whether its conv or its result is multiplied.
