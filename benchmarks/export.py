@@ -15,7 +15,7 @@ import argparse
 import csv
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -26,10 +26,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from tinysr_core.engines import OnnxPrecision, Upscaler, export_ncnn, export_onnx, load_engine
-from tinysr_core.evaluation import Method, lpips_distance, psnr_y, to_8_bits, to_float
+from tinysr_core.evaluation import lpips_distance, psnr_y, to_8_bits, to_float
 from tinysr_core.evaluation.table import Pair, load_pairs
 from tinysr_core.images import Pixels8
-from tinysr_core.loss import load_lpips
+from tinysr_core.loss import Lpips, load_lpips
 from tinysr_core.model import Checkpoint, find_checkpoint, read_checkpoint, shipped_folder, weights_digest
 from tinysr_core.util import atomic_write
 
@@ -108,40 +108,35 @@ def ncnn_run(path: Path) -> Run:
     return run
 
 
-def method(run: Run) -> Method:
-    return lambda picture: to_8_bits(run(to_float(picture)))
-
-
 def measure(validation: Path, backbones: Path) -> None:
-    """Measure the networks whose weights are not in the results yet."""
+    """Measure the files that are not in the results yet, or whose weights have changed."""
     rows = read()
     lpips = load_lpips("alex", backbones)
-    sizes: dict[str, dict[str, File]] = {}
     paths = sorted(shipped_folder().glob("*.safetensors"), key=lambda path: ("portrait-x" not in path.stem, path.stem))
-    known = {(row.network, row.weights) for row in rows}
-    current: set[tuple[str, str]] = set()
+    current = {path.stem: weights_digest(read_checkpoint(path).tensors)[:12] for path in paths}
+    rows = [row for row in rows if current.get(row.network) == row.weights]
     for path in paths:
         checkpoint = read_checkpoint(path)
-        scale = checkpoint.config.scale
-        digest = weights_digest(checkpoint.tensors)[:12]
-        current.add((path.stem, digest))
-        if (path.stem, digest) in known:
-            continue
+        known = {row.file for row in rows if row.network == path.stem}
         with tempfile.TemporaryDirectory() as folder:
-            sizes[path.stem] = dict(exported(checkpoint, Path(folder)))
-            methods = {kind: method(file.run) for kind, file in sizes[path.stem].items()}
-            for data in SETS:
-                for pair in load_pairs(validation / data, scale):
-                    lr, hr = centre(pair, scale)
-                    for kind, run in methods.items():
-                        sr = run(lr)
-                        scores = round(psnr_y(sr, hr, scale), 3), round(lpips_distance(lpips, sr, hr), 5)
-                        rows.append(Row(path.stem, digest, kind, data, pair.name, *scores))
-        for kind, file in sizes[path.stem].items():
+            files = {kind: file for kind, file in exported(checkpoint, Path(folder)) if kind not in known}
+            rows += list(scores(checkpoint, files, validation, lpips))
+        for kind, file in files.items():
             print(f"{path.stem} {kind}: {file.size} bytes, {file.closeness:.1f} dB to PyTorch", flush=True)
-        rows = [row for row in rows if row.network != path.stem or row.weights == digest]
         write(rows)
-    write_tables([row for row in rows if (row.network, row.weights) in current])
+    write_tables(rows)
+
+
+def scores(checkpoint: Checkpoint, files: Mapping[str, File], validation: Path, lpips: Lpips) -> Iterator[Row]:
+    """The scores of the files of a network on all pictures."""
+    scale, digest = checkpoint.config.scale, weights_digest(checkpoint.tensors)[:12]
+    for data in SETS:
+        for pair in load_pairs(validation / data, scale):
+            lr, hr = centre(pair, scale)
+            for kind, file in files.items():
+                sr = to_8_bits(file.run(to_float(lr)))
+                values = round(psnr_y(sr, hr, scale), 3), round(lpips_distance(lpips, sr, hr), 5)
+                yield Row(checkpoint.path.stem, digest, kind, data, pair.name, *values)
 
 
 def centre(pair: Pair, scale: int) -> tuple[Pixels8, Pixels8]:
