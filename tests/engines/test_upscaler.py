@@ -12,7 +12,7 @@ from tinysr_core.engines import EngineName, load_upscaler, torch_cpu, torch_engi
 from tinysr_core.engines import upscaler as upscaler_module
 from tinysr_core.engines.engine import BORDER
 from tinysr_core.engines.tiling import probes
-from tinysr_core.engines.torch_cpu import run_in_bands
+from tinysr_core.engines.torch_cpu import pooled_in_strips, run_in_bands
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.engines.upscaler import VIDEO_CLEAN, AutoUpscaler, Upscaler, beyond_scale
 from tinysr_core.errors import MemoryLimitError, RequestError
@@ -275,6 +275,33 @@ def test_bands_give_what_the_model_gives(
     finally:
         torch.set_num_threads(before)
     torch.testing.assert_close(result, model(image, gate), atol=2e-6, rtol=0)
+
+
+@settings(max_examples=12)
+@given(height=st.integers(1, 300), batch=st.integers(1, 3), part=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_pooling_in_strips_gives_what_the_model_gives(height: int, batch: int, part: tuple[float, float]) -> None:
+    model = TinySR(SMALL).eval().requires_grad_(False)
+    image = torch.from_numpy(picture(height, 20, batch=batch))
+    start = int(min(part) * (height - 1))
+    rows, columns = slice(start, max(start + 1, int(max(part) * height))), slice(3, 15)
+    found = pooled_in_strips(model, image, rows, columns)
+    torch.testing.assert_close(found, model.pooled(image, rows, columns), atol=1e-6, rtol=0)
+
+
+def test_probe_windows_run_on_one_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that share a small convolution wait for each other, on a busy machine for seconds."""
+    seen: list[int] = []
+    real = TinySR.pooled
+
+    def pooled(*arguments: Any) -> torch.Tensor:
+        seen.append(torch.get_num_threads())
+        return real(*arguments)
+
+    monkeypatch.setattr(TinySR, "pooled", pooled)
+    engine = TorchEngine.from_checkpoint(random_checkpoint(SMALL), "cpu", "fp32")
+    windows = probes(600, 700, SMALL.trunk_halo)
+    engine.gate(picture(600, 700), windows)
+    assert seen == [1] * len(windows)
 
 
 def test_a_ready_network_is_shared_and_never_changed() -> None:

@@ -24,7 +24,7 @@ STRETCH = 1.2
 by 18 % (docs/how-it-works.md)."""
 VIDEO_CLEAN = 1.0
 """The amount that `clean="auto"` chooses for all frames of a video: they are compressed, and the less of the photo
-network there is, the more their noise flickers (benchmarks/results/video.md)."""
+network there is, the more compressed frames flicker (benchmarks/results/video.md)."""
 
 
 class Upscaler:
