@@ -80,7 +80,9 @@ class RunOptions:
         Raises:
             CheckpointError: the file is not a TinySR checkpoint.
         """
-        found = {path, (self.clean != 0 and find_cleanable(path)) or path}
+        found = {path}
+        if self.clean != 0 and (cleanable := find_cleanable(path)):
+            found.add(cleanable)
         relatives: dict[Relation, bool] = {"twin": self.detail < 1, "photo": self.clean != 0}
         for info, (relation, used) in product([read_info(file) for file in found], relatives.items()):
             if used:
