@@ -19,7 +19,7 @@ from typing import Any
 import identity
 import photos
 import torch
-from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, STANDARD_SCALES, Measured, measure, sets_at
+from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, STANDARD_SCALES, Measured, measure
 
 from tinysr_core.errors import TinySRError
 from tinysr_core.evaluation import as_markdown
@@ -114,7 +114,9 @@ def write_header(path: Path, measured: Figures, photographs: Sequence[photos.Row
         "figures": {data: rounded(means) for data, means in measured[path.stem].items()},
     }
     if "twin" in checkpoint.card:
-        card |= {"twin": checkpoint.card["twin"], "detail": slider(checkpoint, measured)}
+        card |= {"twin": checkpoint.card["twin"]}
+        if scale in STANDARD_SCALES:
+            card |= {"detail": slider(checkpoint, measured)}
     if "photo" in checkpoint.card:
         card |= {"photo": checkpoint.card["photo"], "clean": clean_slider(photographs, scale)}
     if int8_name(path.stem) in measured:
@@ -148,8 +150,7 @@ def slider(checkpoint: Checkpoint, measured: Figures) -> Mapping[str, Mapping[st
     """Detail -> data -> means, from the twin (0) to the checkpoint (1)."""
     stem = checkpoint.path.stem
     methods = {"0": checkpoint.card["twin"], **{f"{d:g}": f"{stem} (detail {d:g})" for d in SLIDER}, "1": stem}
-    sets = sets_at(checkpoint.config.scale, PART_SETS)
-    return {detail: {data: rounded(measured[method][data]) for data in sets} for detail, method in methods.items()}
+    return {detail: {data: rounded(measured[method][data]) for data in PART_SETS} for detail, method in methods.items()}
 
 
 def clean_slider(photographs: Sequence[photos.Row], scale: int) -> Mapping[str, Mapping[str, Means]]:
@@ -257,7 +258,7 @@ def slider_table(checkpoint: Checkpoint) -> str:
     details = checkpoint.card["detail"]
     return table(
         [f"×{checkpoint.config.scale}", *(f"detail {detail}" for detail in details)],
-        [[data, *(pair(means[data]) for means in details.values())] for data in details["0"]],
+        [[data, *(pair(means[data]) for means in details.values())] for data in PART_SETS],
     )
 
 

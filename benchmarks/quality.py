@@ -72,36 +72,37 @@ def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list
 
 
 def subjects(folder: Path, scale: int) -> list[Subject]:
-    """Interpolation, and each checkpoint: alone, finished, in int8, and blended with its twin if it has one. At ×8, the
-    chain of two networks instead of the finish."""
-    all_sets, part_sets = sets_at(scale), sets_at(scale, PART_SETS)
+    """Interpolation, and each checkpoint: alone, finished, in int8, and blended with its twin if it has one. Beyond the
+    standard scales: bicubic, a chain of two networks, and each checkpoint alone."""
+    standard, sets = scale in STANDARD_SCALES, sets_at(scale)
     found = [
-        Subject(kernel, "", all_sets, lambda kernel=kernel: interpolation(kernel, scale))
-        for kernel in ("bicubic", "lanczos")
+        Subject(kernel, "", sets, lambda kernel=kernel: interpolation(kernel, scale))
+        for kernel in (("bicubic", "lanczos") if standard else ("bicubic",))
     ]
     first = folder / "tinysr-portrait-x4.safetensors"
-    if scale not in STANDARD_SCALES and first.is_file():
+    if not standard and first.is_file():
         digest = weights_digest(load_checkpoint(first).tensors)[:12]
-        found.append(Subject(CHAIN, digest, all_sets, lambda: chain(first)))
+        found.append(Subject(CHAIN, digest, sets, lambda: chain(first)))
     for path in sorted(folder.glob(f"*-x{scale}.safetensors")):
         checkpoint = load_checkpoint(path)
         digest = weights_digest(checkpoint.tensors)[:12]
-        found.append(Subject(path.stem, digest, all_sets, _loader(str(path), scale)))
-        if scale in STANDARD_SCALES:
-            found.append(Subject(path.stem + FINISH, digest, all_sets, _loader(f"{path}{FINISH}", scale)))
+        found.append(Subject(path.stem, digest, sets, _loader(str(path), scale)))
+        if not standard:
+            continue
+        found.append(Subject(path.stem + FINISH, digest, sets, _loader(f"{path}{FINISH}", scale)))
         if find_spec("openvino"):
             name = f"{path.stem} (int8)"
-            found.append(Subject(name, digest, part_sets, _loader(str(path), scale, precision="int8")))
+            found.append(Subject(name, digest, PART_SETS, _loader(str(path), scale, precision="int8")))
         for detail in SLIDER if "twin" in checkpoint.card else ():
             name = f"{path.stem} (detail {detail:g})"
             digest = weights_digest(load_checkpoint(path, detail).tensors)[:12]
-            found.append(Subject(name, digest, part_sets, _loader(str(path), scale, detail)))
+            found.append(Subject(name, digest, PART_SETS, _loader(str(path), scale, detail)))
     return found
 
 
-def sets_at(scale: int, sets: Sequence[str] = SETS) -> Sequence[str]:
-    """Those of `sets` that have pictures of this scale."""
-    return [name for name in sets if name not in STANDARD_SETS or scale in STANDARD_SCALES]
+def sets_at(scale: int) -> Sequence[str]:
+    """The sets that have pictures of this scale."""
+    return [name for name in SETS if name not in STANDARD_SETS or scale in STANDARD_SCALES]
 
 
 def chain(first: Path) -> Method:

@@ -3,8 +3,9 @@
     python benchmarks/readme_tables.py
 
 The quality table comes from results/quality.csv, which `python benchmarks/model_cards.py` makes, and results/peers.csv.
-`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: FILE.md HEADING -->` copies the first table
-below that heading in results/FILE.md.
+`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: speed -->` joins the tables of results/speed.md
+and results/speed_avx2.md. `<!-- table: FILE.md HEADING -->` copies the first table below that heading in
+results/FILE.md.
 """
 
 import csv
@@ -25,6 +26,16 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "how-it-works.md")
 COLUMNS = (("set5", 2), ("portraits_cc0", 2), ("set5", 4), ("portraits_cc0", 4))
 HEADS = ("Set5 ×2", "10 portraits ×2", "Set5 ×4", "10 portraits ×4")
 PEERS = ("CARN-M", "EFDN", "SMFANet", "Fast-SRGAN (GAN)")
+SPEED_HEADING = "1024 x 1024"
+SPEED_HEADS = (
+    "method",
+    "seconds",
+    "speed, stock node = 1",
+    "share of matmul",
+    "memory MB",
+    "AVX2 alone: seconds",
+    "AVX2 alone: speed",
+)
 MARKED = re.compile(r"(<!-- table: (?P<what>[^\n]*?) -->\n).*?(<!-- end of table -->)", re.S)
 
 Scores = dict[tuple[str, int], tuple[float, float]]
@@ -90,6 +101,23 @@ def copied_table(name: str, heading: str) -> str:
     return found[0].rstrip("\n")
 
 
+def speed_table() -> str:
+    """Seconds and relative speed with the newest instructions and with AVX2 alone, and memory."""
+    newest, avx2 = (
+        {row[0]: row[1:] for row in map(_cells, copied_table(name, SPEED_HEADING).splitlines()[2:])}
+        for name in ("speed.md", "speed_avx2.md")
+    )
+    lines = [f"| {' | '.join(SPEED_HEADS)} |", "|---" * len(SPEED_HEADS) + "|"]
+    for method, (seconds, _, speed, share, memory) in newest.items():
+        limited = avx2.get(method, ["-", "", "-"])  # bf16 needs newer instructions
+        lines.append(f"| {' | '.join((method, seconds, speed, share, memory, limited[0], limited[2]))} |")
+    return "\n".join(lines)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def filled(text: str) -> str:
     """`text` with updated tables between its markers."""
 
@@ -97,6 +125,8 @@ def filled(text: str) -> str:
         name, _, heading = marked["what"].partition(" ")
         if name == "quality":
             content = quality_table()
+        elif name == "speed":
+            content = speed_table()
         elif name == "rivals":
             content = rivals.table(int(heading))
         elif (RESULTS / name).exists():

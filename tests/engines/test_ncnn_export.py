@@ -12,7 +12,14 @@ from torch import Tensor
 from tinysr_core.cli.main import main
 from tinysr_core.engines import ncnn_export as export
 from tinysr_core.engines.int8 import calibration_pictures, psnr
-from tinysr_core.engines.ncnn_export import export_ncnn, mean_gate, named_scale, ncnn_model, run_ncnn, with_frozen_gate
+from tinysr_core.engines.ncnn_export import (
+    export_ncnn,
+    named_scale,
+    ncnn_model,
+    run_ncnn,
+    typical_gate,
+    with_fixed_gate,
+)
 from tinysr_core.engines.torch_engine import TorchEngine
 from tinysr_core.errors import RequestError
 from tinysr_core.model.catalog import find_checkpoint
@@ -27,8 +34,8 @@ def checkpoint(scale: int = 2, attention: bool = True) -> Checkpoint:
 
 
 def with_gate(source: Checkpoint, image: np.ndarray) -> np.ndarray:
-    """The network with its mean gate, in PyTorch."""
-    gate = torch.from_numpy(mean_gate(source))[None] if source.config.attention else None
+    """The network with its typical gate, in PyTorch."""
+    gate = torch.from_numpy(typical_gate(source))[None] if source.config.attention else None
     return TorchEngine.from_checkpoint(source, "cpu", "fp32").run(image, gate).clip(0, 1)
 
 
@@ -79,14 +86,14 @@ def interpreted(param: str, weights: bytes, image: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("scale", "attention"), [(2, True), (3, True), (4, False)])
-def test_the_files_compute_the_network_with_its_mean_gate(scale: int, attention: bool) -> None:
+def test_the_files_compute_the_network_with_a_fixed_gate(scale: int, attention: bool) -> None:
     source = checkpoint(scale, attention)
     image = np.random.default_rng(0).random((1, 3, 20, 31), np.float32)
-    result = interpreted(*ncnn_model(with_frozen_gate(source)), image)
+    result = interpreted(*ncnn_model(with_fixed_gate(source)), image)
     np.testing.assert_allclose(result, with_gate(source, image), atol=1e-4)
 
 
-def test_the_mean_gate_is_close_to_that_of_a_picture() -> None:
+def test_the_fixed_gate_is_close_to_that_of_a_picture() -> None:
     source = read_checkpoint(find_checkpoint("portrait", 2))
     image = calibration_pictures()[0]
     own = TorchEngine.from_checkpoint(source, "cpu", "fp32").run(image, None).clip(0, 1)

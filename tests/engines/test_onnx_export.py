@@ -103,6 +103,23 @@ def test_onnxruntime_computes_the_trunk_in_integers(tmp_path: Path, capsys: pyte
     assert kinds.count("QuantizeLinear") == 1
 
 
+def test_with_a_fixed_size_only_common_operators_are_left(tmp_path: Path) -> None:
+    """NNAPI and CoreML run these; the border's arithmetic on sizes becomes constant."""
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install onnxruntime")
+    model = onnx_model(checkpoint())
+    for dimension, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, 20, 30), strict=True):
+        dimension.dim_value = size
+    settings = runtime.SessionOptions()
+    settings.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    runtime.InferenceSession(model.SerializeToString(), settings, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimised.onnx").graph.node
+    kinds = {"Gather", "Conv", "Relu", "GlobalAveragePool", "Sigmoid", "Mul", "Add", "Slice", "DepthToSpace", "Clip"}
+    assert {node.op_type for node in nodes} == kinds
+    (shuffle,) = (node for node in nodes if node.op_type == "DepthToSpace")
+    assert [value.s for value in shuffle.attribute if value.name == "mode"] == [b"DCR"]
+
+
 def test_a_file_that_computes_something_else_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "net.onnx").write_text("old")
     monkeypatch.setattr(export, "find_spec", lambda name: True)

@@ -105,8 +105,14 @@ def test_kernels_are_rounded_to_steps_and_keep_their_sum() -> None:
     assert np.abs(off).max() < 1 and np.abs(off.sum((2, 3))).max() < 0.5 + 1e-4
 
 
-def test_auto_takes_int8_where_it_is_close() -> None:
-    assert OpenVinoEngine(read_checkpoint(find_checkpoint("portrait", 2))).precision == "int8"
+@pytest.mark.parametrize("name", ["portrait", "photo"])
+def test_auto_takes_int8_where_it_is_close(name: str) -> None:
+    assert OpenVinoEngine(read_checkpoint(find_checkpoint(name, 2))).precision == "int8"
+
+
+def test_int8_is_exact_without_vnni() -> None:
+    """Kernels without VNNI add pairs of products in 16 bits, and saturate."""
+    assert 2 * STEPS * (255 / int8.MARGIN) < 2**15
 
 
 def test_auto_stays_at_fp32_where_int8_is_not_close() -> None:

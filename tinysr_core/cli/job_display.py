@@ -89,7 +89,8 @@ class JobDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # rich before 14.3 prints an empty line for a hidden bar
+            self._bar.stop()
 
     def update(self, picture: Path, share: float) -> None:
         """Show the current picture, and the share of all pictures that is done."""

@@ -2,7 +2,7 @@
 
 The format: `.param` is text with one layer per line, `.bin` the weights in the order of the layers (ncnn, "param and
 model file structure" and "operation param weight table"). Programs that use such files cut pictures into tiles and
-know no gate. So the gate is fixed to a mean, and multiplied into the last conv of the trunk. Measurements:
+know no gate. So the gate is fixed, and multiplied into the last conv of the trunk. Measurements:
 benchmarks/results/export.md.
 """
 
@@ -29,8 +29,6 @@ NAMED_SCALES = (1, 2, 3, 4, 8, 16)
 """The scales that Upscayl looks for in the name of a model, in its order: x1 or 1x, then x2 or 2x, and so on."""
 BICUBIC = 3
 """ncnn's number for bicubic interpolation, which equals PyTorch's: a = -0.75, pixel centres aligned, edges repeated."""
-GATE_REDUCTIONS = (1, 2, 3)
-"""The gate follows the sharpness of a picture: these sizes of the calibration portrait range from soft to sharp."""
 CLOSE = 90.0
 """Smallest PSNR in dB between the results of ncnn and those of PyTorch with the same gate."""
 
@@ -53,13 +51,13 @@ def export_ncnn(checkpoint: Checkpoint, path: Path) -> float | None:
             f"Upscayl reads the scale from the file name, and {path.stem!r} does not say ×{scale}. Choose a name like "
             f"portrait-x{scale}.param."
         )
-    frozen = with_frozen_gate(checkpoint)
-    param, weights = ncnn_model(frozen)
+    fixed = with_fixed_gate(checkpoint)
+    param, weights = ncnn_model(fixed)
     try:
         with atomic_write(path.with_suffix(".bin")) as weights_file, atomic_write(path) as param_file:
             weights_file.write_bytes(weights)
             param_file.write_text(param, encoding="ascii")
-            closeness = _closeness(frozen, param_file, weights_file) if find_spec("ncnn") else None
+            closeness = _closeness(fixed, param_file, weights_file) if find_spec("ncnn") else None
             if closeness is not None and not closeness >= CLOSE:
                 raise RequestError(
                     f"ncnn's results for {checkpoint.path.stem} have a PSNR of only {closeness:.1f} dB to PyTorch's "
@@ -75,14 +73,14 @@ def named_scale(name: str) -> int | None:
     return next((scale for scale in NAMED_SCALES if f"x{scale}" in name or f"{scale}x" in name), None)
 
 
-def with_frozen_gate(checkpoint: Checkpoint) -> Checkpoint:
-    """The network without attention that equals `checkpoint` with its mean gate.
+def with_fixed_gate(checkpoint: Checkpoint) -> Checkpoint:
+    """The network without attention that equals `checkpoint` with its typical gate.
 
     The gate is positive, so the last ReLU of the trunk gives the same whether its conv or its result is multiplied.
     """
     if not checkpoint.config.attention:
         return checkpoint
-    gate = mean_gate(checkpoint)
+    gate = typical_gate(checkpoint)
     last = f"trunk.{checkpoint.config.blocks - 1}"
     tensors = {name: tensor for name, tensor in checkpoint.tensors.items() if not name.startswith("attention.")}
     tensors[f"{last}.weight"] = tensors[f"{last}.weight"] * gate[:, None, None, None]
@@ -91,15 +89,14 @@ def with_frozen_gate(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, config=config, tensors=tensors)
 
 
-def mean_gate(checkpoint: Checkpoint) -> NDArray[np.float32]:
-    """The mean gate [C] over the calibration portrait in `GATE_REDUCTIONS`."""
+def typical_gate(checkpoint: Checkpoint) -> NDArray[np.float32]:
+    """The gate [C] of the calibration portrait at half size, which does the same as the mean over photographs."""
     from .torch_engine import TorchEngine
 
-    engine = TorchEngine.from_checkpoint(checkpoint, "cpu", "fp32")
-    pictures = calibration_pictures(GATE_REDUCTIONS)
-    wholes = [Window(*(Span(0, length) for length in picture.shape[2:])) for picture in pictures]
-    gates = [np.asarray(engine.gate(picture, [whole])) for picture, whole in zip(pictures, wholes, strict=True)]
-    return np.mean(gates, axis=(0, 1))[: checkpoint.config.channels]
+    picture = calibration_pictures()[1]
+    whole = Window(*(Span(0, length) for length in picture.shape[2:]))
+    gate = TorchEngine.from_checkpoint(checkpoint, "cpu", "fp32").gate(picture, [whole])
+    return np.asarray(gate)[0, : checkpoint.config.channels]
 
 
 def ncnn_model(checkpoint: Checkpoint) -> tuple[str, bytes]:

@@ -1,7 +1,7 @@
 """Export a checkpoint to ONNX, for other runtimes and for browsers. Needs the packages of the extra `export`."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -85,7 +85,7 @@ def onnx_model(checkpoint: Checkpoint, precision: OnnxPrecision = "fp32") -> "Mo
 
     config, scale = checkpoint.config, checkpoint.config.scale
     half = precision == "fp16"
-    graph = _Graph(checkpoint, np.float16 if half else np.float32)
+    graph = _Graph(_phases_first(checkpoint), np.float16 if half else np.float32)
 
     def wide(x: str) -> str:
         return graph.node("Cast", x, to=TensorProto.FLOAT) if half else x
@@ -103,7 +103,7 @@ def onnx_model(checkpoint: Checkpoint, precision: OnnxPrecision = "fp32") -> "Mo
     if config.attention:
         deep = graph.node("Mul", deep, narrow(graph.gate(graph.node("GlobalAveragePool", wide(deep)))))
     detail = graph.cropped(wide(graph.conv("tail", graph.node("Add", shallow, deep))), BORDER)
-    pixels = graph.node("DepthToSpace", graph.node("Add", graph.bicubic(image), detail), mode="CRD", blocksize=scale)
+    pixels = graph.node("DepthToSpace", graph.node("Add", graph.bicubic(image), detail), mode="DCR", blocksize=scale)
     ends = graph.constant("black", np.float32(0)), graph.constant("white", np.float32(1))
     graph.node("Clip", pixels, *ends, name="result")
 
@@ -180,9 +180,12 @@ class _Graph:
 
     def bicubic(self, image: str) -> str:
         """The bicubic enlargement of the mirrored `image` without its border, before the pixel shuffle."""
-        kernels = np.tile(skip_kernel(self.checkpoint.config.scale)[:, None], (3, 1, 1, 1)).astype(np.float32)
+        scale = self.checkpoint.config.scale
+        kernels = np.zeros((scale**2, 3, 3, 5, 5), np.float32)
+        for colour in range(3):
+            kernels[:, colour, colour] = skip_kernel(scale)
         inner = self.cropped(image, BORDER - BICUBIC_REACH)
-        return self.node("Conv", inner, self.constant("bicubic", kernels), name="skip", group=3)
+        return self.node("Conv", inner, self.constant("bicubic", kernels.reshape(-1, 3, 5, 5)), name="skip")
 
     def mirrored(self, image: str) -> str:
         """`image` with `BORDER` mirrored pixels on every side, as `crop_mirrored` adds them. ONNX's `Pad` repeats the
@@ -217,6 +220,14 @@ class _Graph:
         return self.node(
             "DequantizeLinear", self.constant(name, values), self.constant(f"{name}.scale", scales), zeros, axis=0
         )
+
+
+def _phases_first(checkpoint: Checkpoint) -> Checkpoint:
+    """The network with the outputs of its tail ordered by phase, then by colour. NNAPI and CoreML know only this mode
+    of DepthToSpace; PyTorch's pixel shuffle has the other one."""
+    order = np.arange(3 * checkpoint.config.scale**2).reshape(3, -1).T.ravel()
+    tail = {name: checkpoint.tensors[name][order] for name in ("tail.weight", "tail.bias")}
+    return replace(checkpoint, tensors={**checkpoint.tensors, **tail})
 
 
 def largest_features(checkpoint: Checkpoint) -> list[float]:
