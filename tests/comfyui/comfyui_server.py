@@ -69,7 +69,7 @@ class Server:
             raise RuntimeError(json.dumps(answer["node_errors"]))
         return answer["prompt_id"]
 
-    def finish(self, prompt: str, limit: float = 300) -> list[Path]:
+    def finish(self, prompt: str, limit: float = 900) -> list[Path]:
         """Wait for a queued workflow; returns the files it made.
 
         Raises:
@@ -90,7 +90,7 @@ class Server:
         files = [item for item in items if isinstance(item, dict) and "filename" in item]
         return [self.base / f.get("type", "output") / f.get("subfolder", "") / f["filename"] for f in files]
 
-    def run(self, workflow: Workflow, limit: float = 300) -> list[Path]:
+    def run(self, workflow: Workflow, limit: float = 900) -> list[Path]:
         return self.finish(self.start(workflow), limit)
 
     def _wait_until_ready(self) -> None:
