@@ -3,8 +3,8 @@
     python benchmarks/espcn.py ../shared/data/train --validation ../shared/data/val --lpips ../shared/weights
 
 The network is that of the paper: three convs with 64 and 32 features, tanh, and a pixel shuffle, on luma alone. The
-colours are enlarged by bicubic interpolation. It trains on the patches of the recipe `fidelity`, with the mean squared
-error and Adam, whose learning rate falls along a half cosine. A scale of 20,000 steps takes 20 minutes on one core.
+colours are enlarged by bicubic interpolation. It trains on the photographs, with the optimiser and with the schedule of
+the recipe `fidelity`, and with the mean squared error. 6,000 steps of a scale take 4 minutes on one idle core.
 """
 
 import argparse
@@ -17,15 +17,15 @@ from pathlib import Path
 import quality
 import torch
 import torch.nn.functional as F
+from pytorch_optimizer import SOAP
 from torch import Tensor, nn
 
 from tinysr_core.evaluation import Method, evaluate, interpolation, to_8_bits, to_float
 from tinysr_core.images import Pixels8, list_photos
 from tinysr_core.loss import load_lpips
-from tinysr_core.trainer import load_recipe
+from tinysr_core.trainer import Recipe, load_recipe
 from tinysr_core.trainer.loop import learning_rate
-from tinysr_core.trainer.patches import DataConfig, PatchDataset, batches
-from tinysr_core.trainer.recipe import OptimizerConfig
+from tinysr_core.trainer.patches import PatchDataset, batches
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "espcn.csv"
@@ -53,19 +53,18 @@ def luma(picture: Tensor) -> Tensor:
     return (picture * torch.tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
-def trained(photos: Sequence[Path], scale: int, data: DataConfig, steps: int, cache: Path) -> Espcn:
-    """ESPCN after `steps` steps. Prints the mean PSNR of the patches."""
-    torch.manual_seed(0)
+def trained(photos: Sequence[Path], scale: int, recipe: Recipe, cache: Path) -> Espcn:
+    """ESPCN after the steps of the recipe. Prints the PSNR of the patches."""
+    torch.manual_seed(recipe.seed)
     network = Espcn(scale)
-    schedule = OptimizerConfig(warmup=100)
-    optimizer = torch.optim.Adam(network.parameters())
-    dataset = PatchDataset(photos, scale, data, seed=0, cache=cache)
+    optimizer = SOAP(network.parameters(), betas=recipe.optimizer.betas, weight_decay=0.0)
+    dataset = PatchDataset(photos, scale, recipe.data, recipe.seed, cache)
     errors: list[float] = []
-    for step, indices in enumerate(batches(0, steps, data.batch, 0, 1), 1):
+    for step, indices in enumerate(batches(0, recipe.steps, recipe.data.batch, 0, 1), 1):
         lr, hr = (luma(torch.stack(patches) / 255) for patches in zip(*map(dataset.__getitem__, indices), strict=True))
         loss = F.mse_loss(network(lr), hr)
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(schedule, step, steps)
+            group["lr"] = learning_rate(recipe.optimizer, step, recipe.steps)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -95,15 +94,16 @@ def main() -> None:
     parser.add_argument("--validation", type=Path, required=True, help="folder of the validation sets")
     parser.add_argument("--lpips", type=Path, required=True, help="folder of lpips_alex.safetensors")
     parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--steps", type=int, default=6000)
     arguments = parser.parse_args()
     lpips = load_lpips("alex", arguments.lpips)
     recipe = load_recipe(ROOT / "training" / "recipes" / "fidelity.toml")
-    data = dataclasses.replace(recipe.data, patch=32, batch=16)
+    data = dataclasses.replace(recipe.data, patch=24, batch=16)
+    recipe = dataclasses.replace(recipe, data=data, steps=arguments.steps)
     photos = list_photos(arguments.photos)
     for scale in arguments.scales:
         with tempfile.TemporaryDirectory() as folder:
-            network = trained(photos, scale, data, arguments.steps, Path(folder) / "photos")
+            network = trained(photos, scale, recipe, Path(folder) / "photos")
         methods = {"ESPCN": method(network, scale)}
         rows = list(evaluate([arguments.validation / name for name in SETS], scale, methods, lpips))
         known = [row for row in quality.read(RESULTS) if row.scale != scale]

@@ -16,8 +16,9 @@ pytest.importorskip("openvino", reason="needs OpenVINO: pip install '.[cpu]'")
 
 from tinysr_core.engines import openvino_int8 as int8
 from tinysr_core.engines import openvino_runtime
+from tinysr_core.engines.int8 import STEPS, largest_weights, steps_of
 from tinysr_core.engines.openvino_engine import OpenVinoEngine
-from tinysr_core.engines.openvino_graph import STEPS, Graphs, rounded
+from tinysr_core.engines.openvino_graph import Graphs
 from tinysr_core.engines.openvino_runtime import Compiled, openvino
 from tinysr_core.engines.tiling import Span, Window
 from tinysr_core.engines.torch_engine import TorchEngine
@@ -96,13 +97,11 @@ def test_int8_runs_in_integers() -> None:
 
 def test_kernels_are_rounded_to_steps_and_keep_their_sum() -> None:
     weight = np.random.default_rng(0).normal(size=(6, 5, 3, 3)).astype(np.float32)
-    largest = np.abs(weight).max((1, 2, 3), keepdims=True)
-    largest[0] = weight[0] = 0
-    largest[0] += np.finfo(np.float32).tiny
-    steps = rounded(weight, largest).astype(np.float64) / largest * STEPS
-    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
-    assert np.abs(steps).max() <= STEPS + 1e-4
-    off = steps - weight / largest * STEPS
+    weight[0] = 0
+    steps = steps_of(weight)
+    np.testing.assert_array_equal(steps, np.rint(steps))
+    assert np.abs(steps).max() == STEPS
+    off = steps - weight / largest_weights(weight) * STEPS
     assert np.abs(off).max() < 1 and np.abs(off.sum((2, 3))).max() < 0.5 + 1e-4
 
 

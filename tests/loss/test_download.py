@@ -24,7 +24,7 @@ class FileServer:
         self.requests: list[tuple[str, str | None]] = []
         """Path and requested range of each request."""
         self.break_after: int | None = None
-        self.resumes = True
+        self.resumes = self.sends_size = True
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,7 +51,8 @@ class FileServer:
             handler.send_error(416)
             return
         handler.send_response(206 if start else 200)
-        handler.send_header("Content-Length", str(len(data) - start))
+        if self.sends_size:
+            handler.send_header("Content-Length", str(len(data) - start))
         handler.end_headers()
         broken, self.break_after = self.break_after, None
         handler.wfile.write(data[start:] if broken is None else data[start : start + broken])
@@ -150,6 +151,13 @@ def test_without_network_the_error_names_both_remedies(server: FileServer, tmp_p
     assert len(server.requests) == 1
     with pytest.raises(DataError, match=r"net\.safetensors could not be downloaded"):
         load(Source("a network", "http://127.0.0.1:1/net.pth", "0"), Downloads(cache=tmp_path))
+
+
+def test_a_server_that_does_not_send_the_size_is_named(server: FileServer, tmp_path: Path) -> None:
+    source, _ = publish(server)
+    server.sends_size = False
+    with pytest.raises(DataError, match=r"does not send the size of http.*net\.pth"):
+        load(source, Downloads(cache=tmp_path))
 
 
 def test_a_mirror_has_the_files_as_they_are_kept(server: FileServer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import pytest
 from tinysr_core.errors import TrainingError
 from tinysr_core.trainer.patches import DataConfig
 from tinysr_core.trainer.recipe import Recipe, dump_recipe, load_recipe
+from tinysr_core.trainer.validation import choose_judge
 
 RECIPES = sorted((Path(__file__).parents[2] / "training" / "recipes").glob("*.toml"))
 
@@ -29,6 +30,14 @@ def test_a_recipe_that_is_written_reads_the_same(path: Path, tmp_path: Path) -> 
 def test_names_with_quotes_are_written_well(tmp_path: Path) -> None:
     recipe = Recipe(data=DataConfig(shares={'a "b"\\ c': 0.5, "ü": 1.0}), base="C:\\weights\\my.safetensors")
     assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+
+
+@pytest.mark.parametrize("name", ["finetune", "photo"])
+def test_fine_tuning_needs_no_large_download(name: str) -> None:
+    """SqueezeNet is 5 MB; VGG19 for the loss would be 575 MB, and AlexNet for the judge 244 MB."""
+    recipe = load_recipe(next(path for path in RECIPES if path.stem == name))
+    assert "vgg" not in recipe.loss.weights
+    assert choose_judge(recipe.validation.judge, recipe.loss.weights) == "texture"
 
 
 def test_the_papers_recipe() -> None:

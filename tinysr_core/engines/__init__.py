@@ -12,20 +12,22 @@ from .select import load_engine, preload, usable_gpus
 from .upscaler import AutoUpscaler, Upscaler, beyond_scale
 
 if TYPE_CHECKING:
-    from .onnx_export import TOLERANCE, export_onnx
+    from .ncnn_export import export_ncnn
+    from .onnx_export import OnnxPrecision, export_onnx
     from .torch_engine import TorchEngine, computes_in_bf16, inference, is_out_of_memory
 
 __all__ = [
-    "TOLERANCE",
     "AutoUpscaler",
     "Engine",
     "EngineName",
+    "OnnxPrecision",
     "Precision",
     "RunOptions",
     "TorchEngine",
     "Upscaler",
     "beyond_scale",
     "computes_in_bf16",
+    "export_ncnn",
     "export_onnx",
     "inference",
     "is_out_of_memory",
@@ -38,7 +40,8 @@ __all__ = [
 __getattr__ = lazy_getattr(
     __name__,
     {
-        "TOLERANCE": "onnx_export",
+        "OnnxPrecision": "onnx_export",
+        "export_ncnn": "ncnn_export",
         "export_onnx": "onnx_export",
         "TorchEngine": "torch_engine",
         "computes_in_bf16": "torch_engine",

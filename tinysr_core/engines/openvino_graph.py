@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model import Checkpoint, skip_kernel
+from .int8 import STEPS, largest_weights, steps_of
 from .openvino_runtime import openvino
 
 op = openvino.opset13
 
 VERSION = 4
 """Incremented when a change of the graphs invalidates saved calibrations."""
-STEPS = 127
-"""Quantisation steps from 0 to the largest weight of an output channel."""
 
 
 @dataclass(frozen=True)
@@ -99,23 +98,9 @@ class Graphs:
 
 
 def _quantised_kernel(weight: NDArray[np.float32]) -> openvino.Node:
-    largest = np.maximum(np.abs(weight).max((1, 2, 3), keepdims=True), np.finfo(np.float32).tiny)
-    return _quantised(_constant(rounded(weight, largest)), -largest, largest, 2 * STEPS + 1)
-
-
-def rounded(weight: NDArray[np.float32], largest: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Round kernels [out,in,k,k] to `STEPS` steps up to `largest` [out,1,1,1], by the largest-remainder method.
-
-    All weights of a kernel are rounded down; then those with the largest remainders are rounded up, until the sum of
-    the kernel is off by at most half a step. Flat areas therefore keep their brightness. Rounding each weight to the
-    nearest step would add up errors there: the result would be 3 to 5 dB further from that of fp32.
-    """
-    steps = (weight / largest * STEPS).reshape(*weight.shape[:2], -1)
-    down = np.floor(steps)
-    remainders = steps - down
-    rank = np.argsort(np.argsort(-remainders))
-    up = rank < np.rint(remainders.sum(-1, keepdims=True))
-    return ((down + up).reshape(weight.shape) * (largest / STEPS)).astype(np.float32)
+    largest = largest_weights(weight)
+    rounded = (steps_of(weight) * (largest / STEPS)).astype(np.float32)
+    return _quantised(_constant(rounded), -largest, largest, 2 * STEPS + 1)
 
 
 def _model(outputs: list[openvino.Node], inputs: list[Any], name: str) -> openvino.Model:

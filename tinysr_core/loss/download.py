@@ -93,7 +93,10 @@ class Downloads:
             if answer.status != 206:  # the server cannot resume and sends the whole file
                 stream.truncate(0)
                 done = 0
-            total = done + int(answer.headers["Content-Length"])
+            length = answer.headers["Content-Length"]
+            if length is None:
+                raise OSError(f"the server does not send the size of {source.url}")
+            total = done + int(length)
             self.progress(source, done, total)
             while chunk := answer.read(CHUNK):
                 stream.write(chunk)
