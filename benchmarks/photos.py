@@ -67,6 +67,8 @@ Texture / colour. Texture is the energy of Y above half the Nyquist frequency of
 original (below 1: smoother, above 1: grainier). Colour is the mean CIE76 distance between mean colours of blocks of
 {COLOUR_BLOCK} pixels.
 """
+COMPARED = ("clean", "q75", "phone", "q50")
+"""Sets on which other networks were measured."""
 QUOTED = """\
 Quoted from [photos_peers.csv](photos_peers.csv), not measured by this script: the same protocol on eight other, easier
 portraits. So compare the differences from bicubic and from `portrait`, not the figures themselves.
@@ -329,7 +331,43 @@ def page(rows: Sequence[Row], peers: Path) -> str:
                 )
                 + "\n"
             )
+    parts += [
+        "## Compared with them\n",
+        "PSNR in dB / LPIPS, each minus that of bicubic on the same pictures. `photo` and `auto` are measured on the"
+        " portraits of this page, the others are quoted from the tables above.\n",
+        *(
+            differences(measured, scale, lines)
+            for scale in scales
+            if (lines := [line for line in quoted if int(line["scale"]) == scale])
+        ),
+    ]
     return "\n".join(parts)
+
+
+def differences(
+    measured: Mapping[tuple[int, str, str], tuple[float, float, float, float]],
+    scale: int,
+    quoted: Sequence[Mapping[str, str]],
+) -> str:
+    """PSNR / LPIPS of our and of quoted networks, each minus that of bicubic on its own pictures, as Markdown."""
+    theirs: dict[str, dict[str, tuple[float, float]]] = {}
+    for line in quoted:
+        if not line["method"].startswith("TinySR"):
+            pairs = {data: line[data].split(" / ") for data in COMPARED if " / " in line[data]}
+            theirs[line["method"]] = {data: (float(psnr), float(lpips)) for data, (psnr, lpips) in pairs.items()}
+    ours = {name: {data: measured[scale, name, data][:2] for data in COMPARED} for name in ("bicubic", "photo", "auto")}
+    lines = [f"| ×{scale} | {' | '.join(COMPARED)} |", "|---" * (len(COMPARED) + 1) + "|"]
+    for title, methods in (("**TinySR {}**", ours), ("{}", theirs)):
+        bicubic = methods.pop("bicubic")
+        for name, found in methods.items():
+            cells = (
+                f"{found[data][0] - bicubic[data][0]:+.2f} / {found[data][1] - bicubic[data][1]:+.3f}"
+                if data in found
+                else "-"
+                for data in COMPARED
+            )
+            lines.append(f"| {title.format(name)} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

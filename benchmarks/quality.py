@@ -12,16 +12,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from tinysr_core.engines import Precision, RunOptions
-from tinysr_core.evaluation import Measurement, Method, evaluate, interpolation, network
+from tinysr_core.evaluation import Measurement, Method, evaluate, interpolation, network, to_8_bits, to_float
 from tinysr_core.loss import Lpips
 from tinysr_core.model import load_checkpoint, weights_digest
 from tinysr_core.util import atomic_write
 
-SCALES = (2, 3, 4)
+SCALES = (2, 3, 4, 8)
 SETS = ("set5", "set14", "portraits_cc0", "portraits_london")
 SLIDER = (0.25, 0.5, 0.75)
 PART_SETS = ("set5", "portraits_cc0")
 """Sets on which the slider and int8 are measured."""
+STANDARD_SETS, STANDARD_SCALES = ("set5", "set14"), (2, 3, 4)
+"""These sets have pictures of these scales only. Interpolation, the finish and other networks are compared at them."""
+CHAIN = "tinysr-portrait-x4, then tinysr-fidelity-x2"
+"""What TinySR does at ×8 without a network for it."""
 FINISH = "+sharpen+aa"
 COLUMNS = ("data", "picture", "scale", "method", "psnr", "ssim", "lpips", "weights")
 """Of results/quality.csv."""
@@ -68,16 +72,24 @@ def measure(folder: Path, validation: Path, lpips: Lpips, results: Path) -> list
 
 
 def subjects(folder: Path, scale: int) -> list[Subject]:
-    """Interpolation, and each checkpoint: alone, finished, in int8, and blended with its twin if it has one."""
+    """Interpolation, and each checkpoint: alone, finished, in int8, and blended with its twin if it has one. Beyond the
+    standard scales: bicubic, a chain of two networks, and each checkpoint alone."""
+    standard, sets = scale in STANDARD_SCALES, sets_at(scale)
     found = [
-        Subject(kernel, "", SETS, lambda kernel=kernel: interpolation(kernel, scale))
-        for kernel in ("bicubic", "lanczos")
+        Subject(kernel, "", sets, lambda kernel=kernel: interpolation(kernel, scale))
+        for kernel in (("bicubic", "lanczos") if standard else ("bicubic",))
     ]
+    first = folder / "tinysr-portrait-x4.safetensors"
+    if not standard and first.is_file():
+        digest = weights_digest(load_checkpoint(first).tensors)[:12]
+        found.append(Subject(CHAIN, digest, sets, lambda: chain(first)))
     for path in sorted(folder.glob(f"*-x{scale}.safetensors")):
         checkpoint = load_checkpoint(path)
         digest = weights_digest(checkpoint.tensors)[:12]
-        found.append(Subject(path.stem, digest, SETS, _loader(str(path), scale)))
-        found.append(Subject(path.stem + FINISH, digest, SETS, _loader(f"{path}{FINISH}", scale)))
+        found.append(Subject(path.stem, digest, sets, _loader(str(path), scale)))
+        if not standard:
+            continue
+        found.append(Subject(path.stem + FINISH, digest, sets, _loader(f"{path}{FINISH}", scale)))
         if find_spec("openvino"):
             name = f"{path.stem} (int8)"
             found.append(Subject(name, digest, PART_SETS, _loader(str(path), scale, precision="int8")))
@@ -86,6 +98,17 @@ def subjects(folder: Path, scale: int) -> list[Subject]:
             digest = weights_digest(load_checkpoint(path, detail).tensors)[:12]
             found.append(Subject(name, digest, PART_SETS, _loader(str(path), scale, detail)))
     return found
+
+
+def sets_at(scale: int) -> Sequence[str]:
+    """The sets that have pictures of this scale."""
+    return [name for name in SETS if name not in STANDARD_SETS or scale in STANDARD_SCALES]
+
+
+def chain(first: Path) -> Method:
+    """×8 by the checkpoint `first` for ×4, then its follower."""
+    upscaler = RunOptions(clean=0, precision="fp32").load(first)
+    return lambda lr: to_8_bits(upscaler.enlarge(to_float(lr), 8))
 
 
 def _loader(model: str, scale: int, detail: float = 1.0, precision: Precision = "fp32") -> Callable[[], Method]:

@@ -1,9 +1,11 @@
-"""Update the tables in README.md from the committed results, between their markers.
+"""Update the tables in README.md and docs/how-it-works.md from the committed results, between their markers.
 
     python benchmarks/readme_tables.py
 
 The quality table comes from results/quality.csv, which `python benchmarks/model_cards.py` makes, and results/peers.csv.
-A line `<!-- table: FILE.md HEADING -->` copies the first table below that heading in results/FILE.md.
+`<!-- table: rivals SCALE -->` is the table of rivals.py. `<!-- table: speed -->` joins the tables of results/speed.md
+and results/speed_avx2.md. `<!-- table: FILE.md HEADING -->` copies the first table below that heading in
+results/FILE.md.
 """
 
 import csv
@@ -12,15 +14,28 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
+import rivals
+
 from tinysr_core import find_checkpoint
 from tinysr_core.model import read_info
 from tinysr_core.util import atomic_write
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PAGES = (ROOT / "README.md", ROOT / "docs" / "how-it-works.md")
 COLUMNS = (("set5", 2), ("portraits_cc0", 2), ("set5", 4), ("portraits_cc0", 4))
 HEADS = ("Set5 ×2", "10 portraits ×2", "Set5 ×4", "10 portraits ×4")
 PEERS = ("CARN-M", "EFDN", "SMFANet", "Fast-SRGAN (GAN)")
+SPEED_HEADING = "1024 x 1024"
+SPEED_HEADS = (
+    "method",
+    "seconds",
+    "speed, stock node = 1",
+    "share of matmul",
+    "memory MB",
+    "AVX2 alone: seconds",
+    "AVX2 alone: speed",
+)
 MARKED = re.compile(r"(<!-- table: (?P<what>[^\n]*?) -->\n).*?(<!-- end of table -->)", re.S)
 
 Scores = dict[tuple[str, int], tuple[float, float]]
@@ -86,14 +101,38 @@ def copied_table(name: str, heading: str) -> str:
     return found[0].rstrip("\n")
 
 
+def speed_table() -> str:
+    """Seconds and relative speed with the newest instructions and with AVX2 alone, and memory."""
+    newest, avx2 = (
+        {row[0]: row[1:] for row in map(_cells, copied_table(name, SPEED_HEADING).splitlines()[2:])}
+        for name in ("speed.md", "speed_avx2.md")
+    )
+    lines = [f"| {' | '.join(SPEED_HEADS)} |", "|---" * len(SPEED_HEADS) + "|"]
+    for method, (seconds, _, speed, share, memory) in newest.items():
+        limited = avx2.get(method, ["-", "", "-"])  # bf16 needs newer instructions
+        lines.append(f"| {' | '.join((method, seconds, speed, share, memory, limited[0], limited[2]))} |")
+    return "\n".join(lines)
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
 def filled(text: str) -> str:
     """`text` with updated tables between its markers."""
 
     def table(marked: re.Match[str]) -> str:
         name, _, heading = marked["what"].partition(" ")
-        if name != "quality" and not (RESULTS / name).exists():
+        if name == "quality":
+            content = quality_table()
+        elif name == "speed":
+            content = speed_table()
+        elif name == "rivals":
+            content = rivals.table(int(heading))
+        elif (RESULTS / name).exists():
+            content = copied_table(name, heading)
+        else:
             return marked[0]  # not measured yet
-        content = quality_table() if name == "quality" else copied_table(name, heading)
         return f"{marked[1]}{content}\n{marked[3]}"
 
     return MARKED.sub(table, text)
@@ -105,10 +144,10 @@ def _rows(name: str) -> list[dict[str, str]]:
 
 
 def main() -> None:
-    readme = ROOT / "README.md"
-    text = filled(readme.read_text(encoding="utf-8"))
-    with atomic_write(readme) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    for page in PAGES:
+        text = filled(page.read_text(encoding="utf-8"))
+        with atomic_write(page) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
     python benchmarks/speed.py > benchmarks/results/speed.md
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=8000000000 python benchmarks/speed.py --tables sizes
-    ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python benchmarks/speed.py --tables commands
+    python benchmarks/avx2.py python benchmarks/speed.py --tables methods commands > benchmarks/results/speed_avx2.md
 
-The last command shows a machine that has AVX2 alone: oneDNN, which OpenVINO uses too, and torch's own kernels then use
-nothing newer.
+The last command measures a processor with AVX2 alone. `--busy` keeps one core busy with another process.
 
 It uses the shipped portrait weights x2. There are three tables:
 
@@ -14,7 +13,7 @@ It uses the shipped portrait weights x2. There are three tables:
   of similar size (spandrel's SRVGGNetCompact, 64 features, 6 convolutions, random weights). Methods that are not
   installed are left out.
 * `commands` runs `tinysr upscale` and a script with eager PyTorch from file to file, each in its own process. A first
-  round calibrates int8.
+  round calibrates int8 and compiles Python's bytecode.
 
 All methods take turns, and the best time of each counts, because other programs always take some time. A virtual
 machine gets new memory from its host slowly. So each run first fills and frees as much memory as its result takes. The
@@ -39,11 +38,13 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from busy import busy_core
 from memory import synthetic_photo
 from PIL import Image
 from torch import Tensor
 
 from tinysr_core.engines import EngineName, Precision, TorchEngine, load_upscaler
+from tinysr_core.engines.torch_engine import computes_in_bf16
 from tinysr_core.errors import RequestError
 from tinysr_core.model import ModelConfig, TinySR, find_checkpoint, read_checkpoint
 
@@ -64,8 +65,6 @@ PRODUCTS = 3
 """Matrix products before each method."""
 LAYOUTS = {"NCHW": torch.contiguous_format, "channels-last": torch.channels_last}
 SCRIPT = f"a script, {EAGER}"
-LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
-"""Variables that keep oneDNN and torch from newer instructions."""
 INSTRUCTIONS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
 """What tells processors apart here, as Linux names it."""
 OPTIONS = ("", "--precision fp32", "--engine torch", "--engine torch --precision fp32")
@@ -77,6 +76,8 @@ def methods() -> dict[str, Run]:
     path = find_checkpoint("portrait", SCALE)
     found: dict[str, Run] = {}
     for engine, precision in itertools.product(get_args(EngineName)[1:], get_args(Precision)[1:]):
+        if precision == "bf16" and not computes_in_bf16(torch.device("cpu")):
+            continue  # it would be emulated
         try:
             ours = load_upscaler(path, engine=engine, device="cpu", precision=precision, clean=0)
         except RequestError:
@@ -253,6 +254,7 @@ def commands() -> dict[str, list[str]]:
 def print_commands(width: int, height: int) -> None:
     """The table of whole commands, from JPEG to JPEG."""
     best = dict.fromkeys(commands(), float("inf"))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         synthetic_photo(width, height).save(Path(folder, "photo.jpg"), quality=92)
         for i in range(ROUNDS + 1):
@@ -261,11 +263,11 @@ def print_commands(width: int, height: int) -> None:
                 subprocess.run(
                     [sys.executable, *arguments],
                     cwd=folder,
-                    env=os.environ | {"HOME": folder},
+                    env=environment | {"HOME": folder},
                     check=True,
                     stderr=subprocess.DEVNULL,
                 )
-                if i:  # the first round calibrates int8 and reads the programs from the disk
+                if i:  # the first round also reads the programs from the disk
                     best[name] = min(best[name], time.perf_counter() - start)
     print(f"\n## Whole command, {width} x {height}\n")
     print(f"| command | seconds | {' | '.join(f'speed, {EAGER.format(name)} = 1' for name in LAYOUTS)} |")
@@ -307,10 +309,9 @@ def machine() -> str:
 
 
 def _instructions() -> list[str]:
-    """What the processor has of `INSTRUCTIONS`, and the limits that are set."""
+    """What the processor has of `INSTRUCTIONS`."""
     flags = Path("/proc/cpuinfo").read_text().split() if Path("/proc/cpuinfo").exists() else []
-    limits = [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
-    return [name for name in INSTRUCTIONS if name in flags] + limits
+    return [name for name in INSTRUCTIONS if name in flags]
 
 
 def _version(name: str) -> str | None:
@@ -325,6 +326,7 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="what to measure (default: all)")
     parser.add_argument("--sizes", nargs="+", default=[f"{w}x{h}" for w, h in SIZES], help="widths and heights")
     parser.add_argument("--only", default="", help="only methods whose name contains this")
+    parser.add_argument("--busy", action="store_true", help="measure while another process keeps one core busy")
     parser.add_argument("--eager", nargs=2, metavar=("LAYOUT", "FILE"), help="double this picture with eager PyTorch")
     parser.add_argument("--memory", metavar="METHOD", help="print the memory of this method in MB, at the given size")
     arguments = parser.parse_args()
@@ -346,12 +348,13 @@ def main() -> None:
         for run in found.values():
             run(photo(256, 256))  # first calls take longer
         width, height = next((size for size in sizes if size[0] * size[1] == 1024**2), sizes[0])
-        if "methods" in arguments.tables:
-            print_methods(found, width, height)
-        if "commands" in arguments.tables:
-            print_commands(width, height)
-        if "sizes" in arguments.tables:
-            print_sizes(found, sizes)
+        with busy_core(arguments.busy):
+            if "methods" in arguments.tables:
+                print_methods(found, width, height)
+            if "commands" in arguments.tables:
+                print_commands(width, height)
+            if "sizes" in arguments.tables:
+                print_sizes(found, sizes)
 
 
 if __name__ == "__main__":

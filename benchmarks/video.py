@@ -1,10 +1,11 @@
 """Measure memory and flicker of videos.
 
-    python benchmarks/video.py portrait.jpg [--only flicker|memory]
+    python benchmarks/video.py portrait.jpg [more.jpg ...] [--only flicker|memory]
 
 * Memory: the peak of the process after every twenty frames, for a clip of 854 x 480 pixels at x2.
-* Flicker: the mean difference of neighbouring frames of a still portrait with sensor noise, uncompressed and as H.264,
-  compared with the flicker of the source frames and of their bicubic enlargement.
+* Flicker: the mean difference of neighbouring frames of still portraits with sensor noise, uncompressed and as H.264,
+  compared with the flicker of the source frames and of their bicubic enlargement. Ratios are means over the portraits,
+  with their standard errors.
 
 Prints Markdown. Results: results/video.md.
 """
@@ -27,10 +28,10 @@ from tinysr_core.video import VideoProgress, upscale_video
 
 FRAMES = 160
 SIZE = 854, 480
-STILL_FRAMES, STILL_SIDE = 8, 200
+STILL_FRAMES, STILL_SIDE = 6, 128
 STILLS = {"noise 1": (1, None), "noise 4": (4, None), "noise 3, H.264 at 18": (3, 18), "noise 3, H.264 at 23": (3, 23)}
 """Standard deviation of the noise, in levels of 255, and the constant rate factor of H.264."""
-WEIGHTS = (("fidelity", 0.0), ("portrait", 0.0), ("portrait", 0.25), ("portrait", 0.5), ("portrait", 1.0))
+WEIGHTS = (("fidelity", 0.0), ("portrait", 0.0), ("portrait", 0.5), ("portrait", 1.0))
 """Name, and how much of the photo network is blended in: at 1 it is `photo`."""
 SCALES = (2, 3, 4)
 
@@ -63,18 +64,22 @@ def measure_memory(photo: Image.Image) -> None:
         upscale_video(source, Path(folder, "large.mp4"), load_upscaler(device="cpu"), model="portrait", progress=show)
 
 
-def measure_flicker(photo: Image.Image) -> None:
-    print("| scale | weights | clean | frames | flicker | flicker of the source | ratio to the source | to bicubic |")
-    print("|---|---|---|---|---|---|---|---|")
+def measure_flicker(photos: list[Image.Image]) -> None:
+    print("| scale | weights | clean | frames | flicker | of the frames | to the frames | highest | to bicubic |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for scale, (name, clean) in itertools.product(SCALES, WEIGHTS):
         upscaler = load_upscaler(name, scale=scale, device="cpu", clean=clean)
+        side = scale * STILL_SIDE
         for still, (noise, quality) in STILLS.items():
-            frames = still_camera(photo, scale, noise, quality)
-            ours = flicker([upscaler.upscale(frame) for frame in frames])
-            bicubic = flicker([resize(frame, scale * STILL_SIDE, scale * STILL_SIDE) for frame in frames])
-            own = flicker(frames)
-            figures = " | ".join(f"{figure:.2f}" for figure in (ours, own, ours / own, ours / bicubic))
-            print(f"| x{scale} | {name} | {clean:g} | {still} | {figures} |", flush=True)
+            stacks = [still_camera(photo, scale, noise, quality) for photo in photos]
+            own = np.array([flicker(frames) for frames in stacks])
+            ours = np.array([flicker([upscaler.upscale(frame) for frame in frames]) for frames in stacks])
+            bicubic = np.array([flicker([resize(frame, side, side) for frame in frames]) for frames in stacks])
+            ratio = ours / own
+            error = ratio.std(ddof=1) / len(photos) ** 0.5 if len(photos) > 1 else 0
+            levels = f"{ours.mean():.2f} | {own.mean():.2f}"
+            ratios = f"{ratio.mean():.2f} ± {error:.2f} | {ratio.max():.2f} | {(ours / bicubic).mean():.2f}"
+            print(f"| x{scale} | {name} | {clean:g} | {still} | {levels} | {ratios} |", flush=True)
 
 
 def still_camera(photo: Image.Image, scale: int, noise: float, quality: int | None) -> list[np.ndarray]:
@@ -110,15 +115,15 @@ def flicker(frames: list[np.ndarray]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photo", type=Path)
+    parser.add_argument("photos", type=Path, nargs="+", help="portraits; memory is measured with the first")
     parser.add_argument("--only", choices=["flicker", "memory"], help="measure only one of the two")
     arguments = parser.parse_args()
-    photo = Image.open(arguments.photo).convert("RGB")
+    photos = [Image.open(path).convert("RGB") for path in arguments.photos]
     if arguments.only != "memory":
-        measure_flicker(photo)
+        measure_flicker(photos)
         print()
     if arguments.only != "flicker":
-        measure_memory(photo)
+        measure_memory(photos[0])
 
 
 if __name__ == "__main__":

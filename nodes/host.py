@@ -207,13 +207,14 @@ def tell(notes: Sequence[str], node_id: str | None) -> None:
     for note in notes:
         logging.getLogger("TinySR").info(note)
     if notes:
-        show_text("\n".join(notes), node_id)
+        show_lines(notes, node_id)
 
 
-def show_text(text: str, node_id: str | None) -> None:
-    """Text on the node while it runs."""
+def show_lines(lines: Sequence[str], node_id: str | None) -> None:
+    """Lines of text on the node while it runs."""
     server = getattr(sys.modules.get("server"), "PromptServer", None)
     if node_id is not None and getattr(server, "instance", None) is not None:
+        text = ";\n".join(lines)  # Nodes 2.0 shows a line break as a space
         server.instance.send_progress_text(text, node_id)
 
 

@@ -115,7 +115,7 @@ class TinySRUpscaleVideo(UpscaleNode):
 
         def show(progress: VideoProgress) -> None:
             bar(0, progress.done, max(progress.total, progress.done, 1))
-            host.show_text("\n".join([_told(progress), *notes]), unique_id)
+            host.show_lines([_told(progress), *notes], unique_id)
 
         path, shown = host.new_output(filename_prefix, CODECS[codec].suffixes[0])
         transcode(
@@ -140,4 +140,4 @@ def _told(progress: VideoProgress) -> str:
     if left is None:
         return frames_done
     minutes, seconds = divmod(round(left), 60)
-    return f"{frames_done}, {progress.frames_per_second:.1f} frames/s, {minutes}:{seconds:02} left"
+    return f"{frames_done}, {progress.frames_per_second:.2f} frames/s, {minutes}:{seconds:02} left"

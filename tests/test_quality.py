@@ -44,7 +44,7 @@ def test_the_row_of_set5_can_be_measured_again(method: str, shared: Path) -> Non
 @pytest.mark.parametrize("path", sorted(WEIGHTS.glob("*.safetensors")), ids=lambda path: path.stem)
 def test_figures_are_those_of_the_shipped_weights(path: Path) -> None:
     digest = weights_digest(read_checkpoint(path).tensors)
-    recorded = {row["weights"] for row in rows(path.stem, "set5")}
+    recorded = {row["weights"] for row in rows(path.stem, "portraits_cc0")}
     assert recorded == {digest[:12]}, f"{path.name} has changed since it was measured; {RERUN}"
 
 

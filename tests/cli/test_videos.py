@@ -173,7 +173,7 @@ def test_progress_of_a_video_is_printed_in_lines_where_there_is_no_terminal() ->
             now[0] = seconds
             display.update_video(Path("clip.mp4"), VideoProgress(done, total, 6.0 if done else 0))
     assert stream.getvalue().splitlines() == [
-        "1/2 clip.mp4, frame 60 of 300, 6.0 frames/s: 20%, about 40 s left",
-        "1/2 clip.mp4, frame 120 of 300, 6.0 frames/s: 40%, about 30 s left",
-        "1/2 clip.mp4, frame 120, 6.0 frames/s",
+        "1/2 clip.mp4, frame 60 of 300, 6.00 frames/s: 20%, about 40 s left",
+        "1/2 clip.mp4, frame 120 of 300, 6.00 frames/s: 40%, about 30 s left",
+        "1/2 clip.mp4, frame 120, 6.00 frames/s",
     ]

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,9 @@ def test_a_size_beyond_the_network_is_told(run, model, clip, output, texts, capl
     (note,) = (message for message in caplog.messages if "×4.5" in message)
     assert note in texts
     assert texts[-1].startswith("6 of 6 frames") and texts[-1].endswith(note)
+
+
+def test_progress_tells_speed_and_time_left(run, model, clip, output, texts):
+    run("TinySRUpscaleVideo", model, clip, unique_id="3")
+    assert texts[0] == "0 of 6 frames"
+    assert re.fullmatch(r"6 of 6 frames, \d+\.\d\d frames/s, 0:00 left", texts[-1])

@@ -122,6 +122,19 @@ def test_a_pack_that_is_there_twice_is_told_once(nodes, comfyui, monkeypatch, ca
     assert [record.message.startswith("TinySR is installed twice: here ") for record in caplog.records] == [True]
 
 
+def test_categories_are_those_of_the_core(nodes, monkeypatch):
+    import sys
+    from types import ModuleType
+
+    host = importlib.import_module(nodes["TinySRUpscale"].__module__.replace(".upscale", ".host"))
+    stock = ModuleType("nodes")
+    stock.VAELoader = type("VAELoader", (), {"CATEGORY": "loaders"})
+    monkeypatch.setitem(sys.modules, "nodes", stock)
+    assert host.category("model/loaders", "loaders") == "loaders"
+    stock.VAELoader.CATEGORY = "model/loaders"
+    assert host.category("model/loaders", "loaders") == "model/loaders"
+
+
 def test_no_home_folder_is_no_problem(nodes, run, model, picture, monkeypatch):
     from pathlib import Path
 

@@ -41,6 +41,8 @@ def test_photographs_are_cropped_and_shrunk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pair.hr, np.asarray(Image.open(tmp_path / "a.png"))[:36, :48])
     expected = resize(to_float(pair.hr), 12, 16)[0].transpose(1, 2, 0)
     assert np.abs(pair.lr - 255 * expected.clip(0, 1)).max() <= 0.501
+    (pair,) = load_pairs(tmp_path, 8)
+    assert (pair.hr.shape, pair.lr.shape) == ((24, 48, 3), (3, 6, 3))
 
 
 def test_standard_sets_are_read_as_they_are(tmp_path: Path) -> None:

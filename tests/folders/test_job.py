@@ -299,6 +299,25 @@ def test_beyond_the_largest_network_fidelity_follows_and_a_note_says_so(photos: 
     assert {tuple(outcome.notes) for outcome in outcomes} == {("×8 is reached by networks for ×4, then ×2.",)}
 
 
+def test_a_cleaned_picture_keeps_the_size_where_only_a_smaller_scale_can_clean(home: Path, photos: Path) -> None:
+    models = home / ".tinysr" / "models"
+    small = read_checkpoint(write_network(models, 4))
+    write_checkpoint(small.path, small.config, small.tensors, {"photo": "tinysr-other-x4"})
+    write_checkpoint(models / "tinysr-other-x4.safetensors", small.config, small.tensors, {})
+    large = write_network(models, 8)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    Image.fromarray(noise).save(photos / "a.jpg", quality=20)
+    for settings in (
+        Settings("test", finish=Finish(Factor(8))),
+        Settings("test", RunOptions(clean=1), Finish(Factor(8))),
+        Settings(str(large)),
+    ):
+        plan = plan_jobs([photos / "a.jpg"], home / "out", settings, overwrite=True)
+        (outcome,) = run_job(plan, settings)
+        assert (outcome.error, outcome.output_size, outcome.clean) == (None, (240, 160), 1)
+        assert "×8 is reached by networks for ×4, then ×2." in outcome.notes
+
+
 def test_a_single_checkpoint_sets_the_scale(home: Path, photos: Path) -> None:
     settings = Settings(model=str(write_network(home, 3)))
     plan = plan_jobs([photos / "a.png"], None, settings)

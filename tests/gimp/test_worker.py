@@ -144,7 +144,7 @@ def test_masks_are_multiplied_and_enlarged() -> None:
     np.testing.assert_array_equal(enlarged["array"], np.ones((8, 10, 1), np.float32))
 
 
-@pytest.mark.parametrize(("width", "height", "networks"), [(10, 8, []), (40, 32, [4, 2]), (22, 19, [4])])
+@pytest.mark.parametrize(("width", "height", "networks"), [(40, 32, []), (30, 24, [4, 2]), (22, 19, [4])])
 def test_the_networks_beyond_the_largest_scale_are_named(width: int, height: int, networks: list[int]) -> None:
     size = {"result_width": width, "result_height": height, "factor": width / 5}
     _, messages = talk(frame(REQUEST | size), Enlarger())

@@ -95,7 +95,7 @@ def test_the_documentation_shows_the_table() -> None:
     assert markdown_table() in (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("key", "thing"), itertools.product(FORMATS, CARRIED))
+@pytest.mark.parametrize(("key", "thing"), list(itertools.product(FORMATS, CARRIED)))
 def test_one_thing_is_kept_converted_or_noted(tmp_path, key, thing):
     kind = FORMATS[key]
     notes = write_picture(picture(**THINGS[thing]), tmp_path / f"a.{key}")

@@ -8,7 +8,14 @@ import pytest
 from tinysr_core.engines import load_upscaler
 from tinysr_core.errors import CheckpointError, RequestError
 from tinysr_core.model import catalog
-from tinysr_core.model.blend import blend, find_relative, has_photo, load_checkpoint, relatives_of_descendant
+from tinysr_core.model.blend import (
+    blend,
+    find_cleanable,
+    find_relative,
+    has_photo,
+    load_checkpoint,
+    relatives_of_descendant,
+)
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from tinysr_core.model.config import ModelConfig
 
@@ -135,6 +142,18 @@ def test_without_a_photo_network_clean_must_be_0(family: tuple[Checkpoint, Check
     assert not has_photo(vivid)
     with pytest.raises(CheckpointError, match="is missing"):
         load_checkpoint(vivid.path, clean=0.5)
+
+
+def test_without_a_photo_network_the_next_smaller_scale_is_cleaned(
+    family: tuple[Checkpoint, Checkpoint, Checkpoint],
+) -> None:
+    calm, vivid, dusty = family
+    large = write(vivid.path.with_name("vivid-x4.safetensors"), 1, dataclasses.replace(CONFIG, scale=4), twin="calm-x4")
+    assert find_cleanable(vivid.path) == vivid.path
+    assert find_cleanable(large.path) == vivid.path
+    assert find_cleanable(calm.path) is None
+    dusty.path.unlink()
+    assert find_cleanable(large.path) is None
 
 
 def test_a_photo_network_of_another_kind_is_none(tmp_path: Path) -> None:

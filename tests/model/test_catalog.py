@@ -33,6 +33,15 @@ def test_the_nearest_sufficient_scale_is_taken(folders: tuple[Path, Path], facto
     assert catalog.find_checkpoint("portrait", factor).name == f"tinysr-portrait-x{scale}.safetensors"
 
 
+@pytest.mark.parametrize(("factor", "scale"), [(4, 4), (4.5, 4), (7.4, 4), (7.5, 8), (8, 8), (9, 8)])
+def test_a_scale_above_4_serves_factors_near_it(folders: tuple[Path, Path], factor: float, scale: int) -> None:
+    shipped, user = folders
+    write(shipped, "tinysr-portrait-x8", 8)
+    assert catalog.find_checkpoint("portrait", factor).name == f"tinysr-portrait-x{scale}.safetensors"
+    only = write(user, "large-x8", 8)
+    assert catalog.find_checkpoint("large", factor) == only
+
+
 def test_the_users_files_come_first(folders: tuple[Path, Path], tmp_path: Path) -> None:
     shipped, user = folders
     own = write(user, "tinysr-portrait-x2", 2)

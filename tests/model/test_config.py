@@ -22,6 +22,7 @@ CONFIGS = [
         ("paper", 2, 386_188),
         ("paper", 3, 394_843),
         ("paper", 4, 406_960),
+        ("lite", 2, 100_812),
     ],
 )
 def test_parameter_counts_of_the_presets(preset: str, scale: int, parameters: int) -> None:

@@ -89,7 +89,8 @@ class JobDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # rich before 14.3 prints an empty line for a hidden bar
+            self._bar.stop()
 
     def update(self, picture: Path, share: float) -> None:
         """Show the current picture, and the share of all pictures that is done."""
@@ -99,7 +100,7 @@ class JobDisplay:
     def update_video(self, video: Path, progress: "VideoProgress") -> None:
         """Show the current video, and how far it is."""
         total = f" of {progress.total}" if progress.total else ""
-        speed = f", {progress.frames_per_second:.1f} frames/s" if progress.frames_per_second else ""
+        speed = f", {progress.frames_per_second:.2f} frames/s" if progress.frames_per_second else ""
         share = min(progress.done / progress.total, 1) if progress.total else None
         self._show(f"{video.name}, frame {progress.done}{total}{speed}", share, progress.seconds_left)
 

@@ -61,7 +61,7 @@ class OpenVinoEngine:
     def run(self, image: Image, gate: Gate | None = None) -> Image:
         pixels = _pixels(image)
         with self._turn:
-            result = self._own_gate(pixels) if gate is None else self._given_gate(pixels, self._graphs.rounded(gate))
+            result = self._own_gate(pixels) if gate is None else self._given_gate(pixels, gate)
         return _like(image, result)
 
     def gate(self, image: Any, cores: Sequence[Window]) -> Gate:

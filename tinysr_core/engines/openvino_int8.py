@@ -25,7 +25,7 @@ class Calibration:
     """The measurements for one network."""
 
     ranges: Sequence[float]
-    """The largest input of each conv after the first, with the margin."""
+    """The largest input of each conv of the trunk, with the margin."""
     psnr: float
     """Between the int8 and the fp32 result, in dB."""
 
@@ -47,7 +47,7 @@ def calibration(checkpoint: Checkpoint, cache: Path | None) -> Calibration:
         return calibrate(checkpoint)
     state = f"{checkpoint.sha256} {VERSION} {MARGIN} {openvino.__version__} {cpu_name()}"
     path = cache / f"int8-{hashlib.sha256(state.encode()).hexdigest()[:32]}.json"
-    known = _read(path, checkpoint.config.blocks + 1)
+    known = _read(path, checkpoint.config.blocks)
     if known is None:
         known = calibrate(checkpoint)
         with suppress(OSError):
@@ -68,11 +68,11 @@ def calibrate(checkpoint: Checkpoint) -> Calibration:
     return Calibration(ranges, psnr(*results))
 
 
-def _read(path: Path, convs: int) -> Calibration | None:
+def _read(path: Path, blocks: int) -> Calibration | None:
     """The calibration saved at `path`; None if there is none, or it is damaged."""
     try:
         known = Calibration(**json.loads(path.read_text(encoding="utf-8")))
         usable = all(isinstance(value, float) and 0 < value < np.inf for value in (*known.ranges, known.psnr))
-        return known if usable and len(known.ranges) == convs else None
+        return known if usable and len(known.ranges) == blocks else None
     except (OSError, ValueError, TypeError):
         return None

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -11,10 +12,11 @@ from ..model import (
     Relation,
     cache_folder,
     find_checkpoint,
+    find_cleanable,
     find_exactly,
     find_relative,
-    has_photo,
     load_checkpoint,
+    model_name,
     read_info,
 )
 from .engine import EngineName, Precision
@@ -36,7 +38,7 @@ class RunOptions:
     clean: float | Literal["auto"] = "auto"
     """0 to 1, blends the model with its photo network, which removes JPEG blocks and noise: 0 is the model as it is, 1
     the photo network. auto chooses for each picture (`images.choose_clean`), and is 0 if the model has no photo
-    network."""
+    network. At a scale without a photo network, the next smaller scale that has one is used, and the follower."""
     engine: EngineName = "auto"
     """The runtime; auto is torch on a GPU, and on a CPU OpenVINO if it is installed, else torch."""
     device: str = "auto"
@@ -47,6 +49,18 @@ class RunOptions:
     tile: int | None = None
     """Side of the tiles in LR pixels; None: the engine's default."""
 
+    def find(self, model: str, factor: float) -> Path:
+        """The checkpoint of `model`, a name or path, for an enlargement of `factor` (see `find_checkpoint`). A given
+        amount of `clean` needs a photo network, so the scale of a name is then one that has it.
+
+        Raises:
+            CheckpointError: nothing has this name.
+        """
+        path = find_checkpoint(model, factor)
+        if self.clean in (0, "auto") or model != model_name(path):
+            return path
+        return find_cleanable(path) or path
+
     def load(self, path: Path) -> Upscaler:
         """The upscaler for the checkpoint at `path`. Beyond its scale, it continues with `follower`.
 
@@ -54,8 +68,8 @@ class RunOptions:
             CheckpointError: the file is not a TinySR checkpoint, or a relative to blend it with is missing.
             RequestError: an option has an invalid value, or the device or the precision is not available.
         """
-        if self.clean == "auto" and has_photo(read_info(path)):
-            return AutoUpscaler(lambda clean: replace(self, clean=clean).load(path))
+        if self.clean == "auto" and (cleanable := find_cleanable(path)):
+            return AutoUpscaler(lambda clean: replace(self, clean=clean).load(cleanable if clean else path))
         checkpoint = load_checkpoint(path, self.detail, 0 if self.clean == "auto" else self.clean)
         engine = load_engine(checkpoint, self.engine, self.device, self.precision, cache_folder())
         return Upscaler(engine, self.tile, self.follower)
@@ -66,10 +80,9 @@ class RunOptions:
         Raises:
             CheckpointError: the file is not a TinySR checkpoint.
         """
-        info = read_info(path)
-        found = {path}
+        found = {path, (self.clean != 0 and find_cleanable(path)) or path}
         relatives: dict[Relation, bool] = {"twin": self.detail < 1, "photo": self.clean != 0}
-        for relation, used in relatives.items():
+        for info, (relation, used) in product([read_info(file) for file in found], relatives.items()):
             if used:
                 with suppress(CheckpointError):  # `load` reports missing files
                     found.add(find_relative(info, relation))
@@ -109,5 +122,5 @@ def load_upscaler(
             with is missing.
         RequestError: an option has an invalid value, or the device or the precision is not available.
     """
-    path = model if isinstance(model, Path) else find_checkpoint(model, scale)
-    return RunOptions(detail, clean, engine, device, precision, tile).load(path)
+    options = RunOptions(detail, clean, engine, device, precision, tile)
+    return options.load(model if isinstance(model, Path) else options.find(model, scale))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -44,8 +45,8 @@ def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels:
     scale = model.config.scale
     rows = max(1, band_pixels // width)
     limit = _openmp_limit()
-    count = min(torch.get_num_threads(), cores(), max(1, height // SMALLEST_STRIP)) if limit else 1
-    strips = [Span(height * i // count, height * (i + 1) // count) for i in range(count)]
+    count = min(_threads(limit), max(1, height // SMALLEST_STRIP))
+    strips = _strips(Span(0, height), count)
     seen = [strip.grown(model.config.halo, height) for strip in strips]
     parts = [image[:, :, span.slice] for span in seen]
     features: list[Features] = [_features(model, part, rows) for part in parts]
@@ -60,6 +61,33 @@ def run_in_bands(model: TinySR, image: Tensor, gate: Tensor | None, band_pixels:
         for strip, span, part in zip(strips, seen, enlarged, strict=True):
             result[:, :, strip.scaled(scale).slice] = part[:, :, strip.within(span).scaled(scale).slice]
     return result
+
+
+def pooled_in_strips(model: TinySR, image: Tensor, rows: slice, columns: slice) -> Tensor:
+    """`model.pooled(image, rows, columns)` for pictures [B,3,h,w] on the CPU. Each thread takes pictures, or strips."""
+    inner, height = Span(rows.start, rows.stop), image.shape[2]
+    limit = _openmp_limit()
+    threads = _threads(limit)
+    strips = _strips(inner, min(threads, max(1, len(inner) // SMALLEST_STRIP)))
+
+    def total(picture: Tensor, strip: Span) -> Tensor:
+        seen = strip.grown(model.config.trunk_halo, height)
+        return model.pooled(picture[:, :, seen.slice], strip.within(seen).slice, columns) * len(strip)
+
+    pairs = [(picture, strip) for picture in image.split(1) for strip in strips]
+    with ThreadPoolExecutor(threads, initializer=_start_worker, initargs=(limit,)) as pool:
+        totals = torch.stack(list(pool.map(total, *zip(*pairs, strict=True))))
+    return totals.reshape(len(image), len(strips), -1).sum(1) / len(inner)
+
+
+def _threads(limit: Callable[[int], None] | None) -> int:
+    return min(torch.get_num_threads(), cores()) if limit else 1
+
+
+def _strips(span: Span, count: int) -> list[Span]:
+    """`count` spans of nearly equal length that together are `span`."""
+    edges = [span.start + len(span) * i // count for i in range(count + 1)]
+    return [Span(start, stop) for start, stop in pairwise(edges)]
 
 
 def _start_worker(limit: Callable[[int], None] | None) -> None:

@@ -21,7 +21,7 @@ TorchPrecision = Literal["auto", "fp32", "fp16", "bf16"]
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "unable to find an engine")
 """Parts of the messages of CUDA, XPU, the CPU and cuDNN about too little memory."""
 PROBE_BATCH_PIXELS = 1 << 18
-"""LR pixels of probe windows in one batch on a GPU."""
+"""LR pixels of probe windows in one batch."""
 MAX_PINNED_BYTES = 1 << 28
 """Largest tile that is copied through pinned memory, which torch never frees."""
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -99,7 +99,7 @@ class TorchEngine:
             return self.fallback.run(image, gate)
 
     def gate(self, image: Any, cores: Sequence[Window]) -> Gate:
-        model, device = self.path.model, self.path.device
+        model = self.path.model
         assert model.attention is not None
         height, width = image.shape[2:]
         alike: defaultdict[tuple[Window, torch.Size], list[Tensor]] = defaultdict(list)
@@ -110,7 +110,7 @@ class TorchEngine:
                 alike[core.within(seen), window.shape].append(window)
             total: Any = 0
             for (inner, shape), windows in alike.items():
-                batch_size = 1 if device.type == "cpu" else max(1, PROBE_BATCH_PIXELS // shape[2:].numel())
+                batch_size = max(1, PROBE_BATCH_PIXELS // shape[2:].numel())
                 for i in range(0, len(windows), batch_size):
                     batch = torch.cat(windows[i : i + batch_size])
                     pooled = self.path.pooled(batch, inner.rows.slice, inner.columns.slice)

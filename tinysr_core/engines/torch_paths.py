@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..model import TinySR, bicubic_skip
-from .torch_cpu import run_in_bands
+from .torch_cpu import pooled_in_strips, run_in_bands
 from .torch_cuda import CudnnNetwork, padded
 
 CPU = torch.device("cpu")
@@ -71,7 +71,7 @@ def _paths(model: TinySR, device: torch.device, dtype: torch.dtype) -> Iterator[
     if device.type == "cpu":
         placed = _placed(model, device, dtype, fast)
         run = partial(run_in_bands, placed)  # features stay in the cache
-        yield TorchPath(name, device, dtype, fast, placed, run, placed.pooled, BANDED_TILE)
+        yield TorchPath(name, device, dtype, fast, placed, run, partial(pooled_in_strips, placed), BANDED_TILE)
     else:
         on_tensor_cores = is_cuda(device) and dtype != torch.float32
         tile = RESULT_SIDE // max(2, model.config.scale) if on_tensor_cores else WHOLE_TILE

@@ -24,7 +24,7 @@ STRETCH = 1.2
 by 18 % (docs/how-it-works.md)."""
 VIDEO_CLEAN = 1.0
 """The amount that `clean="auto"` chooses for all frames of a video: they are compressed, and the less of the photo
-network there is, the more their noise flickers (benchmarks/results/video.md)."""
+network there is, the more compressed frames flicker (benchmarks/results/video.md)."""
 
 
 class Upscaler:
@@ -166,6 +166,8 @@ def _run(
     height, width = image.shape[2:]
     source = engine.moved(image)
     gate = _gates(engine, source, windows)
+    if progress is not None and gate is not None:
+        progress(0, len(some))  # can cancel: the gate of a large picture takes about as long as a tile
     writer = TileWriter(result)
     finite: list[Any] = []  # read after the last tile, so that a GPU does not wait
     for done, window in enumerate(some, 1):
@@ -213,7 +215,8 @@ class AutoUpscaler(Upscaler):
 
     Args:
         load: loads the upscaler for an amount from 0 to 1. It is called once per amount, with 0 immediately, so that
-            invalid options raise an error at once.
+            invalid options raise an error at once. Upscalers for other amounts may have a smaller scale, and continue
+            with their followers.
     """
 
     def __init__(self, load: Callable[[float], Upscaler]) -> None:
@@ -252,7 +255,7 @@ class AutoUpscaler(Upscaler):
     def upscale(self, image: Image, progress: Progress | None = None) -> Image:
         """See `Upscaler.upscale`; `for_picture` chooses the network."""
         _require_pictures(image)
-        return self.for_picture(image)[0].upscale(image, progress)
+        return self.for_picture(image)[0].enlarge(image, self.scale, progress)
 
 
 def _require_pictures(image: Any) -> None:

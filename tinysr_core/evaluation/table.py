@@ -21,7 +21,8 @@ from .identity import FaceRecognizer
 from .metrics import lpips_distance, psnr_y, ssim_y
 
 CROP = 12
-"""Photographs are cropped to a multiple of this number of pixels, which the scales 2, 3 and 4 divide."""
+"""Photographs are cropped to a multiple of this number of pixels, which the scales 2, 3 and 4 divide, or to the least
+common multiple with another scale."""
 SMALLEST = 24
 """Smallest side in pixels, so that SSIM's window fits inside the borders."""
 METRICS = {"psnr": "PSNR-Y dB", "ssim": "SSIM-Y", "lpips": "LPIPS", "identity": "identity"}
@@ -65,7 +66,8 @@ def load_pairs(folder: Path, scale: int) -> Iterator[Pair]:
     """The pairs of a data set.
 
     A folder with subfolders x2, x3 or x4 is a standard set with files `*_HR.png` and `*_LR.png`. Any other folder holds
-    photographs: their bottom right is cropped to a multiple of 12 pixels, and antialiased bicubic makes the LR picture.
+    photographs: their bottom right is cropped to a multiple of 12 pixels and of `scale`, and antialiased bicubic makes
+    the LR picture.
 
     Raises:
         DataError: there are no pictures of this scale, or a photograph is too small.
@@ -197,7 +199,8 @@ def _spread(values: Sequence[float | None], metric: str) -> str:
 
 def _shrunk(path: Path, scale: int) -> Pair:
     hr = decode(path)
-    height, width = (length // CROP * CROP for length in hr.shape[:2])
+    multiple = math.lcm(CROP, scale)
+    height, width = (length // multiple * multiple for length in hr.shape[:2])
     if min(height, width) < SMALLEST:
         raise DataError(f"{path} has a side below {SMALLEST} pixels; take it out of the folder.")
     hr = hr[:height, :width]

@@ -62,9 +62,10 @@ class FileUpscaler:
         outcome.input_size = picture.width, picture.height
         outcome.notes += picture.notes
         path = self._checkpoint(picture.height, picture.width)
-        upscaler, clean = self._network(path).for_picture(picture.pixels, jpeg_quality(picture))
+        network = self._network(path)
+        size = result_size(settings.finish.size or Factor(network.scale), picture.height, picture.width)
+        upscaler, clean = network.for_picture(picture.pixels, jpeg_quality(picture))
         self._report_model(outcome, path, clean)
-        size = result_size(settings.finish.size or Factor(upscaler.scale), picture.height, picture.width)
         outcome.notes += _beyond_scale(upscaler, size.factor)
         _require_memory(job, settings, picture, size, math.prod(upscaler.steps(size.factor)))
         _require_size_fits(job, size)

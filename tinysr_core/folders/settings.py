@@ -10,11 +10,11 @@ from typing import Any
 from ..engines import RunOptions
 from ..errors import RequestError
 from ..images import Keep, Subsampling
-from ..model import DEFAULT_NAME, find_checkpoint, model_name, read_info
+from ..model import DEFAULT_NAME, model_name, read_info
 from ..postprocess import ExactSize, Factor, Finish, LongestSide, Megapixels
 from ..video import Encoding
 
-_SCALES = (2, 3, 4)
+_SCALES = (2, 3, 4, 8)
 """A model can have one checkpoint for each of these scales."""
 _SAME_RESULT = ("engine", "device", "tile")
 """Fields of `RunOptions` that do not change the result."""
@@ -63,7 +63,7 @@ class Settings:
         """
         if factor is None:
             factor = self.finish.size.factor if isinstance(self.finish.size, Factor) else 2.0
-        return find_checkpoint(self.model, factor)
+        return self.network.find(self.model, factor)
 
     @property
     def model_name(self) -> str:

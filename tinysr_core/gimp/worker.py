@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..engines import RunOptions, Upscaler, preload
 from ..errors import MemoryLimitError, TinySRError
-from ..model import DEFAULT_NAME, CheckpointInfo, find_checkpoint, list_checkpoints, list_files, model_name
+from ..model import DEFAULT_NAME, CheckpointInfo, list_checkpoints, list_files, model_name
 from ..pipeline import enhance, enhance_mask
 from ..postprocess import ExactSize, resize
 from ..util import Progress
@@ -158,7 +158,7 @@ class Enlarger:
     def _upscaler(self, request: Request, wanted: NetworkChoice) -> Upscaler:
         is_large = request.width * request.height >= LARGE_PICTURE
         options = replace(wanted.options, tile=SMALL_TILE if is_large else None)
-        key = find_checkpoint(wanted.model or DEFAULT_NAME, wanted.factor), options
+        key = options.find(wanted.model or DEFAULT_NAME, wanted.factor), options
         upscaler = self._upscalers.pop(key, None) or options.load(key[0])
         self._upscalers[key] = upscaler  # the last used is dropped last
         while len(self._upscalers) > KEPT_NETWORKS:

@@ -5,7 +5,8 @@ Each term takes SR and HR pictures [B,3,H,W], with values near [0,1], not clampe
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -119,7 +120,7 @@ def edge_distance(sr: Tensor, hr: Tensor) -> Tensor:
 def edge_maps(image: Tensor) -> Tensor:
     """Sobel-x, Sobel-y and 4-neighbour Laplacian of each channel, zero padded: [B,C,H,W] -> [B,C,3,H,W]."""
     batch, channels, height, width = image.shape
-    kernels = torch.tensor([SOBEL_X, SOBEL_Y, LAPLACIAN], dtype=image.dtype, device=image.device)[:, None]
+    kernels = _constant((SOBEL_X, SOBEL_Y, LAPLACIAN), image.dtype, image.device)[:, None]
     maps = F.conv2d(image.reshape(batch * channels, 1, height, width), kernels, padding=1)
     return maps.reshape(batch, channels, 3, height, width)
 
@@ -136,8 +137,8 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     of the powers is infinite, both standards define linear pieces, which keep the gradient finite.
     """
     linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
-    matrix = torch.tensor(RGB_TO_XYZ, dtype=rgb.dtype, device=rgb.device)
-    white = torch.tensor(WHITE_D65, dtype=rgb.dtype, device=rgb.device)
+    matrix = _constant(RGB_TO_XYZ, rgb.dtype, rgb.device)
+    white = _constant(WHITE_D65, rgb.dtype, rgb.device)
     xyz = torch.einsum("ij,bjhw->bihw", matrix / white[:, None], linear)
     threshold = 0.008856
     x, y, z = torch.where(xyz > threshold, xyz.clamp(min=threshold) ** (1 / 3), 7.787 * xyz + 16 / 116).unbind(1)
@@ -158,3 +159,10 @@ def colour_distance(sr: Tensor, hr: Tensor, side: int) -> Tensor:
     """L1 mean of the difference in mean colour of squares of `side` x `side` pixels. Incomplete squares at the right
     and the bottom are left out."""
     return F.avg_pool2d(sr - hr, side).abs().mean()
+
+
+@cache
+def _constant(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`values` on the device, cached: copying them at each step would make a GPU wait."""
+    with torch.inference_mode(False):  # the cached tensor may later be used in training
+        return torch.tensor(values, dtype=dtype, device=device)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..util import lazy_getattr
 from .bicubic import skip_kernel
-from .blend import Relation, find_relative, has_photo, load_checkpoint, relatives_of_descendant
+from .blend import Relation, find_cleanable, find_relative, has_photo, load_checkpoint, relatives_of_descendant
 from .catalog import (
     DEFAULT_NAME,
     SUFFIX,
@@ -39,6 +39,7 @@ __all__ = [
     "bicubic_skip",
     "cache_folder",
     "find_checkpoint",
+    "find_cleanable",
     "find_exactly",
     "find_relative",
     "has_photo",

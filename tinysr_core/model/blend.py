@@ -77,6 +77,25 @@ def has_photo(info: CheckpointInfo) -> bool:
         return False
 
 
+def find_cleanable(path: Path) -> Path | None:
+    """The checkpoint at `path` if it has a photo network, or else the one beside it of the same model, with the next
+    smaller scale, that has one. None if there is none.
+
+    Raises:
+        CheckpointError: a file is not a TinySR checkpoint.
+    """
+    info = read_info(path)
+    if has_photo(info):
+        return path
+    mark = f"-x{info.config.scale}"
+    if path.stem.endswith(mark):
+        for scale in range(info.config.scale - 1, 1, -1):
+            smaller = path.with_name(f"{path.stem.removesuffix(mark)}-x{scale}{SUFFIX}")
+            if smaller.is_file() and has_photo(read_info(smaller)):
+                return smaller
+    return None
+
+
 def relatives_of_descendant(base: CheckpointInfo) -> dict[Relation, str]:
     """What the card of a checkpoint fine-tuned from `base` names: the relatives of `base`, or `base` as its twin."""
     inherited: dict[Relation, str] = {"twin": base.card.get("twin", base.path.stem)}

@@ -11,6 +11,9 @@ from .checkpoint import CheckpointInfo, read_info
 
 SUFFIX = ".safetensors"
 DEFAULT_NAME = "portrait"
+CHAINED, NEAR = 4, 15 / 16
+"""Networks with a scale above `CHAINED` are only used for factors of at least `NEAR` times their scale. For smaller
+factors, two networks one after the other are better (docs/how-it-works.md, "Beyond ×4")."""
 _FILE_NAME = re.compile(r"(?:tinysr-)?(?P<name>.+)-x(?P<scale>\d+)")
 
 
@@ -63,7 +66,7 @@ def find_checkpoint(name_or_path: str, factor: float = 2.0, folders: Sequence[Pa
     """The file of a checkpoint, given by name, file name or path.
 
     A name such as `portrait` has files of several scales. The one with the smallest scale of at least `factor` is
-    chosen; if there is none, the one with the largest scale.
+    chosen; if there is none, the one with the largest scale. Scales above 4 count only near their own factor.
 
     Raises:
         CheckpointError: no checkpoint has this name.
@@ -81,8 +84,9 @@ def find_checkpoint(name_or_path: str, factor: float = 2.0, folders: Sequence[Pa
     if not family:
         names = sorted({model_name(file) for file in files})
         raise CheckpointError(f"There is no model {name_or_path!r}; available are {', '.join(names) or 'none'}.")
-    sufficient = [file for scale, file in family if scale >= factor - 1e-6]
-    return sufficient[0] if sufficient else family[-1][1]
+    usable = [(scale, file) for scale, file in family if scale <= max(CHAINED, factor / NEAR)] or family
+    sufficient = [file for scale, file in usable if scale >= factor - 1e-6]
+    return sufficient[0] if sufficient else usable[-1][1]
 
 
 def find_exactly(name: str, scale: int) -> Path:

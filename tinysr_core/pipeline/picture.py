@@ -5,7 +5,7 @@ import dataclasses
 from ..engines import Upscaler
 from ..errors import MemoryLimitError, RequestError
 from ..images import Picture, jpeg_quality
-from ..postprocess import Finish, resize
+from ..postprocess import ExactSize, Finish, resize
 from ..util import Image, Progress, Work, available_bytes, clamp_in_place
 
 ACCEPTED_RANGE = -1, 2
@@ -44,8 +44,8 @@ def enhance(
     """
     _check_arrays(pixels, alpha)
     given, mask_upscaler = pixels, upscaler
-    upscaler, _ = upscaler.for_picture(pixels)
     size = finish.sides(pixels.shape[2], pixels.shape[3], upscaler.scale)
+    upscaler, _ = upscaler.for_picture(pixels)
     _check_memory(upscaler, pixels, alpha, finish, size)
     tile_progress = _TileProgress(progress)
     if alpha is not None:
@@ -97,6 +97,8 @@ def enhance_picture(
 
     The quality of a JPEG file is known here and helps an upscaler that was loaded with `clean="auto"`.
     """
+    height, width = finish.sides(picture.height, picture.width, upscaler.scale)
+    finish = dataclasses.replace(finish, size=ExactSize(width, height))
     upscaler, _ = upscaler.for_picture(picture.pixels, jpeg_quality(picture))
     pixels, alpha = enhance(upscaler, picture.pixels, picture.alpha, finish, progress=progress)
     return dataclasses.replace(picture, pixels=pixels, alpha=alpha)

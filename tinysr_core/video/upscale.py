@@ -1,13 +1,14 @@
 """Upscale a video with a network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..engines import Upscaler
 from ..images import Clean, Keep
 from ..pipeline import UNCHANGED, enhance
-from ..postprocess import Finish
+from ..postprocess import Factor, Finish
 from .codecs import CODECS, Encoding
 from .frames import Pixels
 from .source import Source
@@ -52,9 +53,10 @@ def upscale_video(
     codec = CODECS[encoding.codec]
     encoding.require_suffix(output)
     chosen, clean = upscaler.for_video
+    sized = finish if finish.size else replace(finish, size=Factor(upscaler.scale))
 
     def enlarged(pixels: Pixels) -> Any:
-        result, _ = enhance(chosen, pixels, None, finish)
+        result, _ = enhance(chosen, pixels, None, sized)
         height, width = codec.cropped(*result.shape[2:])
         return result[:, :, :height, :width]
 

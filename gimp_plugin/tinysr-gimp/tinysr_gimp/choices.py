@@ -16,7 +16,7 @@ def inputs() -> Choices:
 def scales() -> Choices:
     """How much to enlarge."""
     return [
-        *((f"x{factor}", f"{factor}×", "") for factor in (2, 3, 4)),
+        *((f"x{factor}", f"{factor}×", "") for factor in (2, 3, 4, 8)),
         ("size", _("Custom size"), _("The width and height below")),
     ]
 
