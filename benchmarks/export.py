@@ -36,7 +36,8 @@ from tinysr_core.util import atomic_write
 RESULTS = Path(__file__).parent / "results"
 CSV, PAGE = RESULTS / "export.csv", RESULTS / "export.md"
 TABLES_START = "<!-- tables by benchmarks/export.py -->\n"
-SETS = ("set5", "portraits_cc0")
+SETS = {"set5": (2, 3, 4), "portraits_cc0": (2, 3, 4, 8)}
+"""The scales of each data set."""
 CENTRE = 600
 """Side of the original's centre that is used. The small pictures are cropped before they are enlarged."""
 PRECISIONS: tuple[OnnxPrecision, ...] = ("fp32", "fp16", "int8")
@@ -130,7 +131,7 @@ def measure(validation: Path, backbones: Path) -> None:
 def scores(checkpoint: Checkpoint, files: Mapping[str, File], validation: Path, lpips: Lpips) -> Iterator[Row]:
     """The scores of the files of a network on all pictures."""
     scale, digest = checkpoint.config.scale, weights_digest(checkpoint.tensors)[:12]
-    for data in SETS:
+    for data in (data for data, scales in SETS.items() if scale in scales):
         for pair in load_pairs(validation / data, scale):
             lr, hr = centre(pair, scale)
             for kind, file in files.items():
@@ -179,6 +180,8 @@ def write_tables(rows: list[Row]) -> None:
 
 
 def cell(rows: list[Row]) -> str:
+    if not rows:
+        return "-"
     return f"{fmean(row.psnr for row in rows):.2f} / {fmean(row.lpips for row in rows):.4f}"
 
 
