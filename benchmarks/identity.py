@@ -68,7 +68,10 @@ def read(path: Path) -> list[Row]:
     if not path.is_file():
         return []
     with path.open(encoding="utf-8") as stream:
-        return [Row(**{**line, "distance": float(line["distance"])}) for line in csv.DictReader(stream)]
+        return [
+            Row(line["data"], line["picture"], line["method"], line["weights"], float(line["distance"]))
+            for line in csv.DictReader(stream)
+        ]
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
