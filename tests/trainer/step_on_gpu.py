@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tinysr_core.loss.terms import LossConfig
+from tinysr_core.loss.terms import _constant as loss_constant
 from tinysr_core.model.config import ModelConfig
 from tinysr_core.model.network import _skip_kernel as skip_kernel
 from tinysr_core.trainer import loop
@@ -110,10 +111,10 @@ def test_nothing_is_on_the_wrong_device(ema: float, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(RunFolder, "save_state", lambda folder, state: kept.append(state))
     monkeypatch.setattr(Monitor, "_write_weights", lambda *_: None)
     recipe = dataclasses.replace(RECIPE, optimizer=dataclasses.replace(RECIPE.optimizer, ema=ema))
-    skip_kernel.cache_clear()
+    for cached in (skip_kernel, loss_constant):  # fake tensors of another mode
+        cached.cache_clear()
     with FakeTensors(allow_non_fake_inputs=True), OneDevice():
         trained = loop.train(recipe, [tmp_path / "a.png"], tmp_path / "run")
-    skip_kernel.cache_clear()
     assert trained.step == RECIPE.steps
     states = [kept[-1]["network"], *([kept[-1]["average"]] if ema else [])]
     assert {tensor.device for state in states for tensor in state.values() if tensor.ndim} == {GPU}
