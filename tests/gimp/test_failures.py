@@ -17,7 +17,7 @@ def test_two_runs_side_by_side(gimp: Any) -> None:
 
 
 def test_layered_documents(gimp: Any) -> None:
-    assert "No network enlarges 8× at once. It is done in steps: 4×, 2×." in gimp.run("documents.py")
+    assert "No network enlarges 16× at once. It is done in steps: 8×, 2×." in gimp.run("documents.py")
 
 
 def test_an_image_that_changes_meanwhile_is_left_alone(gimp: Any) -> None:

@@ -275,11 +275,11 @@ for layer in image.get_layers():
         assert abs(layer.get_width() - 2 * widths[layer.get_name()]) <= 6, layer.get_name()
 assert named(image, "text True").is_text_layer()
 
-# beyond x4 the user is told of the networks, which the test looks for in what is printed
+# beyond x8 the user is told of the networks, which the test looks for in what is printed
 image = image_of(12, 10)
 layer = add_layer(image, 12, 10)
-result, _ = enlarge(image, [layer], scale="size", width=96, **MODEL)
-assert (result.get_width(), result.get_height()) == (96, 80)
+result, _ = enlarge(image, [layer], scale="size", width=192, **MODEL)
+assert (result.get_width(), result.get_height()) == (192, 160)
 
 # how much is cleaned is chosen by TinySR, or by the user
 shipped = str(Path(__file__).parents[3] / "weights" / "tinysr-portrait-x2.safetensors")
