@@ -81,7 +81,8 @@ class Patches:
         lr = (self.shrink @ lr).round().clamp(0, 255)
         inner = slice(self.margin, -self.margin)
         hr = window[:, :, inner, inner]
-        return tuple((pixels / 255).contiguous(memory_format=torch.channels_last) for pixels in (lr, hr))  # pyright: ignore[reportReturnType]
+        lr, hr = ((pixels / 255).contiguous(memory_format=torch.channels_last) for pixels in (lr, hr))
+        return lr, hr
 
 
 def bicubic_matrix(patch: int, scale: int) -> np.ndarray:
