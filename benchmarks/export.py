@@ -12,11 +12,10 @@ turns.
 """
 
 import argparse
-import csv
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
@@ -24,6 +23,7 @@ import ncnn
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from rows import read_rows, write_rows
 
 from tinysr_core.engines import OnnxPrecision, Upscaler, export_ncnn, export_onnx, load_engine
 from tinysr_core.evaluation import lpips_distance, psnr_y, to_8_bits, to_float
@@ -31,7 +31,6 @@ from tinysr_core.evaluation.table import Pair, load_pairs
 from tinysr_core.images import Pixels8
 from tinysr_core.loss import Lpips, load_lpips
 from tinysr_core.model import Checkpoint, find_checkpoint, read_checkpoint, shipped_folder, weights_digest
-from tinysr_core.util import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 CSV, PAGE = RESULTS / "export.csv", RESULTS / "export.md"
@@ -111,7 +110,7 @@ def ncnn_run(path: Path) -> Run:
 
 def measure(validation: Path, backbones: Path) -> None:
     """Measure the files that are not in the results yet, or whose weights have changed."""
-    rows = read()
+    rows = read_rows(CSV, Row)
     lpips = load_lpips("alex", backbones)
     paths = sorted(shipped_folder().glob("*.safetensors"), key=lambda path: ("portrait-x" not in path.stem, path.stem))
     current = {path.stem: weights_digest(read_checkpoint(path).tensors)[:12] for path in paths}
@@ -124,7 +123,7 @@ def measure(validation: Path, backbones: Path) -> None:
             rows += list(scores(checkpoint, files, validation, lpips))
         for kind, file in files.items():
             print(f"{path.stem} {kind}: {file.size} bytes, {file.closeness:.1f} dB to PyTorch", flush=True)
-        write(rows)
+        write_rows(rows, CSV)
     write_tables(rows)
 
 
@@ -147,22 +146,6 @@ def centre(pair: Pair, scale: int) -> tuple[Pixels8, Pixels8]:
     rows, columns = slice(top, top + side), slice(left, left + side)
     whole = slice(scale * top, scale * (top + side)), slice(scale * left, scale * (left + side))
     return pair.lr[rows, columns], pair.hr[whole]
-
-
-def read() -> list[Row]:
-    """The rows of the results; none if there is no such file."""
-    if not CSV.is_file():
-        return []
-    with CSV.open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    return [Row(**{**row, "psnr": float(row["psnr"]), "lpips": float(row["lpips"])}) for row in rows]
-
-
-def write(rows: list[Row]) -> None:
-    with atomic_write(CSV) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(Row.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
 
 
 def write_tables(rows: list[Row]) -> None:

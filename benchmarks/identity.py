@@ -8,20 +8,19 @@ rows are taken from the last results.
 """
 
 import argparse
-import csv
 import statistics
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from photos import jpeg
+from rows import read_rows, write_rows
 
 from tinysr_core.engines import RunOptions
 from tinysr_core.evaluation import FaceRecognizer, Method, interpolation, network
 from tinysr_core.evaluation.table import load_pairs
 from tinysr_core.model import model_name, read_checkpoint, shipped_folder, weights_digest
-from tinysr_core.util import atomic_write
 
 RESULTS = Path(__file__).parent / "results" / "identity.csv"
 SCALE = 4
@@ -63,25 +62,6 @@ def measure(folder: Path, known: Sequence[Row]) -> Iterator[Row]:
                 yield row
 
 
-def read(path: Path) -> list[Row]:
-    """The rows in `path`; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as stream:
-        return [
-            Row(line["data"], line["picture"], line["method"], line["weights"], float(line["distance"]))
-            for line in csv.DictReader(stream)
-        ]
-
-
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as CSV, completely or not at all."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(Row.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
 def table(rows: Sequence[Row]) -> str:
     """Mean distances of each method on each set, as Markdown."""
     pictures = len({row.picture for row in rows})
@@ -100,10 +80,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="validation portraits")
     arguments = parser.parse_args()
     rows: list[Row] = []
-    for row in measure(arguments.folder, read(RESULTS)):
+    for row in measure(arguments.folder, read_rows(RESULTS, Row)):
         rows.append(row)
         print(f"{row.data} {row.picture} {row.method}: {row.distance:.3f}", file=sys.stderr)
-    write(rows, RESULTS)
+    write_rows(rows, RESULTS)
     print(table(rows))
 
 

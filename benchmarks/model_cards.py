@@ -20,6 +20,7 @@ import identity
 import photos
 import torch
 from quality import FINISH, PART_SETS, SCALES, SETS, SLIDER, STANDARD_SCALES, Measured, measure
+from rows import read_rows
 
 from tinysr_core.errors import TinySRError
 from tinysr_core.evaluation import as_markdown
@@ -57,7 +58,7 @@ def main() -> None:
         name_relatives(path)
     lpips = load_lpips("alex", arguments.lpips)
     rows = measure(arguments.weights, arguments.data, lpips, arguments.results / "quality.csv")
-    photographs = photos.read(arguments.results / "photos.csv")
+    photographs = read_rows(arguments.results / "photos.csv", photos.Row)
     today = datetime.date.today().isoformat()
     for path in paths:
         write_header(path, figures(rows, read_checkpoint(path).config.scale), photographs, today)
@@ -66,7 +67,7 @@ def main() -> None:
         families.setdefault(model_name(path), []).append(path)
     for name, members in families.items():
         write_text(arguments.weights / f"{name}.md", family_card(name, members, rows, photographs))
-    faces = identity.read(arguments.results / "identity.csv")
+    faces = read_rows(arguments.results / "identity.csv", identity.Row)
     page = quality_page(paths, rows, arguments.results / "peers.csv", faces, today)
     write_text(arguments.results / "quality.md", page)
 

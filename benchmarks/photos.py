@@ -11,7 +11,7 @@ import csv
 import io
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
+from rows import read_rows, write_rows
 
 from tinysr_core.engines import RunOptions
 from tinysr_core.evaluation import (
@@ -226,25 +227,6 @@ def measure(folder: Path, scale: int, models: Sequence[str], lpips: Lpips, known
                 yield replace(bench.row(blends[amount], data, lr, pair), method=name)
 
 
-def read(path: Path) -> list[Row]:
-    """The rows in `path`; none if there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8") as stream:
-        return [
-            Row(**{name: kind(line[name]) for name, kind in Row.__annotations__.items()})
-            for line in csv.DictReader(stream)
-        ]
-
-
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as CSV, completely or not at all."""
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, list(Row.__annotations__), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
-
-
 def means(rows: Sequence[Row]) -> Mapping[tuple[int, str, str], tuple[float, float, float, float]]:
     """(scale, method, set) -> means of PSNR, LPIPS, energy and colour."""
     groups: dict[tuple[int, str, str], list[Row]] = {}
@@ -378,14 +360,14 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["fidelity", "portrait", "photo"], help="names or paths")
     parser.add_argument("--results", type=Path, default=RESULTS / "photos.csv")
     arguments = parser.parse_args()
-    lpips, known = load_lpips("alex", arguments.lpips), read(arguments.results)
+    lpips, known = load_lpips("alex", arguments.lpips), read_rows(arguments.results, Row)
     rows: list[Row] = []
     for scale in arguments.scales:
         rows += measure(arguments.folder, scale, arguments.models, lpips, known)
         print(table(rows, scale), flush=True)
     others = [row for row in known if row.scale not in arguments.scales]
     rows = sorted(rows + others, key=lambda row: row.scale)
-    write(rows, arguments.results)
+    write_rows(rows, arguments.results)
     with atomic_write(arguments.results.with_suffix(".md")) as temporary:
         temporary.write_text(page(rows, RESULTS / "photos_peers.csv"), encoding="utf-8")
 

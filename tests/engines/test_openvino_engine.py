@@ -115,6 +115,15 @@ def test_int8_is_exact_without_vnni() -> None:
     assert 2 * STEPS * (255 / int8.MARGIN) < 2**15
 
 
+def test_int8_of_a_layer_that_is_always_zero() -> None:
+    network = checkpoint()
+    network.tensors["trunk.0.bias"][:] = -1000.0
+    image = picture(12, 20)
+    fp32, quantized = (OpenVinoEngine(network, precision).run(image) for precision in ("fp32", "int8"))
+    np.testing.assert_allclose(quantized, fp32, atol=0.02)
+    assert min(int8.calibrate(network).ranges) > 0, "a saved calibration with an empty range is not read again"
+
+
 def test_auto_stays_at_fp32_where_int8_is_not_close() -> None:
     network = checkpoint()
     network.tensors["head.bias"][0] = 5000.0  # no step between integers is small enough for the other channels
