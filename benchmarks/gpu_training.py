@@ -1,37 +1,39 @@
-"""Train with a recipe on one GPU whose memory holds the photographs; this made `lite` ×2, `fidelity` ×8, `portrait` ×8.
+"""Train with a recipe on one large GPU; this made `lite` ×2, `portrait` ×4, `photo`, and both ×8 networks.
 
     python benchmarks/gpu_training.py ../shared/data/train lite-x2.safetensors --channels 32
         --base weights/tinysr-fidelity-x2.safetensors --learning-rate 1.2e-2 --minutes 4
 
 `tinysr-finetune` waits for its patches and for the steps of its optimiser, which leaves most of a large GPU idle. Here,
-the GPU cuts and shrinks the patches, the optimiser is Muon (Jordan et al. 2024), and a step is one CUDA graph. The
-learning rate falls along a half cosine to 0 at the end of the given time. There is no validation, and the recipe's
-degradation is not supported.
+the patches are in the memory of the GPU, the optimiser is Muon (Jordan et al. 2024), and a step is one CUDA graph. The
+learning rate falls along a half cosine to 0 at the end of the given time. There is no validation. If a recipe degrades
+patches, a file beside the output keeps the decoded photographs.
 
 The base can have half the scale: the phases of the new tail then start between those of the old one. The base can also
-have more channels: the most important ones of each layer are kept.
+have more channels: the most important ones of each layer are kept. With `--blend-with`, the network is trained so that
+its blends with another network work too.
 """
 
 import argparse
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from gpu_patches import CleanPatches, DegradedPatches, Patches
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from tinysr_core.images import decode, list_photos
+from tinysr_core.images import list_photos
 from tinysr_core.images.photos import fingerprint
 from tinysr_core.loss import Loss, load_lpips, load_vgg19
-from tinysr_core.model import TinySR, read_checkpoint, write_checkpoint
+from tinysr_core.model import Checkpoint, TinySR, read_checkpoint, write_checkpoint
 from tinysr_core.trainer import Recipe, load_recipe
 from tinysr_core.trainer.loop import learning_rate
-from tinysr_core.trainer.patches import KERNEL_REACH, DataConfig
+from tinysr_core.trainer.patches import PatchDataset
 
 RECIPES = Path(__file__).parents[1] / "training" / "recipes"
 SCHEDULE = 10_000
@@ -46,53 +48,6 @@ ADAM_BETAS = (0.9, 0.99)
 ADAM_SHARE = 0.1
 """Learning rate of Adam, for biases and attention, relative to that of Muon."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-
-
-class Patches:
-    """Random pairs of LR [B,3,p,p] and HR [B,3,s*p,s*p] patches in [0,1], cut and shrunk on the device."""
-
-    def __init__(self, photos: Sequence[Path], scale: int, config: DataConfig, device: torch.device) -> None:
-        self.window = (config.patch + 2 * KERNEL_REACH) * scale
-        decoded = [(path, decode(path)) for path in photos]
-        decoded = [(path, pixels) for path, pixels in decoded if min(pixels.shape[:2]) >= self.window]
-        self.pixels = torch.from_numpy(np.concatenate([pixels.reshape(-1) for _, pixels in decoded])).to(device)
-        sizes = [pixels.size for _, pixels in decoded]
-        rows = [(*pixels.shape[:2], start) for (_, pixels), start in zip(decoded, np.cumsum([0, *sizes]))]  # noqa: B905  # one start more
-        self.height, self.width, self.start = torch.tensor(rows, device=device).T
-        shares = np.zeros(len(decoded))
-        for name, share in (config.shares or {"": 1.0}).items():
-            fits = np.array([path.parent.name.startswith(name) for path, _ in decoded])
-            shares += share * fits / fits.sum()
-        self.cumulative = torch.from_numpy(np.cumsum(shares / shares.sum())).float().to(device)
-        self.shrink = torch.from_numpy(bicubic_matrix(config.patch, scale)).to(device)
-        self.batch, self.margin = config.batch, KERNEL_REACH * scale
-
-    def draw(self) -> tuple[Tensor, Tensor]:
-        device = self.pixels.device
-        place, flip = torch.rand(3, self.batch, device=device), torch.rand(2, self.batch, 1, device=device) < 0.5
-        photo = torch.searchsorted(self.cumulative, place[0]).clamp(max=len(self.start) - 1)
-        along = torch.arange(self.window, device=device)
-        sides = torch.stack([self.height[photo], self.width[photo]])
-        first = (place[1:] * (sides - self.window + 1)).long()
-        rows, columns = first[:, :, None] + torch.where(flip, self.window - 1 - along, along)
-        index = self.start[photo, None, None] + 3 * (rows[:, :, None] * sides[1][:, None, None] + columns[:, None])
-        window = self.pixels[index[:, None] + torch.arange(3, device=device)[:, None, None]].float()
-        lr = (window @ self.shrink.T).round().clamp(0, 255)
-        lr = (self.shrink @ lr).round().clamp(0, 255)
-        inner = slice(self.margin, -self.margin)
-        hr = window[:, :, inner, inner]
-        lr, hr = ((pixels / 255).contiguous(memory_format=torch.channels_last) for pixels in (lr, hr))
-        return lr, hr
-
-
-def bicubic_matrix(patch: int, scale: int) -> np.ndarray:
-    """Antialiased bicubic (a = -0.5) from the window of a patch to the patch: [p, (p + 4) * s], as Pillow's."""
-    at = np.arange((patch + 2 * KERNEL_REACH) * scale)
-    centres = (np.arange(patch) + KERNEL_REACH + 0.5) * scale
-    x = np.abs(at + 0.5 - centres[:, None]) / scale
-    near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * (x**3 - 5 * x**2 + 8 * x - 4)
-    weights = np.where(x < 1, near, np.where(x < 2, far, 0))
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
 class Muon:
@@ -179,7 +134,8 @@ def pruned(network: TinySR, channels: int, lr: Tensor) -> TinySR:
     scores = [e * read for e, read in zip(energy, reads, strict=True)]
     scores[0] = scores[-1] = scores[0] + 10 * (energy[0] + energy[-1] * gate**2) * reads[-1]
     kept = [score.topk(channels).indices.sort().values for score in scores]
-    small = TinySR(dataclasses.replace(network.config, channels=channels)).to(lr.device)
+    small = TinySR(dataclasses.replace(network.config, channels=channels))
+    small.to(lr.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
     inputs = [torch.arange(3, device=lr.device), *kept]
     outputs = [*kept, torch.arange(len(network.tail.weight), device=lr.device)]
     targets: list[Any] = [small.head, *small.trunk, small.tail]
@@ -194,15 +150,37 @@ def pruned(network: TinySR, channels: int, lr: Tensor) -> TinySR:
     return small
 
 
-def train(network: TinySR, patches: Patches, loss: Loss, recipe: Recipe, minutes: float) -> tuple[int, list[Tensor]]:
-    """The number of steps and the averaged weights after `minutes`."""
+def blended(network: TinySR, portrait: dict[str, Tensor], lr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
+    """Results of a random blend of `network` with the weights `portrait`, and the pictures that they should be: the
+    same blend of the originals with the results of `portrait`. All are patches [B,3,p,p] or [B,3,s*p,s*p]."""
+    share = torch.rand((), device=lr.device)
+    weights = {name: portrait[name].lerp(weight, share) for name, weight in network.named_parameters()}
+    with torch.no_grad():
+        wanted = functional_call(network, portrait, (lr,)).lerp(hr, share)
+    return functional_call(network, weights, (lr,)), wanted
+
+
+def train(
+    network: TinySR, patches: Patches, loss: Loss, recipe: Recipe, minutes: float, portrait: dict[str, Tensor] | None
+) -> tuple[int, list[Tensor]]:
+    """The number of steps and the averaged weights after `minutes`.
+
+    With the weights of `portrait`, half of each batch trains blends with them. Otherwise, blends of networks that were
+    trained far apart are worse than both (benchmarks/results/training.md).
+    """
     optimizer = Muon(network, recipe.optimizer.ema)
-    device = patches.pixels.device
+    device = next(network.parameters()).device
 
     def step() -> None:
         lr, hr = patches.draw()
         with torch.autocast(device.type, torch.bfloat16, cache_enabled=False):
-            total, _ = loss(network(lr).float(), hr)
+            if portrait is None:
+                sr = network(lr)
+            else:
+                half = len(lr) // 2
+                sr, wanted = blended(network, portrait, lr[half:], hr[half:])
+                sr, hr = torch.cat([network(lr[:half]), sr]), torch.cat([hr[:half], wanted])
+            total, _ = loss(sr, hr)
         network.zero_grad(set_to_none=True)
         total.backward()
         optimizer.step()
@@ -212,6 +190,7 @@ def train(network: TinySR, patches: Patches, loss: Loss, recipe: Recipe, minutes
     steps = 0
     for rate in _rates(recipe, minutes):
         optimizer.rate.fill_(rate)
+        patches.refresh()
         for _ in range(TOGETHER):
             run()
         if device.type == "cuda":
@@ -243,13 +222,22 @@ def _rates(recipe: Recipe, minutes: float) -> Iterator[float]:
         yield learning_rate(schedule, 1 + int(done * SCHEDULE), SCHEDULE)
 
 
+def _network(checkpoint: Checkpoint, scale: int, device: torch.device) -> TinySR:
+    tensors = {name: torch.from_numpy(values) for name, values in checkpoint.tensors.items()}
+    if scale != checkpoint.config.scale:
+        tensors |= {name: enlarged_tail(tensors[name]) for name in ("tail.weight", "tail.bias")}
+    network = TinySR(dataclasses.replace(checkpoint.config, scale=scale))
+    network.load_state_dict(tensors)
+    return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", type=Path, nargs="+", help="folders of photographs")
     parser.add_argument("output", type=Path, help="the checkpoint to write")
     parser.add_argument("--base", type=Path, required=True, help="the checkpoint to start from")
     parser.add_argument("--backbones", type=Path, help="folder of vgg19_features and lpips_squeeze.safetensors")
-    parser.add_argument("--recipe", default="fidelity", help="fidelity or portrait")
+    parser.add_argument("--recipe", default="fidelity", help="the name of a recipe in training/recipes")
     parser.add_argument("--scale", type=int, help="that of the base, or twice as much")
     parser.add_argument("--channels", type=int, help="at most those of the base")
     parser.add_argument("--minutes", type=float, required=True)
@@ -257,27 +245,36 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=5e-3)
     parser.add_argument("--l1", type=float, help="weight of the term l1")
+    parser.add_argument("--ema", type=float, default=0.999, help="decay of the weight average")
+    parser.add_argument("--blend-with", type=Path, help="the portrait network that `clean` blends the result with")
+    parser.add_argument("--workers", type=int, default=4, help="processes that degrade patches")
     arguments = parser.parse_args()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     base = read_checkpoint(arguments.base)
     recipe = load_recipe(RECIPES / f"{arguments.recipe}.toml")
     photos = list_photos(arguments.photos)
     data = dataclasses.replace(recipe.data, patch=arguments.patch, batch=arguments.batch)
     scale = arguments.scale or base.config.scale
-    patches = Patches(photos, scale, data, device)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if data.degrade.share:
+        dataset = PatchDataset(photos, scale, data, SEED, arguments.output.with_suffix(".photos"))
+        patches = DegradedPatches(dataset, arguments.workers, device)
+    else:
+        patches = CleanPatches(photos, scale, data, device)
 
     torch.manual_seed(SEED)
-    tensors = {name: torch.from_numpy(values) for name, values in base.tensors.items()}
-    if scale != base.config.scale:
-        tensors |= {name: enlarged_tail(tensors[name]) for name in ("tail.weight", "tail.bias")}
-    network = TinySR(dataclasses.replace(base.config, scale=scale))
-    network.load_state_dict(tensors)
-    network.to(device)
+    network = _network(base, scale, device)
     if arguments.channels not in (None, base.config.channels):
         network = pruned(network, arguments.channels, patches.draw()[0])
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's types
+    portrait = None
+    if arguments.blend_with:
+        portrait = {
+            name: w.detach()
+            for name, w in _network(read_checkpoint(arguments.blend_with), scale, device).named_parameters()
+        }
 
-    optimizer = dataclasses.replace(recipe.optimizer, method="muon", learning_rate=arguments.learning_rate, ema=0.999)
+    optimizer = dataclasses.replace(
+        recipe.optimizer, method="muon", learning_rate=arguments.learning_rate, ema=arguments.ema
+    )
     terms = recipe.loss if arguments.l1 is None else dataclasses.replace(recipe.loss, l1=arguments.l1)
     recipe = dataclasses.replace(
         recipe, model=network.config, data=data, optimizer=optimizer, loss=terms, base=base.path.stem, seed=SEED
@@ -285,7 +282,7 @@ def main() -> None:
     vgg = load_vgg19(arguments.backbones) if terms.vgg else None
     lpips = load_lpips("squeeze", arguments.backbones) if terms.lpips else None
     loss = Loss(terms, vgg, lpips, scale).to(device)
-    steps, average = train(network, patches, loss, recipe, arguments.minutes)
+    steps, average = train(network, patches, loss, recipe, arguments.minutes, portrait)
 
     recipe = dataclasses.replace(recipe, steps=steps)
     names = [name for name, _ in network.named_parameters()]
