@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Semaphore, Thread
+from queue import Queue
+from threading import Thread
 from typing import Protocol
 
 import numpy as np
@@ -83,8 +83,7 @@ class DegradedPatches:
         config = dataset.config
         self.batch = config.batch
         made = iter(DataLoader(dataset, CHUNK, sampler=itertools.count(), num_workers=workers))
-        self.chunks: SimpleQueue[tuple[Tensor, Tensor]] = SimpleQueue()
-        self.room = Semaphore(WAITING)
+        self.chunks: Queue[tuple[Tensor, Tensor]] = Queue(WAITING)
         Thread(target=self._receive, args=(made,), daemon=True).start()
         sides = (config.patch, dataset.scale * config.patch)
         self.lr, self.hr = (torch.empty(POOL, 3, side, side, dtype=torch.uint8, device=device) for side in sides)
@@ -102,13 +101,11 @@ class DegradedPatches:
 
     def _receive(self, made: Iterator[tuple[Tensor, Tensor]]) -> None:
         for chunk in made:
-            self.room.acquire()
             self.chunks.put(chunk)
 
     def _store(self) -> None:
         for pool, patches in zip((self.lr, self.hr), self.chunks.get(), strict=True):
             pool[self.next : self.next + CHUNK] = patches.to(pool.device)
-        self.room.release()
         self.next = (self.next + CHUNK) % POOL
 
 
