@@ -36,7 +36,7 @@ else:
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 TEXTS = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
-TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256")
+TRAINED = ("recipe", "step", "validation", "data_sha256", "validation_sha256", "base_sha256", "blended")
 """Keys of the card that the trainer wrote and that stay unchanged."""
 
 RELATIONS = ("twin", "photo")

@@ -20,6 +20,7 @@ from tinysr_core.model.checkpoint import read_checkpoint, weights_digest
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "quality.csv"
+PHOTOS = ROOT / "benchmarks" / "results" / "photos.csv"
 WEIGHTS = ROOT / "weights"
 CARDS = sorted(WEIGHTS.glob("*.md"))
 RERUN = "run `python benchmarks/model_cards.py`"
@@ -46,6 +47,22 @@ def test_figures_are_those_of_the_shipped_weights(path: Path) -> None:
     digest = weights_digest(read_checkpoint(path).tensors)
     recorded = {row["weights"] for row in rows(path.stem, "portraits_cc0")}
     assert recorded == {digest[:12]}, f"{path.name} has changed since it was measured; {RERUN}"
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_more_clean_brings_degraded_pictures_closer_to_the_original(scale: int) -> None:
+    """Blends of networks that were trained apart can be worse than both."""
+    slider = ["portrait", *(f"portrait, clean {share}" for share in (0.25, 0.5, 0.75)), "photo"]
+    with PHOTOS.open(encoding="utf-8") as stream:
+        recorded = [row for row in csv.DictReader(stream) if row["scale"] == str(scale)]
+    digest = weights_digest(read_checkpoint(WEIGHTS / f"tinysr-photo-x{scale}.safetensors").tensors)[:12]
+    assert {row["weights"] for row in recorded if row["method"] == "photo"} == {digest}
+    for data in ("q75", "phone"):
+        means = [
+            np.mean([float(row["lpips"]) for row in recorded if (row["data"], row["method"]) == (data, method)])
+            for method in slider
+        ]
+        assert means == sorted(means, reverse=True), (data, means)
 
 
 def test_cards_name_the_shipped_files() -> None:
