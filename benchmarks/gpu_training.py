@@ -1,4 +1,4 @@
-"""Train with a recipe on one large GPU; this made `lite` ×2, `portrait` ×4, `photo`, and both ×8 networks.
+"""Train with a recipe on one large GPU; this made `lite` ×2, the last stages of `photo`, and both ×8 networks.
 
     python benchmarks/gpu_training.py ../shared/data/train lite-x2.safetensors --channels 32
         --base weights/tinysr-fidelity-x2.safetensors --learning-rate 1.2e-2 --minutes 4
