@@ -99,7 +99,7 @@ class RunFolder:
         data = io.BytesIO()  # torch's own writer aborts the process if the disk is full
         torch.save(dict(state), data)
         with self.writing(), atomic_write(self.state) as temporary:
-            temporary.write_bytes(data.getbuffer())
+            temporary.write_bytes(data.getvalue())  # CPython 3.12.1 can crash when it collects a buffer of BytesIO
 
     def load_state(self) -> dict[str, Any] | None:
         """The last saved state; None if there is none.
