@@ -31,6 +31,7 @@ from tinysr_core.images import list_photos
 from tinysr_core.images.photos import fingerprint
 from tinysr_core.loss import Loss, load_lpips, load_vgg19
 from tinysr_core.model import Checkpoint, TinySR, read_checkpoint, write_checkpoint
+from tinysr_core.model.blend import NORM_RESTORED
 from tinysr_core.trainer import Recipe, load_recipe
 from tinysr_core.trainer.loop import learning_rate
 from tinysr_core.trainer.patches import PatchDataset
@@ -150,11 +151,21 @@ def pruned(network: TinySR, channels: int, lr: Tensor) -> TinySR:
     return small
 
 
+def mixed(portrait: Tensor, weight: Tensor, share: Tensor) -> Tensor:
+    """The blend of two tensors that `tinysr_core.model.blend.mixed` makes, here with a gradient."""
+    mix = portrait.lerp(weight, share)
+    if mix.ndim < 4:
+        return mix
+    norms = [kernels.flatten(1).norm(dim=1) for kernels in (portrait, weight, mix)]
+    factor = norms[0].lerp(norms[1], share) / norms[2]
+    return mix * (factor**NORM_RESTORED)[:, None, None, None]
+
+
 def blended(network: TinySR, portrait: dict[str, Tensor], lr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
     """Results of a random blend of `network` with the weights `portrait`, and the pictures that they should be: the
     same blend of the originals with the results of `portrait`. All are patches [B,3,p,p] or [B,3,s*p,s*p]."""
     share = torch.rand((), device=lr.device)
-    weights = {name: portrait[name].lerp(weight, share) for name, weight in network.named_parameters()}
+    weights = {name: mixed(portrait[name], weight, share) for name, weight in network.named_parameters()}
     with torch.no_grad():
         wanted = functional_call(network, portrait, (lr,)).lerp(hr, share)
     return functional_call(network, weights, (lr,)), wanted

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..tinysr_core.engines import AutoUpscaler, Engine, RunOptions, TorchEngine, Upscaler, inference, load_engine
 from ..tinysr_core.errors import RequestError
-from ..tinysr_core.model import Checkpoint, TinySR, weights_digest
+from ..tinysr_core.model import Checkpoint, TinySR, mixed, weights_digest
 from . import host
 from .interop import tinysr_network
 
@@ -68,6 +68,7 @@ class SpandrelEngine:
 
     only_enlarges = False  # it may also remove noise, or do only that
     pool_halo = None
+    parallel = 1
     border = 0  # as ComfyUI's stock node runs it
     fallback = None  # `run` has its own
     tile = FOREIGN_TILE
@@ -218,11 +219,13 @@ def _cancellable(network: torch.nn.Module) -> Generator[None]:
 
 
 def _blended(network: TinySR, photo: Checkpoint, clean: float) -> TinySR:
-    """A new network: the weights of `network`, with the share `clean` of those of `photo`."""
-    state = network.state_dict()
-    tensors = {
-        name: torch.lerp(own, torch.from_numpy(photo.tensors[name]).to(own), clean) for name, own in state.items()
-    }
+    """A new network: the weights of `network`, mixed with the share `clean` of those of `photo`."""
+
+    def blend(name: str, own: Tensor) -> Tensor:
+        weights = own.to("cpu", torch.float32).numpy()
+        return torch.from_numpy(mixed([(weights, 1 - clean), (photo.tensors[name], clean)])).to(own)
+
+    tensors = {name: blend(name, own) for name, own in network.state_dict().items()}
     return TinySR.from_tensors(network.config, tensors)
 
 

@@ -58,7 +58,8 @@ def test_detail_blends_with_the_twin(nodes, core, comfyui, checkpoint, make_chec
     calm, own = (core("model").read_checkpoint(comfyui / "tinysr" / name) for name in (checkpoint, vivid.name))
     model = loader().load(vivid.name, 0.25)[0]
     for name, tensor in model.model.state_dict().items():
-        np.testing.assert_allclose(tensor, 0.75 * calm.tensors[name] + 0.25 * own.tensors[name], atol=1e-6)
+        expected = core("model.blend").mixed([(calm.tensors[name], 0.75), (own.tensors[name], 0.25)])
+        np.testing.assert_allclose(tensor, expected, atol=1e-6)
     before = loader.IS_CHANGED(vivid.name, 0.25)
     make_checkpoint(calm.path, seed=2)
     assert loader.IS_CHANGED(vivid.name, 0.25) != before, "a replaced twin must be read again"

@@ -14,6 +14,7 @@ from tinysr_core.model.blend import (
     find_relative,
     has_photo,
     load_checkpoint,
+    mixed,
     relatives_of_descendant,
 )
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
@@ -50,9 +51,31 @@ def test_between_them_weights_are_mixed(twins: tuple[Checkpoint, Checkpoint]) ->
     assert (loaded.config, loaded.card["twin"]) == (CONFIG, "calm-x2")
     for name, tensor in loaded.tensors.items():
         assert tensor.dtype == np.float32
-        np.testing.assert_allclose(tensor, 0.75 * calm.tensors[name] + 0.25 * vivid.tensors[name], atol=1e-7)
+        expected = mixed([(calm.tensors[name], 0.75), (vivid.tensors[name], 0.25)])
+        np.testing.assert_allclose(tensor, expected, atol=1e-7)
     digests = {load_checkpoint(vivid.path, detail).sha256 for detail in (0, 0.25, 0.5, 1)}
     assert len(digests) == 4
+
+
+def test_a_bias_is_the_weighted_mean() -> None:
+    ones, fives = np.ones(3, np.float32), np.full(3, 5, np.float32)
+    np.testing.assert_allclose(mixed([(ones, 0.75), (fives, 0.25)]), [2, 2, 2])
+
+
+def test_a_kernel_gets_a_part_of_its_norm_back() -> None:
+    random = np.random.default_rng(4)
+    first, second = random.standard_normal((2, 5, 4, 3, 3), np.float32)
+    first[3] = second[3] = 0
+    first[4] = second[4]
+    mean = 0.75 * first + 0.25 * second
+    lost = np.ones(5)
+    for output in range(3):
+        norms = [np.linalg.norm(kernels[output]) for kernels in (first, second, mean)]
+        lost[output] = (0.75 * norms[0] + 0.25 * norms[1]) / norms[2]
+        assert lost[output] > 1.05
+    kernels = mixed([(first, 0.75), (second, 0.25)])
+    assert kernels.dtype == np.float32
+    np.testing.assert_allclose(kernels, mean * lost[:, None, None, None] ** (1 / 3), rtol=1e-5)
 
 
 def test_the_blend_is_what_runs(twins: tuple[Checkpoint, Checkpoint]) -> None:
@@ -125,12 +148,13 @@ def family(tmp_path: Path) -> tuple[Checkpoint, Checkpoint, Checkpoint]:
 def test_detail_and_clean_span_a_triangle(
     family: tuple[Checkpoint, Checkpoint, Checkpoint], detail: float, clean: float
 ) -> None:
-    calm, vivid, dusty = family
+    vivid = family[1]
     loaded = load_checkpoint(vivid.path, detail, clean)
     assert (loaded.path, loaded.card) == (vivid.path, vivid.card)
     for name, tensor in loaded.tensors.items():
-        expected = (1 - clean) * ((1 - detail) * calm.tensors[name] + detail * vivid.tensors[name])
-        np.testing.assert_allclose(tensor, expected + clean * dusty.tensors[name], atol=1e-7)
+        shares = [(1 - clean) * (1 - detail), (1 - clean) * detail, clean]
+        parts = [member.tensors[name] for member in family]
+        np.testing.assert_allclose(tensor, mixed(list(zip(parts, shares, strict=True))), rtol=1e-5, atol=1e-7)
 
 
 def test_without_a_photo_network_clean_must_be_0(family: tuple[Checkpoint, Checkpoint, Checkpoint]) -> None:

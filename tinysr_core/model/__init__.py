@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..util import lazy_getattr
 from .bicubic import skip_kernel
-from .blend import Relation, find_cleanable, find_relative, has_photo, load_checkpoint, relatives_of_descendant
+from .blend import Relation, find_cleanable, find_relative, has_photo, load_checkpoint, mixed, relatives_of_descendant
 from .catalog import (
     DEFAULT_NAME,
     SUFFIX,
@@ -47,6 +47,7 @@ __all__ = [
     "list_checkpoints",
     "list_files",
     "load_checkpoint",
+    "mixed",
     "model_name",
     "read_checkpoint",
     "read_info",

@@ -1,10 +1,10 @@
 """The options `detail` and `clean`: a checkpoint blended with its relatives. Needs no torch.
 
 If networks were fine-tuned from one another, every weighted mean of their weights is a network too, with properties in
-between (Wang et al. 2018, "network interpolation"). A checkpoint names its relatives in its card: its faithful twin
-under `twin`, and the network for compressed and noisy photographs under `photo`. `detail` interpolates from the twin to
-the checkpoint, and `clean` from there to the photo network. The blend is made once, when the network is loaded, and
-costs nothing at run time.
+between (Wang et al. 2018, "network interpolation"; here with larger norms, see `mixed`). A checkpoint names its
+relatives in its card: its faithful twin under `twin`, and the network for compressed and noisy photographs under
+`photo`. `detail` interpolates from the twin to the checkpoint, and `clean` from there to the photo network. The blend
+is made once, when the network is loaded, and costs nothing at run time.
 """
 
 import dataclasses
@@ -25,6 +25,9 @@ RELATIVES: dict[Relation, tuple[str, str]] = {
     "photo": ("photo network", "leave clean at auto or 0"),
 }
 """What messages call a relative, and the option value that does not need it."""
+
+NORM_RESTORED = 1 / 3
+"""How far `mixed` restores the norms of blended kernels: 0 not at all, 1 completely."""
 
 
 def load_checkpoint(path: Path, detail: float = 1.0, clean: float = 0.0) -> Checkpoint:
@@ -105,7 +108,7 @@ def relatives_of_descendant(base: CheckpointInfo) -> dict[Relation, str]:
 
 
 def blend(shares: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
-    """The first checkpoint, with the tensors summed over all checkpoints, each times its share. Shares add up to 1.
+    """The first checkpoint, with the tensors of all checkpoints mixed by their shares. Shares add up to 1.
 
     Raises:
         CheckpointError: the networks differ in size or scale.
@@ -120,6 +123,29 @@ def blend(shares: Sequence[tuple[Checkpoint, float]]) -> Checkpoint:
             )
     if len(used) == 1:
         return dataclasses.replace(first, tensors=used[0][0].tensors, sha256=used[0][0].sha256)
-    tensors = {name: sum(np.float32(share) * c.tensors[name] for c, share in used) for name in first.tensors}
-    digest = hashlib.sha256(" ".join(f"{c.sha256} {share!r}" for c, share in used).encode()).hexdigest()
+    tensors = {name: mixed([(c.tensors[name], share) for c, share in used]) for name in first.tensors}
+    parts = [f"{c.sha256} {share!r}" for c, share in used]
+    digest = hashlib.sha256(" ".join([*parts, f"norm {NORM_RESTORED}"]).encode()).hexdigest()
     return dataclasses.replace(first, tensors=tensors, sha256=digest)
+
+
+def mixed(shares: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
+    """The sum of float32 tensors of one shape, each times its share. A kernel [I,k,k] of a conv [O,I,k,k] gets back a
+    part of the norm that it loses if the kernels differ.
+
+    The mean of different kernels is shorter than they are. Over the layers, this adds up, and the blend would draw
+    less detail than both networks. The norm of a kernel is multiplied by (m / n)**NORM_RESTORED, where n is its norm
+    and m the mean of those of its parts, weighted by their shares.
+    """
+    mix = np.sum([np.float32(share) * tensor for tensor, share in shares], axis=0)
+    if mix.ndim < 4:
+        return mix
+    own = _norms(mix)
+    mean = np.sum([np.float32(share) * _norms(tensor) for tensor, share in shares], axis=0)
+    factor = np.divide(mean, own, out=np.ones_like(own), where=own > 0)
+    return mix * factor[:, None, None, None] ** np.float32(NORM_RESTORED)
+
+
+def _norms(kernels: np.ndarray) -> np.ndarray:
+    """The norms [O] of kernels [O,I,k,k]."""
+    return np.linalg.norm(kernels.reshape(len(kernels), -1), axis=1)
