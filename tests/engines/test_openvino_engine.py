@@ -1,11 +1,14 @@
 """The OpenVINO engine compared with torch, int8, and saved calibrations."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -14,8 +17,8 @@ import torch
 
 pytest.importorskip("openvino", reason="needs OpenVINO: pip install '.[cpu]'")
 
+from tinysr_core.engines import openvino_engine, openvino_runtime
 from tinysr_core.engines import openvino_int8 as int8
-from tinysr_core.engines import openvino_runtime
 from tinysr_core.engines.int8 import STEPS, largest_weights, steps_of
 from tinysr_core.engines.openvino_engine import OpenVinoEngine
 from tinysr_core.engines.openvino_graph import Graphs
@@ -200,7 +203,9 @@ def test_running_out_of_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("Exception from src/inference: std::bad_alloc")
 
     compiled = Compiled(Graphs(checkpoint()).upscale(own_gate=True))
-    monkeypatch.setattr(compiled, "_request", Full())
+    free: SimpleQueue[Any] = SimpleQueue()
+    free.put(Full())
+    monkeypatch.setattr(compiled, "_free", free)
     with pytest.raises(MemoryError):
         compiled(picture(8, 8))
 
@@ -249,6 +254,33 @@ def test_one_engine_in_many_threads(precision: Any) -> None:
         results = list(pool.map(shared.upscale, images))
     for result, right in zip(results, 4 * expected, strict=True):
         np.testing.assert_array_equal(result, right)
+
+
+def test_two_tiles_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A progress callback that cancels leaves out the tiles that have not begun."""
+    monkeypatch.setattr(openvino_engine, "thread_count", lambda: 2)
+    engine = OpenVinoEngine(checkpoint(), "fp32")
+    both, count = threading.Barrier(2, timeout=20), itertools.count()
+    monkeypatch.setattr(
+        engine, "_given_gate", lambda image, gate: (both.wait(), next(count), image.repeat(2, 2).repeat(2, 3))[2]
+    )
+    image = picture(100, 170)
+    np.testing.assert_array_equal(Upscaler(engine, 60).upscale(image), image.repeat(2, 2).repeat(2, 3))
+    assert next(count) == 6
+
+    def cancel(done: int, total: int) -> None:
+        if done == 1:
+            both.abort()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Upscaler(engine, 34).upscale(image, cancel)
+    assert next(count) <= 6 + 5
+
+
+def test_one_core_runs_one_tile_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "thread_count", lambda: 1)
+    assert OpenVinoEngine(checkpoint(), "fp32").parallel == 1
 
 
 def test_other_packs_find_openvino_whole() -> None:

@@ -8,10 +8,10 @@ from tinysr_core.engines.tiling import MIN_PROBES, PROBE_SHARE, PROBE_SIDE, WHOL
 LENGTHS = st.integers(1, 300)
 
 
-@given(LENGTHS, LENGTHS, st.integers(7, 100))
-def test_tiles_cover_the_picture_once(height: int, width: int, side: int) -> None:
+@given(LENGTHS, LENGTHS, st.integers(7, 100), st.booleans())
+def test_tiles_cover_the_picture_once(height: int, width: int, side: int, even: bool) -> None:
     covered = np.zeros((1, 1, height, width), int)
-    for tile in tiles(height, width, side):
+    for tile in tiles(height, width, side, even):
         assert 0 < len(tile.rows) <= side
         assert 0 < len(tile.columns) <= side
         covered[tile.index] += 1
@@ -19,9 +19,15 @@ def test_tiles_cover_the_picture_once(height: int, width: int, side: int) -> Non
 
 
 @given(LENGTHS, LENGTHS, st.integers(7, 100))
-def test_tiles_are_even(height: int, width: int, side: int) -> None:
+def test_tiles_are_of_nearly_equal_size(height: int, width: int, side: int) -> None:
     sizes = {len(tile.rows) for tile in tiles(height, width, side)}
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_an_even_number_of_tiles() -> None:
+    """So that two threads finish at the same time. They are not much smaller than an odd number of tiles would be."""
+    counts = {size: len(tiles(*size, 512, even=True)) for size in [(512, 9), (513, 9), (1500, 1500), (512, 1300)]}
+    assert counts == {(512, 9): 1, (513, 9): 2, (1500, 1500): 12, (512, 1300): 6}
 
 
 @given(st.integers(1, 9000), st.integers(1, 9000), st.integers(5, 20))

@@ -17,7 +17,7 @@ class NearestEngine:
     """A network that repeats pixels, so that results are known. It remembers its input."""
 
     scale, halo, border, pool_halo, tile, only_enlarges = 2, 0, 0, None, 512, True
-    takes_batches = False
+    takes_batches, parallel = False, 1
 
     def run(self, image: Any, gate: Any) -> Any:
         self.seen = image

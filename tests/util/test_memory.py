@@ -22,6 +22,7 @@ class NearestEngine:
     """A network without features, so that only the pictures take memory."""
 
     scale, halo, border, pool_halo, only_enlarges, takes_batches = 2, 0, 0, None, True, False
+    parallel = 1
 
     def run(self, image: Any, gate: Any) -> Any:
         return image.repeat(2, 2).repeat(2, 3)

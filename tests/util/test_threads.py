@@ -47,6 +47,25 @@ def test_an_error_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not set(threading.enumerate()) - before
 
 
+def test_when_closed_it_leaves_out_the_rest() -> None:
+    done: list[int] = []
+    go_on = threading.Event()
+
+    def work(number: int) -> None:
+        assert number == 0 or go_on.wait(20)
+        done.append(number)
+
+    results = in_order(work, range(100), 2)
+    next(results)
+    threading.Timer(0.1, go_on.set).start()
+    results.close()
+    assert len(done) <= 3
+
+
+def test_one_thread_is_that_of_the_caller() -> None:
+    assert set(in_order(lambda _: threading.current_thread(), range(3), 1)) == {threading.current_thread()}
+
+
 def test_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for asked, count in (("1", 1), ("3", 3), ("0", 1), ("1000", threads.MAX_THREADS)):
         monkeypatch.setenv("OMP_NUM_THREADS", asked)

@@ -79,7 +79,7 @@ class Repeat:
     """An engine that repeats pixels."""
 
     scale, halo, border, pool_halo, tile, only_enlarges, fallback = 2, 0, 0, None, 512, True, None
-    takes_batches = False
+    takes_batches, parallel = False, 1
 
     def run(self, image: Any, gate: Any) -> Any:
         return twice(image)

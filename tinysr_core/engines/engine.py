@@ -42,7 +42,7 @@ class Engine(Protocol):
 
     @property
     def tile(self) -> int:
-        """Default side of a tile in LR pixels, without halo: about 300 MB of features."""
+        """Default side of a tile in LR pixels, without halo: 200 to 450 MB of features."""
         ...
 
     @property
@@ -53,6 +53,11 @@ class Engine(Protocol):
     @property
     def takes_batches(self) -> bool:
         """Whether `run` accepts a batch [B,3,h,w] with gates [B,C], and is faster with it."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many threads call `run` at the same time; 1: threads would not make it faster."""
         ...
 
     @property

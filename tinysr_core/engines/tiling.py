@@ -69,9 +69,19 @@ class Window:
         return (slice(None), slice(None), self.rows.slice, self.columns.slice)
 
 
-def tiles(height: int, width: int, side: int) -> list[Window]:
-    """Tiles of at most `side` x `side` pixels that cover the picture exactly once, of nearly equal size, row by row."""
-    return [Window(rows, columns) for rows in _even(height, side) for columns in _even(width, side)]
+def tiles(height: int, width: int, side: int, even: bool = False) -> list[Window]:
+    """Tiles of at most `side` x `side` pixels that cover the picture exactly once, of nearly equal size, row by row.
+
+    Args:
+        even: one tile, or an even number of them.
+    """
+    rows, columns = math.ceil(height / side), math.ceil(width / side)
+    if even and rows * columns > 1 and rows % 2 and columns % 2:
+        if height / rows > width / columns:
+            rows += 1
+        else:
+            columns += 1
+    return [Window(y, x) for y in _cut(height, rows) for x in _cut(width, columns)]
 
 
 def probes(height: int, width: int, halo: int) -> list[Window]:
@@ -88,8 +98,7 @@ def probes(height: int, width: int, halo: int) -> list[Window]:
     return [Window(y, x) for y in _spread(height, rows) for x in _spread(width, columns)]
 
 
-def _even(length: int, side: int) -> Iterator[Span]:
-    count = math.ceil(length / side)
+def _cut(length: int, count: int) -> Iterator[Span]:
     edges = [length * i // count for i in range(count + 1)]
     return (Span(a, b) for a, b in itertools.pairwise(edges))
 

@@ -46,6 +46,7 @@ class TorchEngine:
 
     only_enlarges = True
     border = BORDER
+    parallel = 1  # torch's own threads share a tile, and work of a GPU is queued
 
     def __init__(self, model: TinySR, device: str = "auto", precision: TorchPrecision = "auto") -> None:
         place = _device(device)

@@ -3,13 +3,14 @@
 import logging
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import MemoryLimitError, RequestError
-from ..util import Image, Progress, all_finite, clamp_in_place, crop_mirrored
+from ..util import Image, Progress, all_finite, clamp_in_place, crop_mirrored, in_order
 from .engine import Engine, Gate
 from .tile_writer import TileWriter
 from .tiling import Window, probes, tiles
@@ -144,7 +145,7 @@ class Upscaler:
 
     def _upscale_together(self, image: Any, result: Any, tile: int, progress: Progress | None) -> None:
         height, width = image.shape[2:]
-        windows = tiles(height, width, tile)
+        windows = tiles(height, width, tile, even=self.engine.parallel > 1)
         if progress is not None:
             progress(0, len(windows))
         broken = _run(self.engine, image, result, windows, windows, progress)
@@ -170,15 +171,19 @@ def _run(
         progress(0, len(some))  # can cancel: the gate of a large picture takes about as long as a tile
     writer = TileWriter(result)
     finite: list[Any] = []  # read after the last tile, so that a GPU does not wait
-    for done, window in enumerate(some, 1):
+
+    def run_tile(window: Window) -> Any:
         seen = window.grown(engine.halo, height, width, engine.border)
         tile = engine.run(crop_mirrored(source, seen.rows.slice, seen.columns.slice), gate)
-        finite.append(all_finite(tile))
-        clamp_in_place(tile)
-        inner = window.within(seen).scaled(engine.scale)
-        writer.write(tile[inner.index], window.scaled(engine.scale))
-        if progress is not None:
-            progress(done, len(some))
+        return tile[window.within(seen).scaled(engine.scale).index]
+
+    with closing(in_order(run_tile, some, engine.parallel)) as results:
+        for done, (window, tile) in enumerate(zip(some, results, strict=True), 1):
+            finite.append(all_finite(tile))
+            clamp_in_place(tile)
+            writer.write(tile, window.scaled(engine.scale))
+            if progress is not None:
+                progress(done, len(some))
     writer.finish()
     return [window for window, good in zip(some, finite, strict=True) if not good]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from .threads import thread_count
 
-TILE_BYTES = 1100
-"""Bytes of features per LR pixel of a tile (measured: 300 MB at 512 x 512, with torch)."""
-DEFAULT_TILE_BYTES = 340_000_000
-"""Bytes of features of a tile of an engine's default size (measured: OpenVINO, fp32)."""
+TILE_BYTES = 1700
+"""Bytes of features per LR pixel of a tile (measured: 440 MB at 512 x 512, for two tiles with OpenVINO, fp32)."""
+DEFAULT_TILE_BYTES = 450_000_000
+"""Bytes of features with tiles of an engine's default size (measured: OpenVINO, fp32)."""
 SLAB_BYTES, SLAB_COLUMN_BYTES = 20_000_000, 5000
 """Bytes that each thread of resize and post-processing holds besides pictures: a constant, and an amount per column of
 the result (measured: up to 19 MB for 1000 columns and 134 MB for 24000 with one thread, 46 and 394 MB with four)."""

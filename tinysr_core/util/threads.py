@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -63,20 +63,30 @@ def thread_count() -> int:
     return min(max(1, int(requested)) if requested.isdecimal() else cores(), MAX_THREADS)
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+) -> Generator[Result]:
     """Apply `function` to each item in several threads; yield the results in the order of the items.
 
-    At most one item per thread is computed ahead, so that few results wait in memory.
+    At most one item per thread is computed ahead, so that few results wait in memory. If the generator is closed, items
+    that have not begun are left out.
+
+    Args:
+        threads: how many; 1: the thread of the caller; None: `thread_count()`.
     """
-    count = thread_count()
+    count = threads or thread_count()
     if count == 1:
         yield from map(function, items)
         return
     with ThreadPoolExecutor(count) as pool:
         begun: deque[Future[Result]] = deque()
-        for item in items:
-            begun.append(pool.submit(function, item))
-            if len(begun) > count:
+        try:
+            for item in items:
+                begun.append(pool.submit(function, item))
+                if len(begun) > count:
+                    yield begun.popleft().result()
+            while begun:
                 yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
+        finally:
+            for future in begun:
+                future.cancel()
