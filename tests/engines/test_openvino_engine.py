@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -29,6 +30,7 @@ from tinysr_core.engines.upscaler import Upscaler
 from tinysr_core.model.catalog import find_checkpoint
 from tinysr_core.model.checkpoint import Checkpoint, read_checkpoint
 from tinysr_core.model.config import PRESETS, ModelConfig
+from tinysr_core.util import cores
 
 from .networks import random_checkpoint
 
@@ -77,6 +79,15 @@ def test_tensors_come_back_as_tensors() -> None:
     result = Upscaler(engine).upscale(image)
     assert isinstance(result, torch.Tensor)
     np.testing.assert_array_equal(result.numpy(), Upscaler(engine).upscale(image.numpy()))
+
+
+def test_tensors_of_inference_mode_are_upscaled_in_tiles() -> None:
+    """ComfyUI runs nodes in inference mode, which the threads of the tiles are not in."""
+    engine = OpenVinoEngine(checkpoint(), "fp32")
+    with torch.inference_mode():
+        image = torch.from_numpy(picture(140, 50)).clone()
+        result = Upscaler(engine, 48).upscale(image)
+    np.testing.assert_allclose(result.numpy(), Upscaler(engine).upscale(image.numpy()), atol=1e-5)
 
 
 def test_results_have_memory_of_their_own() -> None:
@@ -295,6 +306,23 @@ from openvino import convert_model
 assert convert_model is openvino.convert_model is openvino.tools.ovc.convert_model
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the cores of threads from /proc")
+@pytest.mark.skipif(cores() == 1, reason="needs a second core")
+def test_threads_of_workers_may_use_all_cores() -> None:
+    """Otherwise, OpenVINO pins its threads to the first cores, in each of several workers."""
+    code = """
+import os
+from pathlib import Path
+import numpy as np
+from tinysr_core import load_upscaler
+load_upscaler("portrait", clean=0).upscale(np.zeros((1, 3, 40, 40), np.float32))
+print({len(os.sched_getaffinity(int(thread.name))) for thread in Path("/proc/self/task").iterdir()})
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    assert run.stdout == f"{{{len(os.sched_getaffinity(0))}}}\n"
 
 
 @pytest.mark.parametrize(("asked", "cores", "expected"), [("3", 2, "3"), ("", 2, "2"), ("2,4", 2, "2"), ("", 64, None)])

@@ -57,7 +57,8 @@ class Compiled:
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": str(streams)}
         threads = _threads()
         if threads is not None:
-            settings["INFERENCE_NUM_THREADS"] = threads
+            # Other processes use the other cores. If all pinned their threads, they would pin them to the same ones.
+            settings |= {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": "NO"}
         self._free: SimpleQueue[openvino.InferRequest] = SimpleQueue()
         with _keep_signal_stack():
             compiled = openvino.Core().compile_model(model, "CPU", settings)

@@ -137,15 +137,14 @@ def mixed(shares: Sequence[tuple[np.ndarray, float]]) -> np.ndarray:
     less detail than both networks. The norm of a kernel is multiplied by (m / n)**NORM_RESTORED, where n is its norm
     and m the mean of those of its parts, weighted by their shares.
     """
-    mix = np.sum([np.float32(share) * tensor for tensor, share in shares], axis=0)
-    if mix.ndim < 4:
-        return mix
-    own = _norms(mix)
-    mean = np.sum([np.float32(share) * _norms(tensor) for tensor, share in shares], axis=0)
-    factor = np.divide(mean, own, out=np.ones_like(own), where=own > 0)
-    return mix * factor[:, None, None, None] ** np.float32(NORM_RESTORED)
+    mix = np.sum([share * tensor.astype(np.float64) for tensor, share in shares], axis=0)
+    if mix.ndim == 4:
+        own, mean = _norms(mix), np.sum([share * _norms(tensor) for tensor, share in shares], axis=0)
+        factor = np.divide(mean, own, out=np.ones_like(own), where=own > 0)
+        mix *= factor[:, None, None, None] ** NORM_RESTORED
+    return mix.astype(np.float32)
 
 
 def _norms(kernels: np.ndarray) -> np.ndarray:
-    """The norms [O] of kernels [O,I,k,k]."""
-    return np.linalg.norm(kernels.reshape(len(kernels), -1), axis=1)
+    """The norms [O] of kernels [O,I,k,k]. In float64, so that a blend is the same on all processors."""
+    return np.linalg.norm(kernels.reshape(len(kernels), -1).astype(np.float64), axis=1)
