@@ -24,8 +24,8 @@ STRETCH = 1.2
 """Largest factor beyond the network's scale that is left to a bicubic resize. At 1.25, a second network improves LPIPS
 by 18 % (docs/how-it-works.md)."""
 VIDEO_CLEAN = 1.0
-"""The amount that `clean="auto"` chooses for all frames of a video: they are compressed, and the less of the photo
-network there is, the more compressed frames flicker (benchmarks/results/video.md)."""
+"""The amount that `clean="auto"` chooses for all frames of a video: they are compressed, and `portrait` would enhance
+their noise, which then flickers (benchmarks/results/video.md)."""
 
 
 class Upscaler:
