@@ -405,7 +405,7 @@ def test_too_little_memory_is_an_error_with_both_numbers(photos: Path, monkeypat
     monkeypatch.setattr(file_upscaler, "available_bytes", lambda: 10_000)
     outcome = work(photos, SETTINGS)[0]
     assert outcome.status == "failed" and outcome.error is not None
-    assert "needs 1,0" in outcome.error and "10,000 are free" in outcome.error
+    assert "needs 1,5" in outcome.error and "10,000 are free" in outcome.error
     assert not photos.with_name("photos_x2").exists()
     monkeypatch.setattr(file_upscaler, "available_bytes", lambda: None)
     assert work(photos, SETTINGS)[0].status == "done"
