@@ -177,7 +177,7 @@ def _run(
         tile = engine.run(crop_mirrored(source, seen.rows.slice, seen.columns.slice), gate)
         return tile[window.within(seen).scaled(engine.scale).index]
 
-    with closing(in_order(run_tile, some, engine.parallel)) as results:
+    with closing(in_order(run_tile, some, engine.parallel, ahead=0)) as results:
         for done, (window, tile) in enumerate(zip(some, results, strict=True), 1):
             finite.append(all_finite(tile))
             clamp_in_place(tile)

@@ -64,15 +64,16 @@ def thread_count() -> int:
 
 
 def in_order(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None, ahead: int = 1
 ) -> Generator[Result]:
     """Apply `function` to each item in several threads; yield the results in the order of the items.
 
-    At most one item per thread is computed ahead, so that few results wait in memory. If the generator is closed, items
-    that have not begun are left out.
+    Few results wait in memory. If the generator is closed, items that have not begun are left out.
 
     Args:
         threads: how many; 1: the thread of the caller; None: `thread_count()`.
+        ahead: how many more items than threads are begun. With 0, no new item begins before the caller has handled a
+            result, and fewer run on when the generator is closed.
     """
     count = threads or thread_count()
     if count == 1:
@@ -83,7 +84,7 @@ def in_order(
         try:
             for item in items:
                 begun.append(pool.submit(function, item))
-                if len(begun) > count:
+                if len(begun) >= count + ahead:
                     yield begun.popleft().result()
             while begun:
                 yield begun.popleft().result()
